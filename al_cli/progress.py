@@ -1,0 +1,83 @@
+"""Progress of anything that takes longer than two seconds: a live line with ETA on a terminal, plain log lines elsewhere.
+
+    with phase("train round 2", total=600, unit="it") as step:
+        for ...:
+            step(loss=0.52)
+
+Whoever works reports here, whoever shows it is decided once: this is to progress what `logging` is to messages.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+log = logging.getLogger("al")
+LOG_EVERY_S = 15.0
+
+console = Console(stderr=True)
+
+
+def _fields(values: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items())
+
+
+@contextmanager
+def phase(name: str, total: int, unit: str = "images") -> Iterator[Callable[..., None]]:
+    """A named piece of work of `total` steps. Yields `step(n=1, **numbers)`; the numbers are shown beside the bar."""
+    if console.is_terminal:
+        yield from _live(name, total, unit)
+    else:
+        yield from _plain(name, total, unit)
+
+
+def _live(name: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[numbers]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task(name, total=total, numbers="")
+
+        def step(n: int = 1, **numbers: float) -> None:
+            if numbers:
+                progress.update(task, advance=n, numbers=_fields(numbers))
+            else:
+                progress.advance(task, n)
+
+        yield step
+
+
+def _plain(name: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
+    start = last = time.monotonic()
+    done, numbers = 0, {}  # type: int, dict[str, float]
+
+    def step(n: int = 1, **new: float) -> None:
+        nonlocal done, last
+        done += n
+        numbers.update(new)
+        now = time.monotonic()
+        if now - last >= LOG_EVERY_S and done < total:
+            last = now
+            eta = (now - start) / done * (total - done)
+            log.info("%s: %d/%d %s, %.0f s, ETA %.0f s  %s", name, done, total, unit, now - start, eta, _fields(numbers))
+
+    yield step
+    took = time.monotonic() - start
+    if took >= 2:
+        log.info("%s: %d %s in %.1f s  %s", name, done, unit, took, _fields(numbers))
+
+
+def is_terminal() -> bool:
+    """Whether a person watches: standard error is a terminal."""
+    return console.is_terminal and sys.stderr.isatty()

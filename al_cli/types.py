@@ -1,0 +1,401 @@
+"""The tables that flow between the parts, and the two protocols that the loop knows.
+
+This file knows nothing of who makes or reads them: no files, no torch, no Hydra. A table that breaks its contract cannot
+be built: constructors check lengths, dtypes, finiteness and order, and raise ValueError with the offending values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+ProbKind = Literal["softmax", "sigmoid"]
+
+
+class Signal(StrEnum):
+    """What a learner can tell about images beyond boxes, scores and classes. N images, M boxes, C classes."""
+
+    PROBS = "probs"  # [M, C] class probabilities of each box, without background
+    BOX_FEATURES = "box_features"  # [M, D] the vector the box head classified
+    IMAGE_FEATURES = "image_features"  # [N, D]
+    DROPOUT = "dropout"  # [T, M, C]
+    JITTER = "jitter"  # [M, J]
+    CLASS_DIFFICULTY = "class_difficulty"  # [C]
+    PREDICTED_LOSS = "predicted_loss"  # [N]
+    TRUE_LOSS = "true_loss"  # [N], needs labels: an oracle
+    INFLUENCE = "influence"  # [N]
+
+
+# Which axis of a column runs over what: decides how `Predictions.select` cuts it.
+_ROW_AXIS = {Signal.PROBS: 0, Signal.BOX_FEATURES: 0, Signal.DROPOUT: 1, Signal.JITTER: 0}
+_IMAGE_AXIS = {Signal.IMAGE_FEATURES: 0, Signal.PREDICTED_LOSS: 0, Signal.TRUE_LOSS: 0, Signal.INFLUENCE: 0}
+
+
+def _require(condition: Any, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _first_bad(mask: NDArray[np.bool_]) -> int:
+    return int(np.flatnonzero(np.asarray(mask))[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One image and its objects.
+
+    `boxes` [K,4] float64 xyxy in pixels, `classes` [K] int64 in 0..C-1, `crowd` [K] bool (COCO's iscrowd), `areas` [K]
+    float64 px^2: what decides small, medium or large (COCO's own area where the file has one, else the box's).
+    An image without objects has K = 0: it is a negative, not an error.
+    """
+
+    id: int
+    path: Path
+    width: int
+    height: int
+    boxes: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    crowd: NDArray[np.bool_] = None  # type: ignore[assignment]
+    areas: NDArray[np.float64] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "boxes", np.asarray(self.boxes, dtype=np.float64).reshape(-1, 4))
+        set_(self, "classes", np.asarray(self.classes, dtype=np.int64).reshape(-1))
+        k = len(self.boxes)
+        set_(self, "crowd", np.zeros(k, bool) if self.crowd is None else np.asarray(self.crowd, dtype=bool))
+        if self.areas is None:
+            wh = self.boxes[:, 2:] - self.boxes[:, :2]
+            set_(self, "areas", wh[:, 0] * wh[:, 1])
+        else:
+            set_(self, "areas", np.asarray(self.areas, dtype=np.float64))
+        name = f"image {self.id} ({self.path})"
+        _require(self.width > 0 and self.height > 0, f"{name}: size {self.width}x{self.height}")
+        for column in ("classes", "crowd", "areas"):
+            _require(len(getattr(self, column)) == k, f"{name}: {k} boxes but {len(getattr(self, column))} {column}")
+        if k:
+            bad = ~np.isfinite(self.boxes).all(1) | (self.boxes[:, 2:] <= self.boxes[:, :2]).any(1)
+            _require(not bad.any(), f"{name}: box {self.boxes[_first_bad(bad)].tolist() if bad.any() else ''} is empty")
+            _require(self.classes.min() >= 0, f"{name}: negative class {self.classes.min()}")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images of one split in ascending id order, with the names of their classes.
+
+    `category_ids` [C] are the ids the classes have in the source file (COCO's may have gaps); output maps back to them.
+    """
+
+    class_names: tuple[str, ...]
+    images: tuple[Image, ...]
+    category_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "images", tuple(self.images))
+        object.__setattr__(self, "category_ids", tuple(self.category_ids) or tuple(range(len(self.class_names))))
+        ids = self.ids
+        _require(len(self.class_names) > 0, "a dataset needs at least one class")
+        _require(
+            len(self.category_ids) == len(self.class_names),
+            f"{len(self.category_ids)} category ids for {len(self.class_names)} classes",
+        )
+        order = np.diff(ids) <= 0
+        _require(not order.any(), f"image ids must ascend, but {ids[_first_bad(order) + 1] if order.any() else ''} follows")
+        for image in self.images:
+            _require(
+                not len(image.classes) or image.classes.max() < len(self.class_names),
+                f"image {image.id} has a class outside 0..{len(self.class_names) - 1}: {image.classes.tolist()}",
+            )
+        object.__setattr__(self, "_position", {int(i): n for n, i in enumerate(ids)})
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        return np.array([image.id for image in self.images], dtype=np.int64)
+
+    def __getitem__(self, image_id: int) -> Image:
+        """The image of that id; KeyError names an unknown one."""
+        return self.images[self._position[int(image_id)]]  # type: ignore[attr-defined]
+
+    def select(self, ids: Iterable[int]) -> Dataset:
+        """The images of these ids, in ascending order. KeyError for an unknown id."""
+        chosen = sorted({int(i) for i in ids})
+        return Dataset(self.class_names, tuple(self[i] for i in chosen), self.category_ids)
+
+    @property
+    def box_count(self) -> int:
+        """Annotated objects, crowd regions left out: what a round costs in boxes."""
+        return int(sum((~image.crowd).sum() for image in self.images))
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits of names, sizes and labels: the same data in another folder has the same fingerprint."""
+        digest = hashlib.sha256(repr((self.class_names, self.category_ids)).encode())
+        for image in self.images:
+            digest.update(repr((image.id, image.path.name, image.width, image.height)).encode())
+            for column in (image.boxes, image.classes, image.crowd, image.areas):
+                digest.update(np.ascontiguousarray(column).tobytes())
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A dataset as the loop uses it: `train` is the pool, `test` is what every round is evaluated on.
+
+    `val` feeds the validation loss and early stopping. It is None where the data has one held-out split only: that one
+    is `test`, and evaluation images never steer training.
+    """
+
+    name: str
+    train: Dataset
+    val: Dataset | None
+    test: Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a detector says of N images: one columnar table of M boxes.
+
+    `image_ids` [N] ascending; image i owns rows `offsets[i]:offsets[i+1]`; `boxes` [M,4] xyxy px of the original image;
+    `scores` [M] in (0,1], descending within an image; `classes` [M]; `columns` one array per Signal.
+    Images without detections have an empty range. A whole-image classification is the same table with M = N.
+    """
+
+    image_ids: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    num_classes: int
+    prob_kind: ProbKind = "softmax"
+    columns: Mapping[Signal, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "image_ids", np.asarray(self.image_ids, dtype=np.int64))
+        set_(self, "offsets", np.asarray(self.offsets, dtype=np.int64))
+        set_(self, "boxes", np.asarray(self.boxes, dtype=np.float32).reshape(-1, 4))
+        set_(self, "scores", np.asarray(self.scores, dtype=np.float32))
+        set_(self, "classes", np.asarray(self.classes, dtype=np.int64))
+        set_(self, "columns", {Signal(k): np.asarray(v) for k, v in self.columns.items()})
+        n, m = len(self.image_ids), len(self.scores)
+        _require((np.diff(self.image_ids) > 0).all(), f"image_ids must ascend strictly: {self.image_ids[:8].tolist()}...")
+        _require(
+            len(self.offsets) == n + 1 and self.offsets[0] == 0 and self.offsets[-1] == m,
+            f"offsets must run from 0 to {m} in {n + 1} entries, got {len(self.offsets)}: {self.offsets[:8].tolist()}",
+        )
+        _require((np.diff(self.offsets) >= 0).all(), "offsets must not descend")
+        _require(len(self.boxes) == m, f"{m} scores but {len(self.boxes)} boxes")
+        _require(len(self.classes) == m, f"{m} scores but {len(self.classes)} classes")
+        if m:
+            bad = ~((self.scores > 0) & (self.scores <= 1))  # NaN fails both comparisons
+            _require(not bad.any(), f"scores must lie in (0, 1]: {self.scores[bad][:4].tolist()}")
+            _require(np.isfinite(self.boxes).all(), "boxes must be finite")
+            lo, hi = int(self.classes.min()), int(self.classes.max())
+            _require(0 <= lo and hi < self.num_classes, f"classes run {lo}..{hi}, outside 0..{self.num_classes - 1}")
+        for signal, column in self.columns.items():
+            for axes, length, what in ((_ROW_AXIS, m, "boxes"), (_IMAGE_AXIS, n, "images")):
+                if signal in axes:
+                    _require(column.shape[axes[signal]] == length, f"{signal}: shape {column.shape} for {length} {what}")
+            _require(np.isfinite(column).all(), f"{signal} has values that are not finite")
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self.image_ids)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """[N] boxes of each image."""
+        return np.diff(self.offsets)
+
+    @property
+    def row_image(self) -> NDArray[np.int64]:
+        """[M] position (0..N-1) of the image that each row belongs to."""
+        return np.repeat(np.arange(len(self)), self.counts)
+
+    def rows(self, position: int) -> slice:
+        """The rows of the image at this position (not id)."""
+        return slice(int(self.offsets[position]), int(self.offsets[position + 1]))
+
+    def select(self, ids: Iterable[int]) -> Predictions:
+        """The table of these images, in ascending id order. KeyError names an id that is not in the table."""
+        wanted = np.unique(np.fromiter((int(i) for i in ids), dtype=np.int64))
+        position = np.searchsorted(self.image_ids, wanted)
+        inside = position < len(self)
+        known = inside.copy()
+        known[inside] = self.image_ids[position[inside]] == wanted[inside]
+        if not known.all():
+            raise KeyError(f"no predictions for image ids {wanted[~known][:8].tolist()}")
+        keep = np.zeros(len(self), bool)
+        keep[position] = True
+        return self._cut(keep, np.repeat(keep, self.counts))
+
+    def filter(self, rows: NDArray[np.bool_]) -> Predictions:
+        """The same images with only the rows where the mask [M] is true, for example ``p.scores >= 0.3``."""
+        _require(len(rows) == len(self.scores), f"mask of {len(rows)} for {len(self.scores)} rows")
+        return self._cut(np.ones(len(self), bool), np.asarray(rows, bool))
+
+    def _cut(self, images: NDArray[np.bool_], rows: NDArray[np.bool_]) -> Predictions:
+        counts = np.bincount(self.row_image[rows], minlength=len(self))[images]
+        columns = {}
+        for signal, column in self.columns.items():
+            if signal in _ROW_AXIS:
+                column = np.compress(rows, column, axis=_ROW_AXIS[signal])
+            elif signal in _IMAGE_AXIS:
+                column = np.compress(images, column, axis=_IMAGE_AXIS[signal])
+            columns[signal] = column
+        return Predictions(
+            self.image_ids[images],
+            np.concatenate([[0], np.cumsum(counts)]),
+            self.boxes[rows],
+            self.scores[rows],
+            self.classes[rows],
+            self.num_classes,
+            self.prob_kind,
+            columns,
+        )
+
+
+class Pool:
+    """Which images are labeled and which are not.
+
+    `labeled` keeps the order of acquisition, `unlabeled` ascends. Immutable: `acquire` returns the next pool.
+    """
+
+    def __init__(self, labeled: Sequence[int], unlabeled: Collection[int]):
+        self.labeled: tuple[int, ...] = tuple(int(i) for i in labeled)
+        self.unlabeled: tuple[int, ...] = tuple(sorted(int(i) for i in unlabeled))
+        everything = self.labeled + self.unlabeled
+        _require(len(set(everything)) == len(everything), "an image is twice in the pool")
+
+    def acquire(self, ids: Sequence[int]) -> Pool:
+        """The pool after labeling these ids, in this order. ValueError for an unknown, labeled or repeated id."""
+        picked = [int(i) for i in ids]
+        remaining = set(self.unlabeled)
+        for i in picked:
+            if i not in remaining:
+                why = "is already labeled" if i in self.labeled else "was named twice" if i in picked else "is unknown"
+                raise ValueError(f"image {i} cannot be acquired: it {why if i not in self.unlabeled else 'was named twice'}")
+            remaining.remove(i)
+        return Pool(self.labeled + tuple(picked), remaining)
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What a score or a selection is asked. It may read everything here and nothing else.
+
+    `candidates` holds exactly the images it may choose from, with the columns it declared. `labeled` are predictions on
+    the labeled images where a stage asked for them. `truth` has the labeled images only. `budget` is how many images this
+    stage must return; `ud` this round's UD-split where there is one.
+    """
+
+    candidates: Predictions
+    budget: int
+    rng: np.random.Generator
+    truth: Dataset | None = None
+    labeled: Predictions | None = None
+    ud: float | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.budget >= 1, f"budget must be at least 1, got {self.budget}")
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The chosen image ids, best first and distinct, with their scores in the same order (NaN where there are none)."""
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", np.asarray(self.ids, dtype=np.int64))
+        object.__setattr__(self, "scores", np.asarray(self.scores, dtype=np.float64))
+        _require(len(self.ids) == len(self.scores), f"{len(self.ids)} ids but {len(self.scores)} scores")
+        _require(len(set(self.ids.tolist())) == len(self.ids), "a selection names an image twice")
+
+
+Score = Callable[..., NDArray[np.float64]]  # (query) -> [N] in the order of query.candidates.image_ids, higher first
+Select = Callable[..., Selection]  # (query, scores or None) -> query.budget ids out of query.candidates
+
+
+@dataclass(frozen=True)
+class LossPoint:
+    """One point of a round's loss curves: `val_loss` is None where it was not measured."""
+
+    iteration: int
+    train_loss: float
+    val_loss: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Trained weights as the learner left them. `state` is opaque to everyone else; `history` are its loss curves."""
+
+    state: Mapping[str, Any]
+    history: tuple[LossPoint, ...] = ()
+
+
+class Learner(Protocol):
+    """A detector that can be trained and asked. After `fit` or `load`, `infer` and `loss` answer with those weights.
+
+    Deterministic on a CPU: the same calls give the same bytes.
+    """
+
+    provides: frozenset[Signal]
+
+    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
+        """Train on every image of `train` (negatives too) from `init`, or from the starting weights where None."""
+        ...
+
+    def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
+        """Predictions for all images with a column per signal, in one pass. ValueError for a signal not provided."""
+        ...
+
+    def loss(self, images: Dataset) -> NDArray[np.float64]:
+        """[N] training loss of each labeled image, without updating anything."""
+        ...
+
+    def save(self, checkpoint: Checkpoint, path: Path) -> None: ...
+
+    def load(self, path: Path) -> Checkpoint: ...
+
+
+@dataclass(frozen=True)
+class StageLog:
+    """What one stage of a strategy did: how many images came in and went out, and why it was skipped if it was."""
+
+    name: str
+    candidates: int
+    kept: int
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """One finished round. Holds nothing that differs between equal runs (seconds live in timing.json).
+
+    `picked` are the images this round added (the initial set in round 0), `labeled` all so far in acquisition order.
+    """
+
+    round: int
+    seed: int
+    ud: float | None
+    labeled: tuple[int, ...]
+    picked: tuple[int, ...]
+    scores: tuple[float | None, ...]
+    stages: tuple[StageLog, ...]
+    images: int
+    boxes: int
+    metrics: Mapping[str, float | None]
+    val_loss: float | None
+    hashes: Mapping[str, str]
