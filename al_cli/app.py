@@ -1,0 +1,311 @@
+"""The composition root: check a configuration, build the parts it names, run the loop.
+
+`check` needs no torch and reads no image, so a mistake ends in the first second. `execute` is one run.
+"""
+
+import json
+import logging
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from al_cli import loop, progress
+from al_cli.errors import AlError, ConfigError, DatasetError, suggest
+from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
+from al_cli.records import RunFolder
+from al_cli.rng import Seeds
+from al_cli.strategy import Stage, Strategy
+from al_cli.types import Learner, RoundRecord, Splits
+
+log = logging.getLogger("al")
+DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked configuration: everything that can be known without reading data or importing torch."""
+
+    config: dict[str, Any]
+    strategy: Strategy
+    model: ModelSpec
+    training: TrainingSpec
+    ud: tuple[float | None, ...]
+    seeds: Seeds
+
+
+def check(config: DictConfig) -> Experiment:
+    """Build everything cheap and refuse what cannot work. Raises ConfigError with the values and the way out."""
+    try:
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
+    except Exception as error:  # OmegaConf raises several kinds; each names the key in its first line
+        raise ConfigError(str(error).splitlines()[0], remedy="give the missing value as key=value") from error
+    plain.pop("hydra", None)
+    whole(plain["rounds"], "rounds", at_least=1)
+    for name in ("initial", "budget"):
+        amount(plain[name], name)
+    if plain["budget_unit"] != "images":
+        raise ConfigError(f"budget_unit is {plain['budget_unit']!r}", remedy="valid: images")
+    if plain["device"] not in DEVICES:
+        raise ConfigError(f"device is {plain['device']!r}", remedy=suggest(str(plain["device"]), DEVICES))
+    for name in ("seed", *(f"seeds.{kind}" for kind in plain["seeds"])):
+        value = plain["seeds"][name.split(".")[1]] if "." in name else plain["seed"]
+        if value is not None:
+            whole(value, name, at_least=0)
+    model = ModelSpec(**plain["model"])
+    model.check()
+    training = TrainingSpec(**plain["training"])
+    training.check()
+    strategy = build_strategy(config, plain["sampler"]["name"])
+    if lacking := strategy.needs - provides(model):
+        raise ConfigError(
+            f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
+            remedy=f"it provides {', '.join(sorted(provides(model))) or 'nothing'}; take another sampler or model",
+        )
+    check_dataset_config(plain["dataset"])
+    ud = check_ud(plain["ud_split"], plain["rounds"], strategy, plain["sampler"]["name"])
+    default = plain["seed"]
+    seeds = Seeds(**{kind: default if value is None else value for kind, value in plain["seeds"].items()})
+    return Experiment(plain, strategy, model, training, (None, *ud), seeds)
+
+
+def whole(value: Any, name: str, at_least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ConfigError(f"{name} is {value!r}", remedy=f"give a whole number of at least {at_least}")
+
+
+def amount(value: Any, name: str) -> None:
+    """A count of at least 1, a share between 0 and 1, or null."""
+    if value is None:
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value <= 0 or (value > 1 and value != int(value)):
+        raise ConfigError(
+            f"{name} is {value!r}", remedy="give a count of images (1, 2, ...) or a share of the pool (0.05), or null for equal parts"
+        )
+
+
+def build_strategy(config: DictConfig, name: str) -> Strategy:
+    stages = []
+    for number, stage in enumerate(config.sampler.stages, 1):
+        try:
+            stages.append(Stage(**instantiate(stage)))
+        except Exception as error:  # a wrong _target_, an unknown field: Hydra and Python raise what they like
+            raise ConfigError(f"stage {number} cannot be built: {str(error).splitlines()[0]}", where=f"sampler={name}") from error
+    return Strategy(stages)
+
+
+def check_ud(value: Any, rounds: int, strategy: Strategy, name: str) -> list[float | None]:
+    """One UD-split per active round. Raises ConfigError for a wrong length, a value outside [0, 1], or a sampler without one."""
+    if not strategy.uses_ud:
+        if value is not None:
+            raise ConfigError(
+                f"sampler {name} has no ud stage, so ud_split={short(value)} would do nothing", remedy="leave ud_split out, or take sampler=ccms"
+            )
+        return [None] * rounds
+    if value is None:
+        value = DEFAULT_UD
+    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * rounds
+    if len(values) != rounds:
+        raise ConfigError(
+            f"ud_split has {len(values)} values for {rounds} active rounds",
+            where=f"ud_split={short(value)}",
+            remedy=f"give {rounds} values, or one for all rounds, or set rounds={len(values)}",
+        )
+    for v in values:
+        if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v <= 1:
+            raise ConfigError(f"ud_split has the value {v!r}", where=f"ud_split={short(value)}", remedy="each value lies between 0 (diversity) and 1 (uncertainty)")
+    return [float(v) for v in values]
+
+
+def short(value: Any) -> str:
+    return str(value).replace(" ", "")
+
+
+def check_dataset_config(dataset: dict[str, Any]) -> None:
+    holdout = dataset["holdout"]
+    if isinstance(holdout, bool) or not isinstance(holdout, int | float) or not 0 <= holdout < 1:
+        raise ConfigError(f"dataset.holdout is {holdout!r}", remedy="give a share of the initial images, 0 <= share < 1")
+    if "root" in dataset and not Path(str(dataset["root"])).expanduser().exists():
+        raise DatasetError("there is no such folder", where=f"dataset.root={dataset['root']}", remedy="give the folder that holds the dataset")
+
+
+def load_dataset(dataset: dict[str, Any]) -> Splits:
+    """Read the dataset that the configuration names. Raises DatasetError with file, line and value."""
+    from al_cli.datasets import digits, load_coco, load_yolo
+
+    if dataset["format"] == "coco":
+        root = Path(dataset["root"]).expanduser()
+        return load_coco(root, name=dataset["name"], **{split: dataset[split] for split in ("train", "val", "test")})
+    root = digits.digits_root() if dataset["format"] == "digits" else Path(dataset["root"]).expanduser()
+    return load_yolo(root, name=dataset["name"])
+
+
+def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
+    """Images per round. Shares are of the whole pool and add up exactly: the last round takes what is left of them.
+
+    Raises ConfigError when the pool is too small for a round to have at least one image.
+    """
+    config, pool = experiment.config, len(splits.train)
+    rounds = config["rounds"]
+    equal = 1 / (rounds + 1)
+    initial, budget = (equal if config[key] is None else config[key] for key in ("initial", "budget"))
+    first = math.floor(pool * initial + 0.5) if isinstance(initial, float) and initial <= 1 else int(initial)
+    totals = [first]
+    for round in range(1, rounds + 1):
+        exact = pool * budget if isinstance(budget, float) and budget <= 1 else int(budget)
+        start = pool * initial if isinstance(initial, float) and initial <= 1 else first
+        totals.append(min(pool, math.floor(start + round * exact + 0.5)))
+    sizes = np.diff([0, *totals]).tolist()
+    if first > pool or min(sizes) < 1:
+        raise ConfigError(
+            f"rounds of {sizes} images do not fit a pool of {pool}",
+            where=f"rounds={rounds} initial={config['initial']} budget={config['budget']}",
+            remedy="lower rounds, initial or budget so that every round has at least one image",
+        )
+    training = experiment.training
+    if training.early_stopping and splits.val is None and not config["dataset"]["holdout"]:
+        raise ConfigError(
+            "early stopping needs a validation set, and this dataset's only held-out split is what rounds are evaluated on",
+            remedy="add dataset.holdout=0.2, or take a training without early stopping",
+        )
+    if config["dataset"]["holdout"] and first < 2:
+        raise ConfigError("dataset.holdout would leave nothing to train on", remedy="raise initial to at least 2 images")
+    return loop.Plan(
+        sizes=tuple(sizes),
+        ud=experiment.ud,
+        seeds=experiment.seeds,
+        seed=config["seed"],
+        cumulative=training.data == "cumulative",
+        carry_weights=training.init == "continue",
+        holdout=config["dataset"]["holdout"],
+        keep_checkpoints=training.keep_checkpoints == "all",
+    )
+
+
+def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learner:
+    training = experiment.training
+    parts = experiment.config["rounds"] + 1 if training.iterations_per == "run" else 1
+    iterations = max(1, training.iterations // parts)
+    if experiment.model.family == "fake":
+        from al_cli.learners.fake import FakeLearner
+
+        return FakeLearner(class_names, iterations=iterations, **experiment.model.overrides)
+    from al_cli.learners.detectron import DetectronLearner
+
+    return DetectronLearner(experiment.model, training, class_names, experiment.config["device"], iterations)
+
+
+def execute(config: DictConfig, path: Path) -> list[RoundRecord]:
+    """One run, from its configuration to its finished folder; continues where an earlier one stopped."""
+    experiment = check(config)
+    with RunFolder.create(path, experiment.config, environment(experiment.config["device"])) as folder:
+        with log_to(path / "run.log"):
+            try:
+                return run_in(folder, experiment)
+            except KeyboardInterrupt:
+                log.info("stopped; the same command continues after round %d", len(folder.records()) - 1)
+                raise
+            except Exception as error:
+                folder.mark_failed(error)
+                if not isinstance(error, AlError):
+                    log.exception("the run failed")
+                raise
+
+
+def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
+    from al_cli.report import plots
+
+    records = folder.records()
+    total = experiment.config["rounds"] + 1
+    if len(records) == total and folder.state == "done":
+        log.info("%s is done already; delete the folder to run it anew", folder.path)
+        return records
+    splits = load_dataset(experiment.config["dataset"])
+    plan = plan_rounds(experiment, splits)
+    folder.clear_failure()
+    name = f"{splits.name}: {len(splits.train)} images in the pool, {len(splits.test)} to evaluate on, {len(splits.train.class_names)} classes"
+    log.info("%s. %s with %s, %d rounds of %s images", name, experiment.config["sampler"]["name"], experiment.model.name, total, short(list(plan.sizes)))
+    if records:
+        log.info("continuing after round %d", records[-1].round)
+    start = time.monotonic()
+    learner = build_learner(experiment, splits.train.class_names)
+    for record in loop.run(splits, learner, experiment.strategy, plan, folder):
+        records.append(record)
+        log.info("round %d of %d: %s", record.round, total - 1, summary(record))
+    plots.plot_run(folder.path, splits)
+    folder.mark_done()
+    log.info("finished in %.0f s", time.monotonic() - start)
+    return records
+
+
+def summary(record: RoundRecord) -> str:
+    values = "  ".join(f"{name} {value:.1f}" for name in ("AP", "AP50", "APs", "APm", "APl") if (value := record.metrics.get(name)) is not None)
+    return f"{record.images} images, {record.boxes} boxes labeled: {values}"
+
+
+class log_to:
+    """Everything the program says also goes to this file, with tracebacks, for as long as the block lasts."""
+
+    def __init__(self, path: Path):
+        self.handler = logging.FileHandler(path, delay=True)
+        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+    def __enter__(self) -> None:
+        logging.getLogger().addHandler(self.handler)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeHandler(self.handler)
+        self.handler.close()
+
+
+PACKAGES = ("al-cli", "torch", "torchvision", "numpy", "scipy", "faster-coco-eval", "pycocotools", "hydra-core", "omegaconf")
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What a result may depend on beside its configuration: versions, machine, git revision."""
+    import platform
+
+    versions = {name: version for name in PACKAGES if (version := installed(name))}
+    versions["detectron2"] = installed("detectron2") or f"{installed('sal-detectron2')} (sal-detectron2)"
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "cpus": __import__("os").cpu_count(),
+        "versions": versions,
+        "git": git_revision(),
+        "command": ["al", *sys.argv[1:]],
+    }
+
+
+def installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def git_revision() -> str | None:
+    """The revision of al's own checkout, with a plus where it has changes; None for an installed package."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != here.parent:
+            return None
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

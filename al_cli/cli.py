@@ -1,0 +1,175 @@
+"""`al`: the command line. One verb a question; `al run` hands its words to Hydra.
+
+Nothing here imports torch, Hydra or pandas before a verb needs it: `al --help` answers at once.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from al_cli.errors import AlError, ConfigError, suggest
+
+EPILOG = """\
+start here:
+  al run                          train on the built-in digits: 1 initial and 4 active rounds, a few minutes on 2 cores
+  al run --help                   every setting and choice of a run
+  al data DIR                     check a YOLO or COCO folder and count what is in it
+  al run -m seed=0,1,2 sampler=random,ccms       a study; then: al report outputs/digits
+"""
+HYDRA_ONLY = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--resolve", "--version")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0 done, 2 the user's to mend, 1 ours (with a traceback), 130 stopped."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words[:1] == ["run"]:
+            return run(words[1:])
+        if words[:1] in (["-sc"], ["--shell-completion"]):  # the completion script of Hydra calls `al -sc query=...`
+            return complete(words)
+        return other_verb(words)
+    except AlError as error:
+        print(f"al: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("al: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `al ls | head`
+        sys.stderr.close()
+        return 0
+
+
+def other_verb(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="al",
+        description="Active learning for object detection: which images to label next, and does strategy A really beat B?",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    verbs.add_parser("run", help="one run, or a sweep with -m (see: al run --help)", add_help=False)
+
+    report = verbs.add_parser("report", help="tables and plot of all runs in a study folder")
+    report.add_argument("study", type=Path, help="a study folder, for example outputs/digits")
+
+    ls = verbs.add_parser("ls", help="list studies and runs with their state")
+    ls.add_argument("outputs", type=Path, nargs="?", default=Path("outputs"))
+
+    show = verbs.add_parser("show", help="draw a run's predictions beside the ground truth")
+    show.add_argument("run", type=Path, help="a run folder, for example outputs/digits/ccms_s0")
+    show.add_argument("--round", type=int, default=None, help="which round (default: the last)")
+    show.add_argument("--checkpoint", type=Path, default=None, help="predict anew with these weights instead of reading the round's predictions")
+    show.add_argument("-n", "--images", type=int, default=12, help="how many images of the evaluation split (default 12)")
+    show.add_argument("--threshold", type=float, default=0.3, help="draw boxes that score at least this (default 0.3)")
+    show.add_argument("--seed", type=int, default=0, help="which sample of images")
+    show.add_argument("--out", type=Path, default=None, help="the png to write (default: in the run's plots folder)")
+
+    data = verbs.add_parser(
+        "data",
+        help="check a dataset and count what is in it, or write the built-in one",
+        epilog="al data DIR checks a folder; al data digits DIR writes the built-in digits there as a YOLO dataset.",
+    )
+    data.add_argument("where", nargs="+", metavar="DIR | digits DIR")
+    data.add_argument("--format", choices=("yolo", "coco"), default=None, help="default: told from the folder")
+
+    verbs.add_parser("samplers", help="list the samplers: family, source, what they need from the model")
+
+    doctor = verbs.add_parser("doctor", help="check the installation: versions, device, one forward pass of Detectron2")
+    doctor.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+
+    if words and not words[0].startswith("-") and words[0] not in verbs.choices:
+        raise AlError(f"there is no verb {words[0]}", remedy=suggest(words[0], verbs.choices))
+    if not words:
+        parser.print_help()
+        return 0
+    from al_cli import verbs as actions
+
+    return int(getattr(actions, (args := parser.parse_args(words)).verb)(args) or 0)
+
+
+def complete(words: list[str]) -> int:
+    """Hydra's completion looks at the whole line; it must not see our verb."""
+    line = os.environ.get("COMP_LINE", "")
+    head, _, rest = line.partition(" ")
+    if words[-1].startswith("query") and not rest.startswith("run "):
+        print(*(verb for verb in ("run", "report", "ls", "show", "data", "samplers", "doctor")), sep=" ")
+        return 0
+    os.environ["COMP_LINE"] = f"{head} {rest.removeprefix('run ')}"
+    return hydra_main(words, lambda config: None)
+
+
+def run(words: list[str]) -> int:
+    """Check every run that the words ask for, then let Hydra start them."""
+    if any(word.split("=")[0] in HYDRA_ONLY for word in words):
+        from al_cli.compose import register_resolvers
+
+        register_resolvers()
+        return hydra_main(words, lambda config: None)
+    from al_cli import compose
+
+    multirun = any(word in ("-m", "--multirun") for word in words)
+    flags = [word for word in words if word.startswith("-")]
+    if unknown := [flag for flag in flags if flag not in ("-m", "--multirun")]:
+        raise ConfigError(f"al run does not know {unknown[0]}", remedy="settings are written key=value; `al run --help` lists them")
+    configs = compose.compose_all([word for word in words if word not in flags], multirun)
+    from al_cli import app
+
+    folders: dict[str, int] = {}
+    for number, config in enumerate(configs):
+        try:
+            app.check(config)
+        except AlError as error:
+            if len(configs) > 1:
+                raise type(error)(f"run {number + 1} of {len(configs)}: {error.what}", where=error.where, remedy=error.remedy) from error
+            raise
+        folder = str(config.hydra.run.dir)
+        if folder in folders:
+            raise ConfigError(f"runs {folders[folder]} and {number + 1} of the sweep would share the folder {folder}", remedy="leave out the repeated value")
+        folders[folder] = number + 1
+
+    from al_cli.runner import Runner
+
+    configure_logging()
+    runner = Runner(many=len(configs) > 1)
+    hydra_main(words, runner)
+    return runner.finish()
+
+
+def configure_logging() -> None:
+    """Log lines on standard error: above the live progress on a terminal, plain with the time elsewhere."""
+    from rich.logging import RichHandler
+
+    from al_cli.progress import console
+
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="[%X]", highlighter=None)
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", "%H:%M:%S"))
+    handler.addFilter(lambda record: record.name.split(".")[0] == "al" or record.levelno >= logging.WARNING)
+    logging.getLogger().handlers = [handler]
+    logging.getLogger("al").setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.ERROR)
+
+
+def hydra_main(words: list[str], task) -> int:
+    """Call Hydra as if the program were `al` with these words."""
+    import hydra
+
+    from al_cli.compose import CONFIG_NAME, shipped
+
+    before, sys.argv = sys.argv, [sys.argv[0], *words]
+    try:
+        hydra.main(version_base="1.3", config_path=str(shipped("conf").resolve()), config_name=CONFIG_NAME)(task)()
+    finally:
+        sys.argv = before
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

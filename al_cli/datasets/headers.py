@@ -1,0 +1,179 @@
+"""What image files say of themselves, read once: the size in the header, the digest of the bytes.
+
+Answers are remembered in a per-user cache folder by path, modification time and length, so a second look at the same
+folder costs one `stat` a file. The cache is only ever a shortcut: lost, corrupt or unwritable, it costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from al_cli.errors import DatasetError
+from al_cli.progress import phase
+
+log = logging.getLogger("al.datasets")
+
+Report = Callable[[str, str], None]  # (what, where): where a reader says what it could not read
+
+EXIF_ORIENTATION = 0x0112
+QUARTER_TURNS = (5, 6, 7, 8)  # the orientations that swap width and height
+CHUNK = 64  # files a thread takes at once: one task a file costs more than reading a header
+THREADS = 8  # waiting for a disk or a network folder overlaps; more threads measured no faster
+
+
+def cache_dir() -> Path:
+    """Where al keeps what it can make again: $AL_CACHE, else $XDG_CACHE_HOME/al, else ~/.cache/al."""
+    own, base = os.environ.get("AL_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    return Path(own) if own else (Path(base) if base else Path.home() / ".cache") / "al"
+
+
+def read_sizes(paths: Sequence[Path], report: Report | None = None) -> list[tuple[int, int]]:
+    """(width, height) of each image as it is seen, after its EXIF orientation, from its header alone.
+
+    An unreadable file is given to `report` and gets (0, 0); without `report` it is a DatasetError.
+    """
+    sizes = _remembered("sizes", paths, _size, report or _raise)
+    return [(0, 0) if size is None else (int(size[0]), int(size[1])) for size in sizes]
+
+
+def read_digests(paths: Sequence[Path], report: Report | None = None) -> list[str | None]:
+    """SHA-1 of each file's bytes in hex. An unreadable file is given to `report` and gets None (else: DatasetError)."""
+    return _remembered("digests", paths, _digest, report or _raise)
+
+
+def _raise(what: str, where: str) -> None:
+    raise DatasetError(what, where=where, remedy="replace or remove the file")
+
+
+def _size(path: Path) -> list[int]:
+    with path.open("rb") as file, Image.open(file) as image:
+        width, height = image.size
+        try:
+            # A PNG's own getexif decodes every pixel, because metadata may follow them: only do so where it does.
+            plain = image.format == "PNG" and "exif" not in image.info and not _png_metadata_after_pixels(file)
+            exif = Image.Image.getexif(image) if plain else image.getexif()
+            turned = exif.get(EXIF_ORIENTATION) in QUARTER_TURNS
+        except Exception:  # broken EXIF means no orientation, as in Detectron2's reader, which must agree with us
+            turned = False
+    return [height, width] if turned else [width, height]
+
+
+def _png_metadata_after_pixels(file: BinaryIO) -> bool:
+    """Whether an eXIf or iTXt (XMP) chunk follows the first IDAT. Leaves the file where it was."""
+    position, pixels = file.tell(), False
+    try:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            kind = head[4:]
+            if pixels and kind in (b"eXIf", b"iTXt"):
+                return True
+            pixels |= kind == b"IDAT"
+            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)  # the data and its checksum
+        return False
+    finally:
+        file.seek(position)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha1").hexdigest()
+
+
+def _remembered(kind: str, paths: Sequence[Path], read: Callable[[Path], Any], report: Report) -> list[Any]:
+    """`read(path)` (a JSON value) of each path, None where it failed, from the cache where the file has not changed."""
+    if not paths:
+        return []
+    store = _cache_file(kind, paths)
+    known = _load(store)
+    answers: list[Any] = [None] * len(paths)
+    stamps: dict[int, list[int]] = {}  # of what must be read: position -> [mtime_ns, bytes]
+    for n, path in enumerate(paths):
+        try:
+            stat = path.stat()
+        except OSError as error:
+            report(f"cannot be read: {error.strerror}", str(path))
+            continue
+        row = known.get(str(path))
+        if row is not None and row[0] == stat.st_mtime_ns and row[1] == stat.st_size:
+            answers[n] = row[2]
+        else:
+            stamps[n] = [stat.st_mtime_ns, stat.st_size]
+    if not stamps:
+        return answers
+    for n, answer in _read_all(kind, paths, list(stamps), read):
+        if isinstance(answer, Exception):
+            report(f"is not a readable image: {_reason(answer)}", str(paths[n]))
+        else:
+            answers[n] = answer
+            known[str(paths[n])] = [*stamps[n], answer]
+    _save(store, known)
+    return answers
+
+
+def _read_all(
+    kind: str, paths: Sequence[Path], positions: list[int], read: Callable[[Path], Any]
+) -> Iterator[tuple[int, Any]]:
+    """(position, answer or the exception) of each, in order; the files are read in parallel."""
+
+    def read_chunk(chunk: list[int]) -> list[tuple[int, Any]]:
+        answers: list[tuple[int, Any]] = []
+        for n in chunk:
+            try:
+                answers.append((n, read(paths[n])))
+            except Exception as error:  # Pillow's plugins raise nearly anything on a broken file; it is reported by name
+                answers.append((n, error))
+        return answers
+
+    Image.preinit()  # plugins register themselves here, once, before threads ask for them
+    chunks = [positions[i : i + CHUNK] for i in range(0, len(positions), CHUNK)]
+    with phase(f"read image {kind}", len(positions)) as step, ThreadPoolExecutor(THREADS) as threads:
+        for answers in threads.map(read_chunk, chunks):
+            step(len(answers))
+            yield from answers
+
+
+def _reason(error: Exception) -> str:
+    if type(error).__name__ == "UnidentifiedImageError":  # its own text is the address of a file object
+        return "no known image format"
+    return f"{type(error).__name__}: {error}"
+
+
+def _cache_file(kind: str, paths: Sequence[Path]) -> Path:
+    """One file a dataset, named after the folder that holds all of these images."""
+    folder = os.path.commonpath([str(path.parent) for path in paths])
+    return cache_dir() / "headers" / f"{hashlib.sha256(folder.encode()).hexdigest()[:16]}-{kind}.json"
+
+
+def _load(store: Path) -> dict[str, list[Any]]:
+    """{path: [mtime_ns, bytes, answer]}; empty where the cache is missing or not to be trusted."""
+    try:
+        known = json.loads(store.read_bytes())
+        if not all(isinstance(row, list) and len(row) == 3 and row[2] for row in known.values()):
+            raise ValueError("a row is not [mtime_ns, bytes, answer]")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError) as error:
+        log.warning("ignoring the cache of image headers, reading the files again (%s: %s)", store, error)
+        return {}
+    return known
+
+
+def _save(store: Path, known: dict[str, list[Any]]) -> None:
+    """Write to a temporary file and rename it, so that a reader never sees half a cache."""
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=store.parent, suffix=".tmp", delete=False) as file:
+            json.dump(known, file, separators=(",", ":"))
+        Path(file.name).replace(store)
+    except OSError as error:
+        log.warning("cannot keep the cache of image headers, the next start reads them again (%s: %s)", store, error)

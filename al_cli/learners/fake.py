@@ -1,0 +1,93 @@
+"""A detector that trains in no time: it sees every object, blurred by how little it was trained on.
+
+It runs the whole loop in a second on a CPU (tests, trying out a sampler, `al run model=fake`). It cheats: predictions are
+the true boxes plus noise that shrinks with the number of labeled boxes of their class, so AP rises as labels come in.
+No torch, no files besides its checkpoint. Everything is a function of the seed and the image id.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_cli.progress import phase
+from al_cli.rng import rng_for
+from al_cli.types import Checkpoint, Dataset, Image, Learner, LossPoint, Predictions, Signal
+
+FEATURES = 8
+
+
+class FakeLearner(Learner):
+    """`fit_s` stretches a training to that many seconds, so that a test can kill it midway."""
+
+    provides = frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES})
+    device = "cpu"
+
+    def __init__(self, class_names: tuple[str, ...], *, iterations: int = 20, fit_s: float = 0.0):
+        self.num_classes, self.iterations, self.fit_s = len(class_names), iterations, fit_s
+        self.state: dict = {}
+
+    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
+        counts = np.array(init.state["counts"]) if init else np.zeros(self.num_classes, int)
+        for image in train.images:
+            counts = counts + np.bincount(image.classes, minlength=self.num_classes)
+        history = []
+        with phase("train", self.iterations, "it") as step:
+            for i in range(1, self.iterations + 1):
+                time.sleep(self.fit_s / self.iterations)
+                loss = float(1 / i + 1 / (1 + counts.sum()))
+                history.append(LossPoint(i, loss, loss * 1.1 if val is not None and i % 10 == 0 else None))
+                step(loss=loss)
+        self.state = {"counts": counts.tolist(), "seed": seed}
+        return Checkpoint(dict(self.state), tuple(history))
+
+    @property
+    def _blur(self) -> NDArray[np.float64]:
+        """[C] how badly each class is known: 1 before any label of it, towards 0 with many."""
+        return 1 / np.sqrt(1 + np.array(self.state["counts"], float))
+
+    def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
+        if unknown := signals - self.provides:
+            raise ValueError(f"the fake learner does not provide {sorted(unknown)}")
+        tables = [self._detect(image) for image in images.images]
+        none = (np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), np.zeros((0, self.num_classes)))
+        boxes, scores, classes, probs = (np.concatenate(parts) for parts in zip(none, *tables, strict=True))
+        columns: dict[Signal, NDArray] = {}
+        if Signal.PROBS in signals:
+            columns[Signal.PROBS] = probs.astype(np.float32)
+        if Signal.BOX_FEATURES in signals:
+            columns[Signal.BOX_FEATURES] = np.pad(probs, ((0, 0), (0, FEATURES)))[:, :FEATURES].astype(np.float32) + 0.01
+        if Signal.IMAGE_FEATURES in signals:
+            features = [rng_for(0, 0, f"image/{image.id}").normal(size=FEATURES) for image in images.images]
+            columns[Signal.IMAGE_FEATURES] = np.array(features, np.float32).reshape(-1, FEATURES)
+        offsets = np.concatenate([[0], np.cumsum([len(table[1]) for table in tables], dtype=int)])
+        return Predictions(images.ids, offsets, boxes, scores, classes, self.num_classes, "softmax", columns)
+
+    def _detect(self, image: Image) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+        """Boxes [K,4], scores [K], classes [K], probs [K,C] of one image, best first."""
+        rng = rng_for(self.state["seed"], image.id, "detect")
+        k = len(image.classes)
+        blur = self._blur[image.classes][:, None]  # [K, 1]
+        size = np.tile(image.boxes[:, 2:] - image.boxes[:, :2], 2)
+        corners = image.boxes + rng.normal(size=(k, 4)) * size * 0.5 * blur
+        boxes = np.concatenate([np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:]) + 1], 1)
+        logits = rng.normal(size=(k, self.num_classes + 1)) * 2 * blur  # the last column is background
+        logits[np.arange(k), image.classes] += 2 / (0.2 + blur[:, 0])
+        probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        probs = probs[:, :-1]
+        order = np.argsort(-probs.max(1, initial=0), kind="stable")
+        return boxes[order], probs.max(1, initial=0)[order], probs.argmax(1)[order], probs[order]
+
+    def loss(self, images: Dataset) -> NDArray[np.float64]:
+        return np.array([float(self._blur[image.classes].sum()) for image in images.images])
+
+    def save(self, checkpoint: Checkpoint, path: Path) -> None:
+        history = [(p.iteration, p.train_loss, p.val_loss) for p in checkpoint.history]
+        path.write_text(json.dumps({"state": checkpoint.state, "history": history}))
+
+    def load(self, path: Path) -> Checkpoint:
+        data = json.loads(path.read_text())
+        self.state = data["state"]
+        return Checkpoint(self.state, tuple(LossPoint(*row) for row in data["history"]))

@@ -1,0 +1,153 @@
+"""Views: a stock Detectron2 detector whose inference also remembers where each kept box came from.
+
+A view is a shallow copy of a module that shares every parameter, buffer, hook and child with the original; only its class
+is a subclass, so that a stock method can be extended with `super()`. The original is not touched, and everything that
+decides a box (scores, thresholds, NMS, clipping) stays Detectron2's own code. What is remembered travels as extra
+`Instances` fields, named after their Signal: stock code indexes all fields alike, through NMS and postprocessing.
+
+This file knows nothing of batches, modes or tables; `signals.py` runs the views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from detectron2.modeling.meta_arch.dense_detector import DenseDetector
+from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import Tensor, nn
+
+from al_cli.types import Signal
+
+LEVEL, ANCHOR = "al_level", "al_anchor"  # where a dense detector found a box: fields of its Instances inside a view
+
+
+@contextmanager
+def outputs_of(module: nn.Module) -> Iterator[list[Any]]:
+    """A list that collects what `module` returns, call by call, for as long as the context is open."""
+    seen: list[Any] = []
+    handle = module.register_forward_hook(lambda _module, _args, output: seen.append(output))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def view(module: nn.Module, extension: type | None = None, **children: nn.Module) -> Any:
+    """A shallow copy of `module` with `extension` in front of its class and the named children exchanged."""
+    stock = type(module)
+    cls = type(f"Tapped{stock.__name__}", (extension, stock), {}) if extension else stock
+    copy = object.__new__(cls)
+    copy.__dict__ = {**module.__dict__, "_modules": {**module._modules, **children}}
+    return copy
+
+
+def rcnn_view(model: nn.Module, signals: frozenset[Signal]) -> Any:
+    """A GeneralizedRCNN (FPN or C4) whose detections carry fields for PROBS and BOX_FEATURES, as far as asked for."""
+    heads: Any = model.roi_heads
+    predictor = view(heads.box_predictor, TappedBoxPredictor)
+    predictor.signals = signals
+    return view(model, roi_heads=view(heads, box_predictor=predictor))
+
+
+def dense_view(model: nn.Module, signals: frozenset[Signal]) -> Any:
+    """A RetinaNet or FCOS whose detections carry fields for PROBS and BOX_FEATURES, as far as asked for."""
+    dense = view(model, TappedDense)
+    dense.signals = signals
+    return dense
+
+
+class TappedBoxPredictor(FastRCNNOutputLayers):
+    """Detectron2's Fast R-CNN predictor. Each kept box gets the class probabilities and the vector of its proposal."""
+
+    signals: frozenset[Signal]
+
+    def forward(self, x: Tensor) -> Any:  # x [R, D] or [R, D, 1, 1], the proposals of all images together
+        self.vectors = torch.flatten(x, start_dim=1)
+        return super().forward(x)
+
+    def inference(self, predictions: Any, proposals: list[Instances]) -> Any:
+        results, kept = super().inference(predictions, proposals)
+        probs = self.predict_probs(predictions, proposals)  # per image [Ri, C + 1], background last
+        boxes = self.predict_boxes(predictions, proposals)
+        vectors = self.vectors.split([len(p) for p in proposals])
+        for i, result in enumerate(results):
+            # Stock inference drops proposals that are not finite first, and counts its kept indices without them.
+            finite = torch.isfinite(boxes[i]).all(dim=1) & torch.isfinite(probs[i]).all(dim=1)
+            rows = finite.nonzero()[:, 0][kept[i]]
+            if Signal.PROBS in self.signals:
+                result.set(Signal.PROBS, probs[i][rows, :-1])
+            if Signal.BOX_FEATURES in self.signals:
+                result.set(Signal.BOX_FEATURES, vectors[i][rows])
+        return results, kept
+
+
+class TappedDense(DenseDetector):
+    """Detectron2's RetinaNet or FCOS. Each kept box gets the class scores and the tower feature of its anchor.
+
+    Both models choose boxes anchor by anchor, (location, class) pairs with a score above the threshold, and forget the
+    anchor; its level and its index in the level ride along as two fields until the columns are gathered.
+    """
+
+    signals: frozenset[Signal]
+
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        with outputs_of(self.head.cls_subnet) as self.towers:  # one [B, D, H, W] a level, before the class scores
+            return super().forward(batched_inputs)
+
+    def forward_inference(self, images: ImageList, features: list[Tensor], predictions: Any) -> list[Instances]:
+        results = super().forward_inference(images, features, predictions)
+        for i, result in enumerate(results):
+            if Signal.BOX_FEATURES in self.signals:
+                towers = [t[i].flatten(start_dim=1).T for t in self.towers]  # [H x W, D], row by row
+                share = [n // len(t) for n, t in zip(self.anchors_per_level, towers, strict=True)]
+                result.set(Signal.BOX_FEATURES, _gather(result, towers, share))
+            result.remove(LEVEL)
+            result.remove(ANCHOR)
+        return results
+
+    def inference_single_image(
+        self, anchors: list[Boxes], box_cls: list[Tensor], box_delta: list[Tensor], image_size: tuple[int, int]
+    ) -> Instances:
+        self.anchors_per_level = [len(scores) for scores in box_cls]
+        result = super().inference_single_image(anchors, box_cls, box_delta, image_size)
+        if Signal.PROBS in self.signals:
+            result.set(Signal.PROBS, _gather(result, box_cls, [1] * len(box_cls)))
+        return result
+
+    def _decode_multi_level_predictions(self, anchors: list[Boxes], *args: Any) -> Instances:
+        asked = [_AskedAnchors(a) for a in anchors]
+        decoded = super()._decode_multi_level_predictions(asked, *args)
+        decoded.set(LEVEL, torch.cat([torch.full_like(a.asked, level) for level, a in enumerate(asked)]))
+        decoded.set(ANCHOR, torch.cat([a.asked for a in asked]))
+        return decoded
+
+
+class _AskedAnchors:
+    """Stands in for one level's anchors while it is decoded, which reads `anchors.tensor[indices]`, and keeps `indices`."""
+
+    asked: Tensor
+
+    def __init__(self, anchors: Boxes):
+        self.boxes = anchors
+
+    @property
+    def tensor(self) -> _AskedAnchors:
+        return self
+
+    def __getitem__(self, indices: Tensor) -> Tensor:
+        self.asked = indices
+        return self.boxes.tensor[indices]
+
+
+def _gather(result: Instances, per_level: list[Tensor], anchors_per_row: list[int]) -> Tensor:
+    """[M, D] the row of each box in its level's table [R, D], where `anchors_per_row` neighbouring anchors share a row."""
+    level, anchor = result.get(LEVEL), result.get(ANCHOR)
+    out = per_level[0].new_empty(len(level), per_level[0].shape[1])
+    for n, (table, share) in enumerate(zip(per_level, anchors_per_row, strict=True)):
+        mine = level == n
+        out[mine] = table[anchor[mine] // share]
+    return out

@@ -1,0 +1,143 @@
+"""The whole algorithm on one screen: train, evaluate, record, select, label, and again.
+
+Knows neither Detectron2 nor Hydra nor any sampler: it speaks to a Learner, a Strategy and a RunFolder. A round counts
+when its record is on disk; a run that was stopped continues after its last record and ends with the same bytes.
+"""
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from al_cli import metrics
+from al_cli.records import RunFolder
+from al_cli.rng import Seeds, rng_for, seed_for
+from al_cli.strategy import Strategy
+from al_cli.types import Checkpoint, Dataset, Learner, Pool, RoundRecord, Selection, Signal, Splits, StageLog
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many images each round labels, and what it trains on.
+
+    `sizes` [rounds + 1] images added, the initial set first; `ud` the UD-split of each round (None for the initial one);
+    `cumulative`: train on all labeled images, else on the new ones; `carry_weights`: start from the last round's weights,
+    else from the starting weights; `holdout`: share of the initial images that validates instead of training.
+    """
+
+    sizes: tuple[int, ...]
+    ud: tuple[float | None, ...]
+    seeds: Seeds
+    seed: int
+    cumulative: bool = True
+    carry_weights: bool = False
+    holdout: float = 0.0
+    keep_checkpoints: bool = False
+
+
+def run(splits: Splits, learner: Learner, strategy: Strategy, plan: Plan, folder: RunFolder) -> Iterator[RoundRecord]:
+    """Run the rounds that are not on disk yet; yield each record right after it was written."""
+    order = initial_order(splits.train, plan.seeds.initial)
+    heldout = order[: int(np.ceil(plan.holdout * plan.sizes[0]))]
+    val = splits.train.select(heldout) if heldout else splits.val
+    pool, checkpoint = resume(folder, learner, Pool([], splits.train.ids.tolist()))
+
+    for round in range(len(folder.records()), len(plan.sizes)):
+        clock = Clock()
+        with clock("select"):
+            if round == 0:
+                first = np.array(order[: plan.sizes[0]])
+                selection, stages = Selection(first, np.full(len(first), np.nan)), (StageLog("initial", len(order), len(first)),)
+            else:
+                selection, stages = strategy.select(
+                    pool.unlabeled,
+                    infer=lambda ids, signals, clock=clock: infer(learner, splits.train.select(ids), signals, clock),
+                    budget=plan.sizes[round],
+                    ud=plan.ud[round],
+                    rng=rng_for(plan.seeds.sampling, round, "sampling"),
+                    truth=splits.train.select(pool.labeled),
+                )
+        pool = pool.acquire(selection.ids.tolist())
+
+        with clock("train"):
+            chosen = set(pool.labeled if plan.cumulative else selection.ids.tolist()) - set(heldout)
+            init = checkpoint if plan.carry_weights else None
+            seed = seed_for(plan.seeds.training, round, "training")
+            checkpoint = learner.fit(splits.train.select(chosen), val=val, seed=seed, init=init)
+        with clock("evaluate"):
+            predictions = learner.infer(splits.test)
+            evaluation = metrics.evaluate(predictions, splits.test)
+
+        labeled, picked = splits.train.select(pool.labeled), splits.train.select(selection.ids)
+        losses = [point.val_loss for point in checkpoint.history if point.val_loss is not None]
+        record = RoundRecord(
+            round=round,
+            seed=plan.seed,
+            ud=plan.ud[round],
+            labeled=pool.labeled,
+            picked=tuple(selection.ids.tolist()),
+            scores=tuple(None if np.isnan(s) else float(s) for s in selection.scores),
+            stages=stages,
+            images=len(labeled),
+            boxes=labeled.box_count,
+            metrics=evaluation.metrics,
+            val_loss=losses[-1] if losses else None,
+            hashes={},
+        )
+        with clock("save"):
+            learner.save(checkpoint, folder.checkpoint_path(round))
+        record = folder.write_round(
+            record,
+            predictions=predictions,
+            evaluation=evaluation,
+            history=checkpoint.history,
+            picked=picked,
+            labeled=labeled,
+            timing=clock.timing(),
+        )
+        if round and not plan.keep_checkpoints:
+            folder.drop_checkpoint(round - 1)
+        yield record
+
+
+def initial_order(train: Dataset, seed: int) -> list[int]:
+    """All pool ids in random order; the first ones are the initial set. Depends on the seed and the data alone, so every
+    arm of a study starts from the same images, and a larger initial set contains a smaller one."""
+    return rng_for(seed, 0, f"initial/{train.fingerprint}").permutation(train.ids).tolist()
+
+
+def resume(folder: RunFolder, learner: Learner, pool: Pool) -> tuple[Pool, Checkpoint | None]:
+    """The pool and weights as the last recorded round left them; the untouched pool where there is none."""
+    folder.clean_unfinished()
+    records = folder.records()
+    for record in records:
+        pool = pool.acquire(record.picked)
+    return pool, learner.load(folder.checkpoint_path(records[-1].round)) if records else None
+
+
+def infer(learner: Learner, images: Dataset, signals: frozenset[Signal], clock: "Clock"):
+    with clock("infer"):
+        return learner.infer(images, signals)
+
+
+@dataclass
+class Clock:
+    """Seconds by phase. `infer` (of the pool) is part of `select` and is taken out of it."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+
+    def timing(self) -> dict[str, float]:
+        """Seconds of each phase and the peak memory of the process so far (MiB)."""
+        seconds = dict(self.seconds)
+        seconds["select"] = seconds.get("select", 0.0) - seconds.get("infer", 0.0)
+        rounded = {f"{phase}_s": round(value, 3) for phase, value in seconds.items()}
+        return rounded | {"peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}

@@ -1,0 +1,128 @@
+"""The verbs beside `run`: each takes its parsed arguments, prints, and returns an exit code (None is 0)."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from al_cli.errors import AlError, DatasetError, RunError
+
+console = Console()
+
+
+def report(args: argparse.Namespace) -> None:
+    from al_cli.report import study
+
+    for path in study.report(args.study):
+        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def ls(args: argparse.Namespace) -> None:
+    from al_cli.records import find_runs
+
+    runs = find_runs(args.outputs)
+    if not runs:
+        console.print(f"no runs under {args.outputs}; `al run` makes the first")
+        return
+    table = Table()
+    for column in ("study", "run", "state", "rounds", "best AP"):
+        table.add_column(column, justify="right" if column in ("rounds", "best AP") else "left", overflow="fold")
+    for run in runs:
+        best = "" if run.best_ap is None else f"{run.best_ap:.2f}"
+        table.add_row(run.path.parent.name, run.path.name, run.state, f"{run.rounds_done}/{run.rounds_total}", best)
+    console.print(table)
+
+
+def samplers(args: argparse.Namespace) -> None:
+    from al_cli.compose import shipped
+    from al_cli.samplers import catalog
+
+    table = Table(caption="use one with: al run sampler=NAME")
+    rows = catalog(shipped("conf"))
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table)
+
+
+def data(args: argparse.Namespace) -> None:
+    where = args.where
+    if where[0] == "digits" and len(where) == 2:
+        from al_cli.datasets.digits import write_digits
+
+        folder = Path(where[1])
+        if folder.exists() and any(folder.iterdir()):
+            raise DatasetError("the folder is not empty", where=str(folder), remedy="name a new one")
+        console.print(f"wrote {write_digits(folder)}: use it with dataset=yolo dataset.root={folder}", highlight=False, soft_wrap=True)
+        return
+    if len(where) != 1:
+        raise AlError(f"al data takes one folder, or `digits` and a folder, not {where}", remedy="see al data --help")
+    from al_cli.datasets import load_coco, load_yolo
+    from al_cli.datasets.checks import summary
+
+    root = Path(where[0]).expanduser()
+    if not root.exists():
+        raise DatasetError("there is no such folder", where=str(root), remedy="give the folder that holds the dataset")
+    yolo = args.format == "yolo" if args.format else root.suffix in {".yaml", ".yml"} or any(root.glob("*.y*ml"))
+    splits = load_yolo(root) if yolo else load_coco(root)
+    rows = summary(splits)
+    table = Table(title=f"{splits.name} ({'yolo' if yolo else 'coco'}), {len(splits.train.class_names)} classes: no problems found")
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    console.print(table)
+    console.print(f"use it with: al run dataset={'yolo' if yolo else 'coco'} dataset.root={root}", highlight=False, soft_wrap=True)
+
+
+def show(args: argparse.Namespace) -> None:
+    import yaml
+    from omegaconf import OmegaConf
+
+    from al_cli import app
+    from al_cli.records import RunFolder
+    from al_cli.report.show import show_run
+
+    if not (args.run / "config.yaml").is_file():
+        raise RunError("there is no run here", where=str(args.run), remedy="`al ls` lists the runs")
+    config = yaml.safe_load((args.run / "config.yaml").read_text())
+    splits = app.load_dataset(config["dataset"])
+    predictions = None
+    if args.checkpoint is not None:
+        if not args.checkpoint.is_file():
+            raise RunError("there are no weights here", where=str(args.checkpoint), remedy="give a checkpoint.pth of any run")
+        learner = app.build_learner(app.check(OmegaConf.create(config)), splits.test.class_names)
+        learner.load(args.checkpoint)
+        predictions = learner.infer(splits.test)
+    records = RunFolder(args.run).records()
+    round = args.round if args.round is not None else (records[-1].round if records else 0)
+    path = show_run(
+        args.run, round, splits.test, n=args.images, threshold=args.threshold, seed=args.seed, out=args.out, predictions=predictions
+    )
+    console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Versions, device, and whether Detectron2 really works. 1 with the remedy if it does not."""
+    from al_cli.app import environment
+
+    found = environment(args.device)
+    for name, version in {"python": found["python"], "platform": found["platform"], **found["versions"]}.items():
+        console.print(f"{name:<18} {version}", highlight=False)
+    try:
+        import torch
+
+        console.print(f"{'threads':<18} {torch.get_num_threads()} of {found['cpus']} cpus", highlight=False)
+        gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; training runs on the CPU"
+        console.print(f"{'gpu':<18} {gpu}", highlight=False)
+        from al_cli.learners.detectron import check_detectron2
+
+        console.print(f"{'detectron2 works':<18} {check_detectron2(args.device)}", highlight=False)
+    except Exception as error:  # whatever is broken here, the user needs the remedy rather than our traceback
+        console.print(f"[red]broken[/red]: {type(error).__name__}: {error}", soft_wrap=True)
+        console.print("remedy: in a checkout, `make clean setup`; elsewhere, install Detectron2 as the README's section Install says")
+        return 1
+    console.print("all is well")
+    return 0
