@@ -3,9 +3,9 @@
 `check` needs no torch and reads no image, so a mistake ends in the first second. `execute` is one run.
 """
 
-import json
 import logging
 import math
+import os
 import subprocess
 import sys
 import time
@@ -19,7 +19,7 @@ import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from al_cli import loop, progress
+from al_cli import loop
 from al_cli.errors import AlError, ConfigError, DatasetError, suggest
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
 from al_cli.records import RunFolder
@@ -29,6 +29,8 @@ from al_cli.types import Learner, RoundRecord, Splits
 
 log = logging.getLogger("al")
 DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
+PLOT_EVERY_S = 30  # plots of a long run can be looked at while it goes on
+WHERE = ("outputs", "study", "run_name")  # where a run lies says nothing of what it computes
 DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -46,11 +48,11 @@ class Experiment:
 
 def check(config: DictConfig) -> Experiment:
     """Build everything cheap and refuse what cannot work. Raises ConfigError with the values and the way out."""
+    config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except Exception as error:  # OmegaConf raises several kinds; each names the key in its first line
         raise ConfigError(str(error).splitlines()[0], remedy="give the missing value as key=value") from error
-    plain.pop("hydra", None)
     whole(plain["rounds"], "rounds", at_least=1)
     for name in ("initial", "budget"):
         amount(plain[name], name)
@@ -66,6 +68,7 @@ def check(config: DictConfig) -> Experiment:
     model.check()
     training = TrainingSpec(**plain["training"])
     training.check()
+    training.per_round(plain["rounds"] + 1)
     strategy = build_strategy(config, plain["sampler"]["name"])
     if lacking := strategy.needs - provides(model):
         raise ConfigError(
@@ -194,22 +197,22 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
 
 
 def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learner:
-    training = experiment.training
-    parts = experiment.config["rounds"] + 1 if training.iterations_per == "run" else 1
-    iterations = max(1, training.iterations // parts)
+    iterations = experiment.training.per_round(experiment.config["rounds"] + 1)
     if experiment.model.family == "fake":
         from al_cli.learners.fake import FakeLearner
 
-        return FakeLearner(class_names, iterations=iterations, **experiment.model.overrides)
+        return FakeLearner(class_names, **experiment.model.overrides)
     from al_cli.learners.detectron import DetectronLearner
 
-    return DetectronLearner(experiment.model, training, class_names, experiment.config["device"], iterations)
+    device = experiment.config["device"]
+    return DetectronLearner(experiment.model, experiment.training, class_names, iterations=iterations, device=device)
 
 
 def execute(config: DictConfig, path: Path) -> list[RoundRecord]:
     """One run, from its configuration to its finished folder; continues where an earlier one stopped."""
     experiment = check(config)
-    with RunFolder.create(path, experiment.config, environment(experiment.config["device"])) as folder:
+    what = {key: value for key, value in experiment.config.items() if key not in WHERE}
+    with RunFolder.create(path, what, environment(experiment.config["device"])) as folder:
         with log_to(path / "run.log"):
             try:
                 return run_in(folder, experiment)
@@ -240,9 +243,13 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         log.info("continuing after round %d", records[-1].round)
     start = time.monotonic()
     learner = build_learner(experiment, splits.train.class_names)
+    plotted = time.monotonic()
     for record in loop.run(splits, learner, experiment.strategy, plan, folder):
         records.append(record)
         log.info("round %d of %d: %s", record.round, total - 1, summary(record))
+        if time.monotonic() - plotted > PLOT_EVERY_S:
+            plots.plot_run(folder.path, splits)
+            plotted = time.monotonic()
     plots.plot_run(folder.path, splits)
     folder.mark_done()
     log.info("finished in %.0f s", time.monotonic() - start)
@@ -282,7 +289,7 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,
-        "cpus": __import__("os").cpu_count(),
+        "cpus": os.cpu_count(),
         "versions": versions,
         "git": git_revision(),
         "command": ["al", *sys.argv[1:]],

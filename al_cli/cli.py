@@ -103,13 +103,12 @@ def complete(words: list[str]) -> int:
 
 def run(words: list[str]) -> int:
     """Check every run that the words ask for, then let Hydra start them."""
-    if any(word.split("=")[0] in HYDRA_ONLY for word in words):
-        from al_cli.compose import register_resolvers
-
-        register_resolvers()
-        return hydra_main(words, lambda config: None)
     from al_cli import compose
 
+    words = compose.open_keys(words)
+    if any(word.split("=")[0] in HYDRA_ONLY for word in words):
+        compose.register_resolvers()
+        return hydra_main(words, lambda config: None)
     multirun = any(word in ("-m", "--multirun") for word in words)
     flags = [word for word in words if word.startswith("-")]
     if unknown := [flag for flag in flags if flag not in ("-m", "--multirun")]:
@@ -134,7 +133,7 @@ def run(words: list[str]) -> int:
 
     configure_logging()
     runner = Runner(many=len(configs) > 1)
-    hydra_main(words, runner)
+    hydra_main([*flags, *(word for word in words if word not in flags)], runner)  # argparse wants overrides in one row
     return runner.finish()
 
 

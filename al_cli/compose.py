@@ -47,7 +47,8 @@ def run_name(sampler: str, seed: int, explicit: str | None, overrides: Iterable[
         if key in NOT_IN_NAME:
             continue
         value = re.sub(r"[^A-Za-z0-9.+]+", "-", value).strip("-")
-        label = "" if key in VALUE_ONLY else "ud" if key == "ud_split" else key if key.startswith("seeds.") else key.split(".")[-1]
+        words = key.split(".")
+        label = "" if key in VALUE_ONLY else "ud" if key == "ud_split" else "-".join(words if words[0] == "seeds" else words[-1:])
         parts.append(re.sub(r"[^A-Za-z0-9.+]+", "-", label) + value)
     name = "_".join([sampler, *parts, f"s{seed}"])
     if len(name) > MAX_NAME:
@@ -65,6 +66,11 @@ def folder_name(root: str) -> str:
     """The name of a dataset's folder; of `data.yaml` itself, the folder it lies in."""
     path = Path(root).expanduser().resolve()
     return path.parent.name if path.suffix in {".yaml", ".yml"} else path.name
+
+
+def open_keys(words: Iterable[str]) -> list[str]:
+    """`model.overrides.SOLVER.BASE_LR=1` as `++model...`: these keys are Detectron2's to know, and Hydra must let them in."""
+    return [f"++{word}" if word.startswith("model.overrides.") else word for word in words]
 
 
 def job_overrides(overrides: Sequence[str], multirun: bool) -> list[list[str]]:

@@ -8,7 +8,7 @@ Whoever works reports here, whoever shows it is decided once: this is to progres
 """
 
 import logging
-import sys
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 log = logging.getLogger("al")
 LOG_EVERY_S = 15.0
 
-console = Console(stderr=True)
+WIDTH = 140  # of tables in a pipe or a log file, where nobody has a window; COLUMNS overrides it
+
+
+def make_console(stderr: bool = False) -> Console:
+    """As wide as the terminal, or as `WIDTH` where there is none, so that no table is cut in a log file."""
+    made = Console(stderr=stderr)
+    return made if made.is_terminal or "COLUMNS" in os.environ else Console(stderr=stderr, width=WIDTH)
+
+
+console = make_console(stderr=True)  # progress and log lines
+out = make_console()  # results
 
 
 def _fields(values: dict[str, float]) -> str:
@@ -76,8 +86,3 @@ def _plain(name: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
     took = time.monotonic() - start
     if took >= 2:
         log.info("%s: %d %s in %.1f s  %s", name, done, unit, took, _fields(numbers))
-
-
-def is_terminal() -> bool:
-    """Whether a person watches: standard error is a terminal."""
-    return console.is_terminal and sys.stderr.isatty()

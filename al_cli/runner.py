@@ -7,11 +7,11 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
-from al_cli import app, progress
+from al_cli import app
 from al_cli.errors import AlError
+from al_cli.progress import out as console
 from al_cli.report.tables import rounds_table
 from al_cli.types import RoundRecord
 
@@ -49,7 +49,6 @@ class Runner:
 
     def finish(self) -> int:
         """Print what a user looks for at the end. 0 when all runs are done, 2 when users' errors are all that went wrong, else 1."""
-        console = Console()
         failed = [outcome for outcome in self.outcomes if outcome.error]
         if self.many:
             console.print(outcomes_table(self.outcomes))

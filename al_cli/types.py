@@ -284,8 +284,8 @@ class Pool:
         remaining = set(self.unlabeled)
         for i in picked:
             if i not in remaining:
-                why = "is already labeled" if i in self.labeled else "was named twice" if i in picked else "is unknown"
-                raise ValueError(f"image {i} cannot be acquired: it {why if i not in self.unlabeled else 'was named twice'}")
+                why = "was named twice" if i in self.unlabeled else "is already labeled" if i in self.labeled else "is unknown"
+                raise ValueError(f"image {i} cannot be acquired: it {why}")
             remaining.remove(i)
         return Pool(self.labeled + tuple(picked), remaining)
 

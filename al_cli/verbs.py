@@ -3,12 +3,10 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from al_cli.errors import AlError, DatasetError, RunError
-
-console = Console()
+from al_cli.progress import out as console
 
 
 def report(args: argparse.Namespace) -> None:
@@ -36,14 +34,14 @@ def ls(args: argparse.Namespace) -> None:
 
 def samplers(args: argparse.Namespace) -> None:
     from al_cli.compose import shipped
-    from al_cli.samplers import catalog
+    from al_cli.samplers.catalog import catalog
 
     table = Table(caption="use one with: al run sampler=NAME")
-    rows = catalog(shipped("conf"))
-    for column in rows[0]:
+    for column in ("name", "family", "needs", "about", "source"):
         table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+    for row in catalog(shipped("conf") / "sampler"):
+        needs = "no inference" if row.needs is None else ", ".join(["boxes", *sorted(row.needs)])
+        table.add_row(row.name, row.family, needs, row.about, row.source)
     console.print(table)
 
 
@@ -112,14 +110,10 @@ def doctor(args: argparse.Namespace) -> int:
     for name, version in {"python": found["python"], "platform": found["platform"], **found["versions"]}.items():
         console.print(f"{name:<18} {version}", highlight=False)
     try:
-        import torch
+        from al_cli.learners.doctor import examine
 
-        console.print(f"{'threads':<18} {torch.get_num_threads()} of {found['cpus']} cpus", highlight=False)
-        gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; training runs on the CPU"
-        console.print(f"{'gpu':<18} {gpu}", highlight=False)
-        from al_cli.learners.detectron import check_detectron2
-
-        console.print(f"{'detectron2 works':<18} {check_detectron2(args.device)}", highlight=False)
+        for name, value in examine(args.device).items():
+            console.print(f"{name:<18} {value}", highlight=False)
     except Exception as error:  # whatever is broken here, the user needs the remedy rather than our traceback
         console.print(f"[red]broken[/red]: {type(error).__name__}: {error}", soft_wrap=True)
         console.print("remedy: in a checkout, `make clean setup`; elsewhere, install Detectron2 as the README's section Install says")

@@ -16,8 +16,9 @@ from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Splits
 
 SHOWN = 10
+TINY = 1e-12  # a side this short is the rounding of a subtraction, and gone once scaled to pixels
 SMALL_PX2, MEDIUM_PX2 = 32**2, 96**2  # COCO's borders between small, medium and large
-IMAGE_SUFFIXES = frozenset(".bmp .jfif .jpeg .jpg .mpo .pgm .png .ppm .tif .tiff .webp".split())
+IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpeg", ".jpg", ".mpo", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
 class Problems:
@@ -37,13 +38,14 @@ class Problems:
         """DatasetError with the count and the first ten problems, if there are any."""
         if not self.count:
             return
-        remedy = "nothing was changed on disk; mend or remove what is named and run again"
         if self.count == 1:
             what, where = self.first[0]
-            raise DatasetError(what, where=where, remedy=remedy)
-        shown = "".join(f"\n  {where}: {what}" for what, where in self.first)
-        first = f", the first {SHOWN}" if self.count > SHOWN else ""
-        raise DatasetError(f"{self.count} problems in {self.root}{first}:{shown}\n", remedy=remedy)
+            raise DatasetError(what, where=where, remedy="mend or remove it and run again")
+        these = "these" if self.count <= SHOWN else f"these and {self.count - SHOWN} more"
+        lines = "".join(f"\n  {where}: {what}" for what, where in self.first)
+        raise DatasetError(
+            f"{self.count} problems", where=str(self.root), remedy=f"mend or remove {these} and run again{lines}"
+        )
 
 
 def require_held_out(found: Collection[str], where: Path, remedy: str) -> None:
@@ -101,7 +103,7 @@ def check_leakage(splits: Mapping[str, Sequence[Path]], problems: Problems) -> N
 def check_not_empty(split: str, images: int, boxes: int, where: str, problems: Problems) -> None:
     """A split without images or without a single object can neither be learned from nor evaluated on."""
     if not images:
-        problems.add(f"the {split} split has no images ({', '.join(sorted(IMAGE_SUFFIXES))})", where)
+        problems.add(f"the {split} split has no images ({', '.join(IMAGE_SUFFIXES)})", where)
     elif not boxes:
         problems.add(f"the {split} split has {images} images but not one labeled object", where)
 
@@ -109,26 +111,28 @@ def check_not_empty(split: str, images: int, boxes: int, where: str, problems: P
 def box_problems(boxes: NDArray[np.float64], extent: NDArray[np.float64], slack: float) -> dict[int, str]:
     """{row: what is wrong} for xyxy `boxes` [K,4] in images of `extent` [K,2]; empty where all are good.
 
-    Wrong is a number that is not finite, a side that is not positive (before or after clipping), or a corner outside the
-    image by more than `slack`. All in one unit, px or shares of the image.
+    Wrong is a number that is not finite, a side that is not positive (before or after clipping), or a corner outside
+    the image by more than `slack`. All in one unit, px or shares of the image.
     """
     with np.errstate(invalid="ignore"):
         sides = boxes[:, 2:] - boxes[:, :2]
         inside = clip(boxes, extent)
-        infinite = ~np.isfinite(boxes).all(1)
-        empty = ~(sides > 0).all(1)
-        outside = (boxes[:, :2] < -slack).any(1) | (boxes[:, 2:] > extent + slack).any(1)
-        nothing_left = ~(inside[:, 2:] > inside[:, :2]).all(1)
+        infinite = ~np.all(np.isfinite(boxes), axis=1)
+        empty = ~np.all(sides > TINY, axis=1)
+        outside = np.any(boxes[:, :2] < -slack, axis=1) | np.any(boxes[:, 2:] > extent + slack, axis=1)
+        nothing_left = ~np.all(inside[:, 2:] - inside[:, :2] > TINY, axis=1)
     found = {}
     for row in np.flatnonzero(infinite | empty | outside | nothing_left).tolist():
         corners = ", ".join(f"{value:.7g}" for value in boxes[row])
-        size = f"{extent[row, 0]:g} x {extent[row, 1]:g}"
+        frame = f"0..{extent[row, 0]:g} x 0..{extent[row, 1]:g}"
         if infinite[row]:
             found[row] = f"box has a number that is not finite: corners ({corners})"
         elif empty[row]:
             found[row] = f"box is {sides[row, 0]:.7g} wide and {sides[row, 1]:.7g} high, both must be above 0"
+        elif outside[row]:
+            found[row] = f"box with corners ({corners}) reaches outside the image, {frame}, by more than {slack:g}"
         else:
-            found[row] = f"box with corners ({corners}) is outside the image of {size} by more than {slack:g}"
+            found[row] = f"box with corners ({corners}) lies wholly outside the image, {frame}"
     return found
 
 

@@ -29,7 +29,7 @@ Float = NDArray[np.float32]
 VERSION = 1  # raise it whenever a change below changes a pixel or a label: the cache folder is named after it
 IMBALANCE = 15.0  # most common class : rarest class in the pool, falling geometrically with the digit
 BURST_FRAMES = 5  # near-duplicate frames of one scene
-BURST_SHARE = 0.5  # of the pool's images that come in bursts
+BURST_SHARE = 0.4  # of the pool's images that come in bursts
 EMPTY_SHARE = 0.06  # scenes without a digit
 CLOSE_UP_SHARE = 0.2  # scenes filled by one large digit
 SCAN_SHARES = {"train": 0.6, "val": 0.1, "test": 0.3}  # of the scans of each class
@@ -73,7 +73,7 @@ def digits_root() -> Path:
 
 
 def write_digits(
-    folder: Path, *, seed: int = 0, train: int = 500, val: int = 100, test: int = 500, image_size: int = 128
+    folder: Path, *, seed: int = 0, train: int = 320, val: int = 80, test: int = 700, image_size: int = 128
 ) -> Path:
     """Write data.yaml, images/{train,val,test}/*.png and labels/.../*.txt to `folder`, all or nothing. Returns `folder`.
 
@@ -153,14 +153,14 @@ def _write_split(root: Path, split: str, count: int, scans: list[list[Float]], s
         scene = _compose(decks[int(length)].pop(), scans, size, rng)
         for frame in range(length):
             image, labels = _photograph(scene, frame > 0, size, rng)
-            Pillow.fromarray(image).save(root / "images" / split / f"{number:05d}.png", optimize=True)
+            Pillow.fromarray(image).save(root / "images" / split / f"{number:05d}.png")
             (root / "labels" / split / f"{number:05d}.txt").write_text("".join(line + "\n" for line in labels))
             number += 1
 
 
 def _deck(scenes: int, long_tail: bool, rng: np.random.Generator) -> list[list[int]]:
     """The digits of each scene: how many is random, how often each class occurs overall is exact (to rounding)."""
-    counts = np.where(rng.random(scenes) < EMPTY_SHARE, 0, rng.integers(1, 6, scenes))
+    counts = np.where(rng.random(scenes) < EMPTY_SHARE, 0, rng.integers(1, 9, scenes))
     weights = IMBALANCE ** -(np.arange(10) / 9) if long_tail else np.ones(10)
     total = int(counts.sum())
     edges = np.round(np.cumsum(weights) / weights.sum() * total).astype(int)
@@ -173,16 +173,16 @@ def _compose(digits: list[int], scans: list[list[Float]], size: int, rng: np.ran
     difficulty = float(rng.random())
     coarse = rng.normal(0, 6 + 8 * difficulty, (4, 4)).astype(np.float32)
     background = rng.uniform(40, 90) + _resize(coarse, size, size)
-    noise = 3 + 9 * difficulty
+    noise = 3 + 7 * difficulty
     things: list[_Thing] = []
     close_up = rng.random() < CLOSE_UP_SHARE
     for place, digit in enumerate(digits):
         large = close_up and place == 0
-        side = rng.uniform(98, 104) if large else float(np.exp(rng.uniform(np.log(14), np.log(30 if close_up else 76))))
-        contrast = rng.uniform(70, 130) - 35 * difficulty
+        side = rng.uniform(98, 104) if large else float(np.exp(rng.uniform(np.log(16), np.log(30 if close_up else 76))))
+        contrast = rng.uniform(80, 140) - 35 * difficulty
         scan = scans[digit][rng.integers(len(scans[digit]))]
         _place(_pose(scan, rng), side, digit, contrast, things, size, rng, (0.72, 1.0) if large else (0.5, 1.2))
-    for _ in range(rng.integers(0, 2 + round(5 * difficulty))):
+    for _ in range(rng.integers(0, 2 + round(3 * difficulty))):
         side = float(np.exp(rng.uniform(np.log(10), np.log(40))))
         _place(_scribble(rng), side, None, rng.uniform(40, 100), things, size, rng, (0.3, 3.0))
     return _Scene(background, noise, tuple(things))
@@ -223,7 +223,7 @@ def _place(
 ) -> None:
     """Add the ink with a box of about side^2 px where it touches nothing, smaller if it must be; clutter may be left out."""
     aspect = float(np.clip(ink.shape[1] / ink.shape[0], *aspects))
-    while side >= 9:
+    while side >= (9 if digit is None else 12):
         width, height = max(4, round(side * aspect**0.5)), max(4, round(side / aspect**0.5))
         if max(width, height) < size - 4:
             for x, y in zip(*rng.integers(2, (size - 1 - width, size - 1 - height), (12, 2)).T.tolist(), strict=True):

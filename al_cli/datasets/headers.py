@@ -1,7 +1,7 @@
 """What image files say of themselves, read once: the size in the header, the digest of the bytes.
 
 Answers are remembered in a per-user cache folder by path, modification time and length, so a second look at the same
-folder costs one `stat` a file. The cache is only ever a shortcut: lost, corrupt or unwritable, it costs time and nothing else.
+folder costs one `stat` a file. The cache is only ever a shortcut: lost, corrupt or unwritable, it costs time, no more.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,7 +28,7 @@ Report = Callable[[str, str], None]  # (what, where): where a reader says what i
 EXIF_ORIENTATION = 0x0112
 QUARTER_TURNS = (5, 6, 7, 8)  # the orientations that swap width and height
 CHUNK = 64  # files a thread takes at once: one task a file costs more than reading a header
-THREADS = 8  # waiting for a disk or a network folder overlaps; more threads measured no faster
+THREADS = 8  # so that waits for a slow disk overlap; from a warm one any count takes the same, and processes longer
 
 
 def cache_dir() -> Path:
@@ -58,6 +58,8 @@ def _raise(what: str, where: str) -> None:
 def _size(path: Path) -> list[int]:
     with path.open("rb") as file, Image.open(file) as image:
         width, height = image.size
+        if image.format == "TIFF":  # the one format whose orientation Pillow has already applied to the size
+            return [width, height]
         try:
             # A PNG's own getexif decodes every pixel, because metadata may follow them: only do so where it does.
             plain = image.format == "PNG" and "exif" not in image.info and not _png_metadata_after_pixels(file)
@@ -94,7 +96,7 @@ def _remembered(kind: str, paths: Sequence[Path], read: Callable[[Path], Any], r
     if not paths:
         return []
     store = _cache_file(kind, paths)
-    known = _load(store)
+    known = _load(kind, store)
     answers: list[Any] = [None] * len(paths)
     stamps: dict[int, list[int]] = {}  # of what must be read: position -> [mtime_ns, bytes]
     for n, path in enumerate(paths):
@@ -130,7 +132,7 @@ def _read_all(
         for n in chunk:
             try:
                 answers.append((n, read(paths[n])))
-            except Exception as error:  # Pillow's plugins raise nearly anything on a broken file; it is reported by name
+            except Exception as error:  # Pillow's plugins raise nearly anything; it is reported by name
                 answers.append((n, error))
         return answers
 
@@ -151,14 +153,22 @@ def _reason(error: Exception) -> str:
 def _cache_file(kind: str, paths: Sequence[Path]) -> Path:
     """One file a dataset, named after the folder that holds all of these images."""
     folder = os.path.commonpath([str(path.parent) for path in paths])
-    return cache_dir() / "headers" / f"{hashlib.sha256(folder.encode()).hexdigest()[:16]}-{kind}.json"
+    return cache_dir() / "headers" / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}-{kind}.json"
 
 
-def _load(store: Path) -> dict[str, list[Any]]:
+def _is_row(kind: str, row: Any) -> bool:
+    if not (isinstance(row, list) and len(row) == 3):
+        return False
+    if kind == "digests":
+        return isinstance(row[2], str)
+    return isinstance(row[2], list) and [type(number) for number in row[2]] == [int, int]
+
+
+def _load(kind: str, store: Path) -> dict[str, list[Any]]:
     """{path: [mtime_ns, bytes, answer]}; empty where the cache is missing or not to be trusted."""
     try:
         known = json.loads(store.read_bytes())
-        if not all(isinstance(row, list) and len(row) == 3 and row[2] for row in known.values()):
+        if not all(_is_row(kind, row) for row in known.values()):
             raise ValueError("a row is not [mtime_ns, bytes, answer]")
     except FileNotFoundError:
         return {}
@@ -170,10 +180,12 @@ def _load(store: Path) -> dict[str, list[Any]]:
 
 def _save(store: Path, known: dict[str, list[Any]]) -> None:
     """Write to a temporary file and rename it, so that a reader never sees half a cache."""
+    draft = store.with_suffix(f".{os.getpid()}.tmp")
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=store.parent, suffix=".tmp", delete=False) as file:
-            json.dump(known, file, separators=(",", ":"))
-        Path(file.name).replace(store)
+        draft.write_text(json.dumps(known, separators=(",", ":")))
+        draft.replace(store)
     except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         log.warning("cannot keep the cache of image headers, the next start reads them again (%s: %s)", store, error)

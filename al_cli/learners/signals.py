@@ -13,9 +13,9 @@ PROBS [M, C] are the numbers the model ranks and thresholds, so `PROBS[row, clas
 BOX_FEATURES [M, D] are what the class scores were computed from:
   R-CNN      the vector the box predictor classified: box-head output (FPN) or pooled res5 feature (C4, 2048 for R50);
   dense      the classification tower's last feature at the kept box's level and location.
-IMAGE_FEATURES [D]: the mean of every map the backbone returns, finest first, concatenated: res4 for C4, P2..P6 or P3..P7
-with FPN. All levels, because small and large objects live in different ones and the coarsest is a single cell on a
-small image. Padding that other images of the batch caused is not averaged in.
+IMAGE_FEATURES [D]: the mean of every map the backbone returns, finest first, concatenated: res4 for C4, P2..P6 or
+P3..P7 with FPN. All levels, because small and large objects live in different ones and the coarsest is a single cell on
+a small image. Padding that other images of the batch caused is not averaged in.
 An image without detections gives PROBS [0, C] and BOX_FEATURES [0, D]; IMAGE_FEATURES as ever.
 """
 
@@ -37,6 +37,7 @@ from al_cli.errors import ModelError
 from al_cli.learners.views import dense_view, outputs_of, rcnn_view
 from al_cli.types import ProbKind, Signal
 
+_OF_BOXES = frozenset({Signal.PROBS, Signal.BOX_FEATURES})
 SUPPORTED = "GeneralizedRCNN (StandardROIHeads or Res5ROIHeads), RetinaNet, FCOS"
 
 
@@ -55,7 +56,7 @@ class Tap:
     model: nn.Module
     prob_kind: ProbKind
     view: Callable[[nn.Module, frozenset[Signal]], Any]
-    provides: frozenset[Signal] = frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES})
+    provides: frozenset[Signal] = _OF_BOXES | {Signal.IMAGE_FEATURES}
 
     def __call__(
         self, batched_inputs: list[dict[str, Any]], signals: frozenset[Signal] = frozenset()
@@ -65,7 +66,9 @@ class Tap:
         The model is left as it was found, each module in the mode it had. ValueError for a signal not provided.
         """
         if missing := sorted(signals - self.provides):
-            raise ValueError(f"{type(self.model).__name__} gives no {', '.join(missing)}; it has {sorted(self.provides)}")
+            raise ValueError(
+                f"{type(self.model).__name__} gives no {', '.join(missing)}; it has {sorted(self.provides)}"
+            )
         backbone: Any = self.model.backbone
         with torch.no_grad(), evaluating(self.model), outputs_of(backbone) as maps:
             outputs = self.view(self.model, signals)(batched_inputs)
@@ -81,7 +84,7 @@ class Tap:
 def tap(model: nn.Module) -> Tap:
     """The tap that fits this model. ModelError, naming the supported ones, for an architecture that none fits."""
     if isinstance(model, GeneralizedRCNN):
-        predictor = getattr(model.roi_heads, "box_predictor", None)
+        predictor: Any = getattr(model.roi_heads, "box_predictor", None)
         if _is_stock_predictor(predictor):
             return Tap(model, "sigmoid" if predictor.use_sigmoid_ce else "softmax", rcnn_view)
         where = f"{type(model).__name__} with {type(model.roi_heads).__name__}"
@@ -90,7 +93,9 @@ def tap(model: nn.Module) -> Tap:
     else:
         where = type(model).__name__
     raise ModelError(
-        "probabilities and features cannot be read from this architecture", where=where, remedy=f"supported: {SUPPORTED}"
+        "probabilities and features cannot be read from this architecture",
+        where=where,
+        remedy=f"supported: {SUPPORTED}",
     )
 
 
@@ -101,7 +106,7 @@ def _is_stock_predictor(predictor: Any) -> bool:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, each module's own mode restored after (a frozen part of a training model stays frozen)."""
+    """Evaluation mode inside; each module's own mode restored after, so that a frozen part stays frozen."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -114,25 +119,31 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _detach_columns(instances: Instances, signals: frozenset[Signal]) -> Detections:
     """Takes the view's extra fields off again, and checks that they belong to the rows they came with."""
     columns: dict[Signal, Tensor] = {}
-    for signal in (Signal.PROBS, Signal.BOX_FEATURES):
-        if signal in signals:
-            columns[signal] = instances.get(signal)
-            instances.remove(signal)
+    for signal in sorted(_OF_BOXES & signals):
+        if not instances.has(signal):
+            raise _unexpected(f"boxes came without {signal}")
+        columns[signal] = instances.get(signal)
+        instances.remove(signal)
     if Signal.PROBS in columns:
         of_class = columns[Signal.PROBS].gather(1, instances.pred_classes[:, None])[:, 0]
         if not torch.equal(of_class, instances.scores):
-            raise ModelError(
-                "class probabilities do not match the scores",
-                where=f"{int((of_class != instances.scores).sum())} of {len(instances)} boxes",
-                remedy="this release of Detectron2 chooses boxes in another way; `make setup` installs the one that works",
-            )
+            wrong = int((of_class != instances.scores).sum())
+            raise _unexpected(f"{wrong} of {len(instances)} scores are not the probability of their class")
     return Detections(instances, columns)
+
+
+def _unexpected(what: str) -> ModelError:
+    return ModelError(
+        "the model chooses its boxes in a way that taps do not know",
+        where=what,
+        remedy="use stock heads, and the release of Detectron2 that `make setup` installs",
+    )
 
 
 def _image_feature(
     maps: Mapping[str, Tensor], index: int, strides: Mapping[str, int], height: int, width: int
 ) -> Tensor:
-    """[D] the mean of each map over the cells that the image covers, a part of a cell counted as a whole, finest first."""
+    """[D] the mean of each map over the cells that the image covers (one covered in part counts), finest first."""
     finest_first = sorted(maps, key=lambda name: strides[name])
     cells = [maps[name][index, :, : -(-height // strides[name]), : -(-width // strides[name])] for name in finest_first]
     return torch.cat([cell.mean(dim=(1, 2)) for cell in cells])

@@ -89,7 +89,7 @@ def tiny_faster_rcnn_cfg(num_classes: int) -> CfgNode:
     cfg.MODEL.ROI_BOX_HEAD.NUM_FC = 1
     cfg.MODEL.ROI_BOX_HEAD.FC_DIM = 128
     cfg.MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION = 7
-    cfg.MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO = 2
+    cfg.MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO = 1
     cfg.MODEL.ROI_BOX_HEAD.POOLER_TYPE = "ROIAlignV2"
     return cfg
 
@@ -98,11 +98,10 @@ def tiny_retinanet_cfg(num_classes: int) -> CfgNode:
     """RetinaNet (Lin et al., 2017)."""
     cfg = _base_cfg()
     cfg.MODEL.META_ARCHITECTURE = "RetinaNet"
-    cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[12, 18, 27], [40, 60], [80, 110]]
     cfg.MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS = [[1.25]]
-    cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[14, 22], [32, 48], [72, 106]]
+    cfg.MODEL.ANCHOR_GENERATOR.SIZES = [[13, 19, 28, 40], [54, 70, 86, 106]]
     cfg.MODEL.RETINANET.NUM_CLASSES = num_classes
-    cfg.MODEL.RETINANET.IN_FEATURES = ["p3", "p4", "p5"]
+    cfg.MODEL.RETINANET.IN_FEATURES = ["p3", "p4"]
     cfg.MODEL.RETINANET.NUM_CONVS = 2
     cfg.MODEL.RETINANET.NORM = "BN"
     cfg.MODEL.RETINANET.TOPK_CANDIDATES_TEST = 200

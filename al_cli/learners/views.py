@@ -1,8 +1,8 @@
 """Views: a stock Detectron2 detector whose inference also remembers where each kept box came from.
 
-A view is a shallow copy of a module that shares every parameter, buffer, hook and child with the original; only its class
-is a subclass, so that a stock method can be extended with `super()`. The original is not touched, and everything that
-decides a box (scores, thresholds, NMS, clipping) stays Detectron2's own code. What is remembered travels as extra
+A view is a shallow copy of a module that shares every parameter, buffer, hook and child with the original; only its
+class is a subclass, so that a stock method can be extended with `super()`. The original is not touched, and everything
+that decides a box (scores, thresholds, NMS, clipping) stays Detectron2's own code. What is remembered travels as extra
 `Instances` fields, named after their Signal: stock code indexes all fields alike, through NMS and postprocessing.
 
 This file knows nothing of batches, modes or tables; `signals.py` runs the views.
@@ -40,7 +40,7 @@ def view(module: nn.Module, extension: type | None = None, **children: nn.Module
     """A shallow copy of `module` with `extension` in front of its class and the named children exchanged."""
     stock = type(module)
     cls = type(f"Tapped{stock.__name__}", (extension, stock), {}) if extension else stock
-    copy = object.__new__(cls)
+    copy: Any = object.__new__(cls)
     copy.__dict__ = {**module.__dict__, "_modules": {**module._modules, **children}}
     return copy
 
@@ -127,7 +127,7 @@ class TappedDense(DenseDetector):
 
 
 class _AskedAnchors:
-    """Stands in for one level's anchors while it is decoded, which reads `anchors.tensor[indices]`, and keeps `indices`."""
+    """One level's anchors while they are decoded: decoding reads `anchors.tensor[indices]`, and `indices` are kept."""
 
     asked: Tensor
 
@@ -144,7 +144,7 @@ class _AskedAnchors:
 
 
 def _gather(result: Instances, per_level: list[Tensor], anchors_per_row: list[int]) -> Tensor:
-    """[M, D] the row of each box in its level's table [R, D], where `anchors_per_row` neighbouring anchors share a row."""
+    """[M, D] the row of each box in its level's table [R, D]; `anchors_per_row` successive anchors share a row."""
     level, anchor = result.get(LEVEL), result.get(ANCHOR)
     out = per_level[0].new_empty(len(level), per_level[0].shape[1])
     for n, (table, share) in enumerate(zip(per_level, anchors_per_row, strict=True)):

@@ -1,0 +1,138 @@
+"""Our Dataset as Detectron2 reads data: a list of dicts in memory, a mapper, loaders. Nothing is registered or written.
+
+Images without objects stay (Detectron2 drops them by default), crowd regions are not trained on. The stream of training
+batches is a function of the seed and the images alone: each pass over them is a new shuffle by Detectron2's sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import detectron2.data.transforms as T
+import numpy as np
+import torch
+from detectron2.data import DatasetFromList, DatasetMapper, MapDataset, build_detection_train_loader
+from detectron2.data import detection_utils as utils
+from detectron2.data.build import trivial_batch_collator
+from detectron2.data.samplers import TrainingSampler
+from detectron2.structures import BoxMode, Instances
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from al_cli.types import Dataset, Image
+
+Batch = list[dict[str, Any]]
+Mapper = Callable[[dict[str, Any]], dict[str, Any]]
+CACHE_BYTES = 2**30
+
+
+def to_dicts(dataset: Dataset) -> list[dict[str, Any]]:
+    """Detectron2's standard dataset dicts, in ascending id order; boxes xyxy px of the original image."""
+    return [_to_dict(image) for image in dataset.images]
+
+
+def _to_dict(image: Image) -> dict[str, Any]:
+    annotations = [
+        {"bbox": box, "bbox_mode": BoxMode.XYXY_ABS, "category_id": category, "iscrowd": int(crowd)}
+        for box, category, crowd in zip(image.boxes.tolist(), image.classes.tolist(), image.crowd.tolist(), strict=True)
+    ]
+    return {
+        "file_name": str(image.path),
+        "image_id": image.id,
+        "height": image.height,
+        "width": image.width,
+        "annotations": annotations,
+    }
+
+
+class ImageCache:
+    """Decoded images by file name, uint8 [3, H, W]; decodes anew what would not fit into `limit` bytes."""
+
+    def __init__(self, limit: int = CACHE_BYTES):
+        self.left = limit
+        self._images: dict[tuple[str, str], Tensor] = {}
+
+    def read(self, record: dict[str, Any], image_format: str) -> Tensor:
+        """Shared by all readers: not to be written to."""
+        key = (record["file_name"], image_format)
+        if key not in self._images:
+            pixels = utils.read_image(*key)
+            utils.check_image_size(record, pixels)
+            image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+            if image.nbytes > self.left:
+                return image
+            self.left -= image.nbytes
+            self._images[key] = image
+        return self._images[key]
+
+
+class CachedMapper:
+    """Detectron2's DatasetMapper for images that go in as they are or mirrored: decodes and converts each once."""
+
+    def __init__(self, cache: ImageCache, image_format: str, *, labels: bool, flip: bool):
+        self.cache, self.image_format, self.labels, self.flip = cache, image_format, labels, flip
+        self._instances: dict[tuple[int, bool], Instances] = {}
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        mirrored = self.flip and np.random.random() < 0.5  # noqa: NPY002 - the generator Detectron2's own flip draws from
+        image = self.cache.read(record, self.image_format)
+        out = {key: record[key] for key in ("file_name", "image_id", "height", "width")}
+        out["image"] = image.flip(-1) if mirrored else image
+        if self.labels:
+            key = (record["image_id"], mirrored)
+            if key not in self._instances:
+                self._instances[key] = _to_instances(record, mirrored)
+            out["instances"] = self._instances[key]
+        return out
+
+
+def _to_instances(record: dict[str, Any], mirrored: bool) -> Instances:
+    size = (record["height"], record["width"])
+    transform = T.TransformList([T.HFlipTransform(record["width"])] if mirrored else [])
+    objects = [
+        utils.transform_instance_annotations(dict(one), transform, size)
+        for one in record["annotations"]
+        if not one["iscrowd"]
+    ]
+    return utils.filter_empty_instances(utils.annotations_to_instances(objects, size))
+
+
+def stock_mapper(augmentations: list[Any], image_format: str, *, labels: bool) -> Mapper:
+    """Detectron2's own mapper; with `labels` its output has the objects, as training and losses need."""
+    return DatasetMapper(is_train=labels, augmentations=augmentations, image_format=image_format)
+
+
+def training_batches(
+    records: list[dict[str, Any]], mapper: Mapper, *, batch_size: int, seed: int, by_aspect: bool, workers: int
+) -> Iterable[Batch]:
+    """An endless stream of batches: Detectron2's loader over a list that is already in memory."""
+    return build_detection_train_loader(
+        DatasetFromList(records, copy=False, serialize=False),
+        mapper=mapper,
+        sampler=TrainingSampler(len(records), seed=seed),
+        total_batch_size=batch_size,
+        aspect_ratio_grouping=by_aspect,
+        num_workers=workers,
+        seed=seed,
+    )
+
+
+def ordered_batches(
+    records: list[dict[str, Any]], mapper: Mapper, *, batch_size: int, workers: int = 0
+) -> Iterator[Batch]:
+    """Every image once, in order. Neighbours share a batch only if they have one size: none is padded for another."""
+    order: list[list[int]] = []
+    for _, same in groupby(range(len(records)), key=lambda i: (records[i]["height"], records[i]["width"])):
+        run = list(same)
+        order += [run[start : start + batch_size] for start in range(0, len(run), batch_size)]
+    images = MapDataset(DatasetFromList(records, copy=False, serialize=False), mapper)
+    loader = DataLoader(
+        images,
+        batch_sampler=order,
+        collate_fn=trivial_batch_collator,
+        num_workers=workers,
+        generator=torch.Generator(),  # its own: else each call would draw a number from the training's generator
+    )
+    return iter(loader)

@@ -1,0 +1,278 @@
+"""Detectron2 behind the Learner protocol: train, infer, measure the loss, save, load.
+
+Everything that differs between detectors lies in `zoo` (configs), `signals` (taps) and `tiny`; nothing here asks which
+one it has. Models that take images as they are (the tiny ones) keep them decoded in memory and infer in batches of 16;
+models that resize infer one image at a time, as Detectron2's own DefaultPredictor does.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import detectron2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from al_cli.errors import ConfigError, ModelError, RunError
+from al_cli.learners.data import (
+    CachedMapper,
+    ImageCache,
+    Mapper,
+    ordered_batches,
+    stock_mapper,
+    to_dicts,
+    training_batches,
+)
+from al_cli.learners.determinism import deterministic, seed_everything
+from al_cli.learners.loss import batch_losses, mean_loss
+from al_cli.learners.signals import Detections, Tap, tap
+from al_cli.learners.solver import make_optimizer, make_schedule, numbers
+from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
+from al_cli.learners.training import train as train_model
+from al_cli.learners.weights import load_weights, locate
+from al_cli.learners.zoo import build, choose_device, open_config
+from al_cli.progress import phase
+from al_cli.types import Checkpoint, Dataset, Learner, LossPoint, Predictions, Signal
+
+INFERENCE_BATCH = 16
+
+
+class DetectronLearner(Learner):
+    """A detector of Detectron2 for `class_names`.
+
+    `iterations` is the length of one round's training in the unit of `training.iterations_per` (see
+    TrainingSpec.per_round). The constructor reads the config and finds the weights, so that ConfigError and ModelError
+    come before anything slow; the network itself is built by `fit` and `load`.
+    """
+
+    def __init__(
+        self,
+        model: ModelSpec,
+        training: TrainingSpec,
+        class_names: Sequence[str],
+        *,
+        iterations: int,
+        device: str = "auto",
+    ):
+        self.spec, self.training, self.class_names = model.check(), training.check(), tuple(class_names)
+        self.provides = provides(model)
+        self.iterations = iterations
+        self._device = choose_device(device)
+        self.device = str(self._device)
+        if training.amp and self._device.type != "cuda":
+            raise ConfigError("mixed precision needs a GPU", where="training.amp=true", remedy="set training.amp=false")
+        self.config = open_config(model, len(self.class_names), self._device)
+        self.numbers = numbers(self.config, training)
+        self._start = locate(model)
+        self._cache = ImageCache()
+        self._model: nn.Module | None = None
+        self._tap: Tap | None = None
+
+    # ---- training
+
+    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
+        """Train on every image of `train` from `init`, or from the starting weights.
+
+        The same arguments give the same bytes on a CPU. ConfigError where early stopping or best weights have no
+        validation images.
+        """
+        spec, batch_size = self.training, self.numbers.batch_size
+        if (spec.early_stopping or spec.best_weights) and not val:
+            raise ConfigError(
+                "early stopping and best weights need a validation split, and this dataset has none",
+                where="training.early_stopping, training.best_weights",
+                remedy="set dataset.holdout=0.1 to keep a tenth of the initial images for it, or switch both off",
+            )
+        unit = math.ceil(len(train) / batch_size) if spec.iterations_per == "epoch" else 1
+        seed_everything(seed)
+        with deterministic():
+            model = self._start_model(init)
+            optimizer = make_optimizer(self.config, spec, self.numbers, model)
+            batches = training_batches(
+                to_dicts(train),
+                self._mapper(labels=True, augment=True),
+                batch_size=batch_size,
+                seed=seed,
+                by_aspect=self.config.groups_by_aspect,
+                workers=self._workers,
+            )
+            history = train_model(
+                model,
+                batches,
+                optimizer,
+                make_schedule(self.config, spec, optimizer, self.iterations * unit),
+                iterations=self.iterations * unit,
+                amp=spec.amp,
+                ema=spec.ema,
+                validate=partial(self._validation_loss, model, to_dicts(val)) if val and spec.val_every else None,
+                val_every=(spec.val_every or 1) * unit,
+                patience=spec.early_stopping,
+                keep_best=spec.best_weights,
+            )
+        self._adopt(model)
+        return Checkpoint({key: value.detach().cpu().clone() for key, value in model.state_dict().items()}, history)
+
+    def _start_model(self, init: Checkpoint | None) -> nn.Module:
+        model = build(self.config, self.spec)
+        if init is not None:
+            self._put(model, init.state, "the weights to continue from")
+        elif self._start is not None:
+            load_weights(model, self._start)
+        return model
+
+    def _validation_loss(self, model: nn.Module, records: list[dict[str, Any]]) -> float:
+        mapper = self._mapper(labels=True)
+        return mean_loss(
+            model, ordered_batches(records, mapper, batch_size=self.numbers.batch_size, workers=self._workers)
+        )
+
+    # ---- asking
+
+    def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
+        """Boxes as the model itself gives them (its own threshold, NMS and limit per image), best first, without scores
+        of exactly 0; and a column per signal. ValueError for a signal not provided.
+        """
+        if missing := sorted(signals - self.provides):
+            raise ValueError(f"{self.spec.name} does not provide {', '.join(missing)}; it has {sorted(self.provides)}")
+        read = self._ready()
+        batch_size = 1 if self.config.resizes else INFERENCE_BATCH
+        batches = ordered_batches(
+            to_dicts(images), self._mapper(labels=False), batch_size=batch_size, workers=self._workers
+        )
+        tables: list[_Table] = []
+        with phase("infer", total=len(images)) as step, deterministic():
+            for batch in batches:
+                tables += [_Table(one) for one in read(batch, signals)]
+                step(len(batch))
+        none = np.zeros(0)
+        return Predictions(
+            images.ids,
+            np.cumsum([0, *(len(table.scores) for table in tables)]),
+            np.concatenate([none.reshape(0, 4), *(table.boxes for table in tables)]),
+            np.concatenate([none, *(table.scores for table in tables)]),
+            np.concatenate([none.astype(np.int64), *(table.classes for table in tables)]),
+            len(self.class_names),
+            read.prob_kind,
+            {signal: _join([table.columns[signal] for table in tables], signal) for signal in signals},
+        )
+
+    def loss(self, images: Dataset) -> NDArray[np.float64]:
+        """[N] the training loss of each image on its own, without updating anything; the same after save and load.
+
+        An image without objects has the loss of its background. Dense detectors divide by their initial normaliser
+        (about 90), not by the image's own number of positives, so that the loss grows with the objects missed.
+        """
+        read = self._ready()
+        batches = ordered_batches(to_dicts(images), self._mapper(labels=True), batch_size=1, workers=self._workers)
+        values = []
+        with phase("loss", total=len(images)) as step, deterministic():
+            for value, count in batch_losses(read.model, batches, as_in_training=False):
+                values.append(value)
+                step(count)
+        return np.array(values, dtype=np.float64)
+
+    # ---- checkpoints
+
+    def save(self, checkpoint: Checkpoint, path: Path) -> None:
+        """Detectron2's own format, so that MODEL.WEIGHTS reads it; the loss curves lie beside the weights."""
+        history = [[point.iteration, point.train_loss, point.val_loss] for point in checkpoint.history]
+        unfinished = path.with_name(path.name + ".tmp")
+        with unfinished.open("wb") as file:
+            torch.save({"model": dict(checkpoint.state), "history": history}, file)
+        unfinished.replace(path)
+
+    def load(self, path: Path) -> Checkpoint:
+        """The checkpoint, its weights ready for `infer` and `loss`. RunError for a file that is missing or unreadable,
+        ModelError for one of another model."""
+        try:
+            data = torch.load(path, map_location="cpu", weights_only=True)
+            state, history = data["model"], data["history"]
+        except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            raise RunError(
+                f"the checkpoint cannot be read: {type(error).__name__}",
+                where=str(path),
+                remedy="delete its round's folder, and the run trains that round again",
+            ) from error
+        model = build(self.config, self.spec)
+        self._put(model, state, str(path))
+        self._adopt(model)
+        return Checkpoint(state, tuple(LossPoint(*point) for point in history))
+
+    # ---- parts
+
+    def _put(self, model: nn.Module, state: Any, where: str) -> None:
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise ModelError(
+                "the checkpoint is of another model or another number of classes",
+                where=where,
+                remedy="use the model and dataset it was trained with, or start from it with model.weights=FILE",
+            ) from error
+
+    def _adopt(self, model: nn.Module) -> None:
+        self._model, self._tap = model, tap(model)
+
+    def _ready(self) -> Tap:
+        if self._tap is None:
+            raise RuntimeError("fit or load first: the learner has no weights yet")
+        return self._tap
+
+    def _mapper(self, *, labels: bool, augment: bool = False) -> Mapper:
+        flip = augment and self.training.flip
+        if self.config.resizes:
+            steps = self.config.augmentations(train=augment, flip=flip)
+            return stock_mapper(steps, self.config.image_format, labels=labels)
+        return CachedMapper(self._cache, self.config.image_format, labels=labels, flip=flip)
+
+    @property
+    def _workers(self) -> int:
+        """Processes that decode images. None on a CPU, where they would take the cores that train."""
+        return self.config.workers if self.config.resizes and self._device.type == "cuda" else 0
+
+
+class _Table:
+    """One image's detections as arrays, best first, without scores of 0 (which `Predictions` does not hold)."""
+
+    def __init__(self, found: Detections):
+        instances = found.instances
+        scores = _array(instances.scores)
+        rows = np.argsort(-scores, kind="stable")
+        rows = rows[scores[rows] > 0]
+        self.scores = scores[rows]
+        self.boxes = _array(instances.pred_boxes.tensor)[rows]
+        self.classes = _array(instances.pred_classes)[rows]
+        self.columns: dict[Signal, NDArray[Any]] = {}
+        for signal, tensor in found.columns.items():
+            column = _array(tensor)
+            self.columns[signal] = column if signal is Signal.IMAGE_FEATURES else column[rows]
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    return tensor.detach().cpu().numpy()
+
+
+def _join(columns: list[NDArray[Any]], signal: Signal) -> NDArray[Any]:
+    """One array of all images: a row per image for image features, a row per box for the rest."""
+    if not columns:
+        return np.zeros((0, 0), np.float32)
+    return np.stack(columns) if signal is Signal.IMAGE_FEATURES else np.concatenate(columns)
+
+
+def check_detectron2() -> str:
+    """Build the tiny Faster R-CNN and run it on one image; one line that says what worked. Raises whatever failed."""
+    start = time.perf_counter()
+    spec = ModelSpec("tiny_faster_rcnn", "tiny_faster_rcnn", weights="none")
+    model = build(open_config(spec, 2, torch.device("cpu")), spec)
+    found = tap(model)([{"image": torch.zeros(3, 96, 96, dtype=torch.uint8), "height": 96, "width": 96}])
+    assert len(found) == 1, f"1 image in, {len(found)} out"
+    seconds = time.perf_counter() - start
+    return f"Detectron2 {detectron2.__version__}: a forward pass of tiny_faster_rcnn took {seconds:.1f} s"

@@ -1,0 +1,74 @@
+"""The training loss of images, without learning from them.
+
+The model computes what it would minimise, on images as inference sees them (no augmentation), with the statistics of
+its normalisation layers fixed. Detectron2 samples proposals at random inside the loss: the generator is set to the same
+state before each batch and given back after, so a measurement repeats to the bit and leaves no trace in the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from detectron2.utils.events import EventStorage
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from al_cli.learners.data import Batch
+
+NORMALIZER = "loss_normalizer"  # RetinaNet and FCOS divide by a running mean of their positives, kept on the model
+
+
+@torch.no_grad()
+def batch_losses(model: nn.Module, batches: Iterable[Batch], *, as_in_training: bool) -> Iterator[tuple[float, int]]:
+    """The loss of each batch and its number of images.
+
+    Dense detectors divide by the running number of positives that training left (`as_in_training`), or by its initial
+    value, which is the same after a checkpoint was loaded.
+    """
+    with _measuring(model), EventStorage():
+        former = model.__dict__.get(NORMALIZER)
+        for batch in batches:
+            _set_normalizer(model, former if as_in_training else None)
+            with torch.random.fork_rng(devices=_cuda_devices(model)):
+                torch.manual_seed(0)
+                losses = model(batch)
+            _set_normalizer(model, former)
+            yield float(sum(losses.values())), len(batch)
+
+
+def mean_loss(model: nn.Module, batches: Iterable[Batch]) -> float:
+    """The mean over images of the loss of the batch they came in: the training loss of images not trained on."""
+    total, images = 0.0, 0
+    for loss, count in batch_losses(model, batches, as_in_training=True):
+        total, images = total + loss * count, images + count
+    return total / images
+
+
+def _set_normalizer(model: Any, value: float | None) -> None:
+    if value is None:
+        model.__dict__.pop(NORMALIZER, None)
+    else:
+        setattr(model, NORMALIZER, value)
+
+
+def _cuda_devices(model: Any) -> list[torch.device]:
+    return [model.device] if model.device.type == "cuda" else []
+
+
+@contextmanager
+def _measuring(model: nn.Module) -> Iterator[None]:
+    """Training mode, which is what makes Detectron2 return losses, but nothing in it that learns or drops out."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.train()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm | _DropoutNd):
+            module.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,193 @@
+"""What a run says of its model and its training, as plain data that is checked before torch is imported.
+
+    ModelSpec     conf/model/*.yaml      which detector, from which weights
+    TrainingSpec  conf/training/*.yaml   how a round trains it
+
+Field names are the keys of those files. `check` raises ConfigError with the valid choices; it reads no file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from al_cli.errors import ConfigError, suggest
+from al_cli.types import Signal
+
+TINY = ("tiny_faster_rcnn", "tiny_retinanet")
+FAMILIES = ("rcnn", "retinanet", "fcos", "fake")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One Detectron2 detector.
+
+    `config` is a file of Detectron2's model zoo (`COCO-Detection/….yaml|.py`) or one of TINY. `weights`: `zoo` (what
+    Detectron2 publishes for this config), `none` (drawn from the seed), or a file or URL that Detectron2 can load.
+    `overrides` are Detectron2's own keys, nested or dotted. `family` is read off `config` where it is None.
+    """
+
+    name: str
+    config: str | None
+    weights: str = "zoo"
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    family: str | None = None
+
+    def check(self) -> ModelSpec:
+        """This spec, or ConfigError for a value that no model can have."""
+        if self.family == "fake":  # no detector: nothing below applies
+            return self
+        if not self.config:
+            raise ConfigError(
+                "the model has no config",
+                where=f"model={self.name}",
+                remedy="give one of Detectron2's, for example model.config=COCO-Detection/faster_rcnn_R_50_DC5_3x.yaml",
+            )
+        if self.config not in TINY and not self.config.endswith((".yaml", ".py")):
+            raise ConfigError(
+                f"{self.config} names no Detectron2 config",
+                where="model.config",
+                remedy=f"give a .yaml or .py file of Detectron2's model zoo, or one of {', '.join(TINY)}",
+            )
+        if self.family is not None:
+            _one_of("model.family", self.family, FAMILIES)
+        if not self.weights:
+            raise ConfigError(
+                "no weights are named", where="model.weights", remedy="valid: zoo, none, or the path of a file"
+            )
+        if self.config in TINY and self.weights == "zoo":
+            raise ConfigError(
+                f"nobody publishes weights of {self.config}",
+                where="model.weights=zoo",
+                remedy="use none or the path of a file",
+            )
+        if not isinstance(self.overrides, Mapping):
+            raise ConfigError(
+                f"overrides must be keys with values, not {self.overrides!r}",
+                where="model.overrides",
+                remedy="write model.overrides.SOLVER.BASE_LR=1e-4",
+            )
+        return self
+
+    @property
+    def architecture(self) -> str:
+        """`rcnn`, `retinanet` or `fcos`: `family` where given, else by the config's name."""
+        words = (self.config or "").lower()
+        return self.family or next((name for name in ("retinanet", "fcos") if name in words), "rcnn")
+
+
+def provides(model: ModelSpec) -> frozenset[Signal]:
+    """The signals this model can give, known without building it. What the taps read, they read from every family."""
+    return frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES})
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """How one round trains. None means "as the model's own Detectron2 config says" unless stated otherwise.
+
+    `data`        cumulative: all labeled so far; new: only the images this round added
+    `init`        reset: from the starting weights each round; continue: from the last round's
+    `iterations`, `iterations_per`   steps per round, per run (split evenly over its rounds), or epochs per round
+    `batch_size`  images a step
+    `optimizer`   sgd (momentum 0.9), adamw, or None
+    `lr`          peak learning rate; None: the model's own, scaled with the batch size (Goyal et al., 2017)
+    `schedule`    one_cycle (linear warm-up over 15%, cosine to 1%; Smith and Topin, 2017), constant, or None: the
+                  model's own milestones, scaled to the round's length
+    `ema`         decay of the moving average of the weights, which is then evaluated and saved; None: no average
+    `clip_gradients`  largest norm of all gradients together; None: no clipping of ours
+    `flip`        mirror half of the training images
+    `amp`         mixed precision (float16), on a GPU only
+    `val_every`   steps (epochs, where iterations_per is epoch) between measurements of the validation loss; None: never
+    `early_stopping`  stop after this many measurements in a row without a new lowest validation loss; None: never
+    `best_weights`    end with the weights of the lowest validation loss instead of the last ones
+    `keep_checkpoints`  last, or all rounds'
+    """
+
+    iterations: int
+    data: str = "cumulative"
+    init: str = "reset"
+    iterations_per: str = "round"
+    batch_size: int | None = None
+    optimizer: str | None = None
+    lr: float | None = None
+    schedule: str | None = None
+    weight_decay: float | None = None
+    ema: float | None = None
+    clip_gradients: float | None = None
+    flip: bool = True
+    amp: bool = False
+    val_every: int | None = None
+    early_stopping: int | None = None
+    best_weights: bool = False
+    keep_checkpoints: str = "last"
+
+    def check(self) -> TrainingSpec:
+        """This spec, or ConfigError for the first value that cannot work."""
+        _one_of("training.data", self.data, ("cumulative", "new"))
+        _one_of("training.init", self.init, ("reset", "continue"))
+        _one_of("training.iterations_per", self.iterations_per, ("round", "run", "epoch"))
+        _one_of("training.optimizer", self.optimizer, ("sgd", "adamw", None))
+        _one_of("training.schedule", self.schedule, ("one_cycle", "constant", None))
+        _one_of("training.keep_checkpoints", self.keep_checkpoints, ("last", "all"))
+        for name in ("flip", "amp", "best_weights"):
+            _one_of(f"training.{name}", getattr(self, name), (True, False))
+        _count("training.iterations", self.iterations)
+        for name in ("batch_size", "val_every", "early_stopping"):
+            if getattr(self, name) is not None:
+                _count(f"training.{name}", getattr(self, name))
+        _number("training.lr", self.lr, lambda x: x > 0, "above 0")
+        _number("training.weight_decay", self.weight_decay, lambda x: x >= 0, "0 or more")
+        _number("training.clip_gradients", self.clip_gradients, lambda x: x > 0, "above 0")
+        _number("training.ema", self.ema, lambda x: 0 < x < 1, "above 0 and below 1")
+        if self.optimizer and self.lr is None:
+            raise ConfigError(
+                f"training.optimizer={self.optimizer} needs a learning rate",
+                where="training.lr=null",
+                remedy="give one (sgd: about 0.01, adamw: about 0.001), or keep the model's own optimizer with null",
+            )
+        for name in ("early_stopping", "best_weights"):
+            if getattr(self, name) and self.val_every is None:
+                raise ConfigError(
+                    f"training.{name} looks at the validation loss, which is never measured",
+                    where="training.val_every=null",
+                    remedy="give training.val_every, for example 50",
+                )
+        return self
+
+    def per_round(self, rounds: int) -> int:
+        """`iterations` of one of `rounds` trainings, the initial one counted: still epochs where the spec says epochs.
+
+        ConfigError where a run has fewer iterations than rounds.
+        """
+        if self.iterations_per != "run":
+            return self.iterations
+        if self.iterations < rounds:
+            raise ConfigError(
+                f"{self.iterations} iterations cannot be split over {rounds} rounds",
+                where="training.iterations_per=run",
+                remedy=f"give training.iterations of at least {rounds}",
+            )
+        return self.iterations // rounds
+
+
+def _one_of(key: str, value: Any, choices: tuple[Any, ...]) -> None:
+    if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
+        names = ["null" if choice is None else str(choice).lower() for choice in choices]
+        raise ConfigError(f"{key} cannot be {value}", where=f"{key}={value}", remedy=suggest(str(value), names))
+
+
+def _count(key: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{key} must be a count", where=f"{key}={value}", remedy="give an integer of at least 1")
+
+
+def _number(key: str, value: Any, valid: Any, what: str) -> None:
+    """None passes."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not valid(value):
+        raise ConfigError(
+            f"{key} must be a number {what}", where=f"{key}={value}", remedy=f"give a number {what}, or null"
+        )

@@ -1,0 +1,166 @@
+"""One training: Detectron2's trainer and hooks, driven to its end or to the point where validation says stop.
+
+Knows no dataset and no config: it gets a model, batches, an optimizer and a schedule, and returns the loss curves. The
+model ends with the weights to keep: the average where there is one, the best where asked for, else the last.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, hooks
+from detectron2.utils.events import EventStorage
+from torch import Tensor, nn
+
+from al_cli.errors import RunError
+from al_cli.learners.average import WeightAverage
+from al_cli.learners.data import Batch
+from al_cli.progress import phase
+from al_cli.types import LossPoint
+
+log = logging.getLogger("al")
+POINT_EVERY = 20  # iterations between points of the training curve, Detectron2's own log period
+
+
+def train(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    *,
+    iterations: int,
+    amp: bool = False,
+    ema: float | None = None,
+    validate: Callable[[], float] | None = None,
+    val_every: int = 1,
+    patience: int | None = None,
+    keep_best: bool = False,
+) -> tuple[LossPoint, ...]:
+    """Train `model` in place for `iterations` steps and return its loss curves.
+
+    `validate()` measures the validation loss of the model as it then is (the average, where there is one), every
+    `val_every` steps and after the last. Training ends early after `patience` measurements in a row without a new
+    lowest one. RunError, with iteration and learning rate, as soon as a loss is not finite.
+    """
+    average = None if ema is None else WeightAverage(model, ema)
+    trainer = (AmpTrainer if amp else PlainTrainer)(model, batches, optimizer)
+    with phase("train", total=iterations, unit="it") as step:
+        curve = Curve(step, average, validate, val_every, patience, keep_best)
+        trainer.register_hooks([hooks.LRScheduler(optimizer, schedule), _Averaging(average), curve])
+        # TrainerBase.train would do, but it cannot end early.
+        trainer.iter, trainer.start_iter, trainer.max_iter = 0, 0, iterations
+        with EventStorage() as trainer.storage:
+            trainer.before_train()
+            try:
+                while trainer.iter < iterations and not curve.stopped:
+                    trainer.before_step()
+                    trainer.run_step()
+                    trainer.after_step()
+                    trainer.iter += 1
+            finally:
+                trainer.after_train()
+    if curve.stopped:
+        log.info(
+            "stopped after %d of %d iterations: validation loss no lower than %.4g",
+            trainer.iter,
+            iterations,
+            curve.best,
+        )
+    if average is not None:
+        average.apply()
+    if curve.best_state is not None:
+        model.load_state_dict(curve.best_state)
+    return tuple(curve.points)
+
+
+class _Watched:
+    """For Detectron2's trainers: keep the loss of the step as `self.loss`, and refuse one that is not finite.
+
+    In place of writing every part of the loss to the event storage, which nobody here reads: one number off the device.
+    """
+
+    loss: float
+    iter: int
+    optimizer: torch.optim.Optimizer
+
+    def _write_metrics(self, loss_dict: dict[str, Tensor], *_: Any, **__: Any) -> None:
+        self.loss = float(sum(loss.detach() for loss in loss_dict.values()))
+        if not math.isfinite(self.loss):
+            lr = max(group["lr"] for group in self.optimizer.param_groups)
+            parts = ", ".join(f"{name} {float(loss):.3g}" for name, loss in loss_dict.items())
+            raise RunError(
+                f"the training loss is {self.loss}: {parts}",
+                where=f"iteration {self.iter + 1}, learning rate {lr:.3g}",
+                remedy=f"lower the learning rate (training.lr={lr / 10:.1g}) or set training.clip_gradients=10",
+            )
+
+
+class PlainTrainer(_Watched, SimpleTrainer):
+    """Detectron2's SimpleTrainer."""
+
+
+class AmpTrainer(_Watched, AMPTrainer):
+    """Detectron2's AMPTrainer: float16 with gradient scaling, on a GPU."""
+
+
+class _Averaging(HookBase):
+    def __init__(self, average: WeightAverage | None):
+        self.average = average
+
+    def after_step(self) -> None:
+        if self.average is not None:
+            self.average.update()
+
+
+class Curve(HookBase):
+    """Loss curves, progress, and what validation decides: when to stop and which weights were best."""
+
+    def __init__(
+        self,
+        step: Callable[..., None],
+        average: WeightAverage | None,
+        validate: Callable[[], float] | None,
+        val_every: int,
+        patience: int | None,
+        keep_best: bool,
+    ):
+        self.step, self.average, self.validate = step, average, validate
+        self.val_every, self.patience, self.keep_best = val_every, patience, keep_best
+        self.points: list[LossPoint] = []
+        self.best, self.best_state, self.since_best = math.inf, None, 0  # type: float, dict[str, Tensor] | None, int
+        self.stopped = False
+        self._recent: list[float] = []  # losses since the last point
+
+    def after_step(self) -> None:
+        trainer: Any = self.trainer
+        done, last = trainer.iter + 1, trainer.iter + 1 == trainer.max_iter
+        self._recent.append(trainer.loss)
+        val_loss = self._measure(trainer, done) if self.validate and (done % self.val_every == 0 or last) else None
+        if val_loss is not None or done % POINT_EVERY == 0 or last:
+            self.points.append(LossPoint(done, sum(self._recent) / len(self._recent), val_loss))
+            self._recent.clear()
+        self.step(loss=trainer.loss, **({} if val_loss is None else {"val_loss": val_loss}))
+
+    def _measure(self, trainer: Any, done: int) -> float:
+        assert self.validate is not None
+        with self.average.applied() if self.average is not None else nullcontext():
+            loss = self.validate()
+            if not math.isfinite(loss):
+                raise RunError(
+                    f"the validation loss is {loss}",
+                    where=f"iteration {done}",
+                    remedy="lower the learning rate (training.lr) or clip gradients (training.clip_gradients=10)",
+                )
+            if loss < self.best:
+                self.best, self.since_best = loss, 0
+                if self.keep_best:
+                    self.best_state = {key: value.clone() for key, value in trainer.model.state_dict().items()}
+            else:
+                self.since_best += 1
+        self.stopped = self.patience is not None and self.since_best >= self.patience
+        return loss

@@ -1,0 +1,129 @@
+"""Starting weights: found or downloaded by Detectron2's own means, or one error that says which file to put where."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from detectron2 import model_zoo
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.utils.file_io import Detectron2Handler, PathManager
+from iopath.common.file_io import get_cache_dir
+from torch import nn
+
+from al_cli.errors import ModelError
+from al_cli.learners.spec import ModelSpec
+
+log = logging.getLogger("al")
+CONNECT_S = 5  # a host that does not answer for so long is unreachable
+STALL_S = 30  # a download that brings nothing for so long has failed
+
+
+def locate(spec: ModelSpec) -> Path | None:
+    """The file with this model's starting weights, downloaded into Detectron2's cache if need be; None for `none`.
+
+    ModelError where there is no such file, naming the URL to fetch and where to put it.
+    """
+    if spec.weights == "none":
+        return None
+    name = _published(spec) if spec.weights == "zoo" else spec.weights
+    if name.startswith(Detectron2Handler.PREFIX):
+        name = Detectron2Handler.S3_DETECTRON2_PREFIX + name.removeprefix(Detectron2Handler.PREFIX)
+    if name.startswith(("https://", "http://")):
+        return _download(name)
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ModelError(
+            "there is no such weights file",
+            where=f"model.weights={spec.weights}",
+            remedy="valid: zoo, none, or the path of a file that exists",
+        )
+    return path
+
+
+def _published(spec: ModelSpec) -> str:
+    try:
+        return model_zoo.get_checkpoint_url(str(spec.config))
+    except RuntimeError as error:
+        raise ModelError(
+            f"Detectron2 publishes no trained weights for {spec.config}",
+            where="model.weights=zoo",
+            remedy="start from ImageNet (model.weights=detectron2://ImageNetPretrained/MSRA/R-50.pkl for a ResNet-50), "
+            "from the seed with model.weights=none, or give a file",
+        ) from error
+
+
+def _download(url: str) -> Path:
+    """Detectron2's cached copy of the URL, fetched now where there is none. Fails in seconds without a network."""
+    cached = Path(get_cache_dir()) / urlparse(url).path.lstrip("/")
+    if cached.is_file():
+        return cached
+    log.info("downloading %s", url)
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=CONNECT_S).close()
+        with _socket_timeout(STALL_S):
+            return Path(PathManager.get_local_path(url))
+    except OSError as error:
+        raise ModelError(
+            f"the starting weights cannot be downloaded: {getattr(error, 'reason', error)}",
+            where=url,
+            remedy=f"fetch that file on another machine and put it at {cached}, or name it with "
+            f"model.weights=/path/to/{cached.name}; model.weights=none starts without",
+        ) from error
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    former = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(former)
+
+
+class _QuietCheckpointer(DetectionCheckpointer):
+    """Detectron2's checkpointer, keeping what did not fit instead of one warning for each tensor."""
+
+    def _log_incompatible_keys(self, incompatible: Any) -> None:
+        self.incompatible = incompatible
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Every tensor of `path` that fits goes into the model; one log line names the parts that keep their drawn values.
+
+    Heads for another number of classes do not fit and are expected not to. ModelError where nothing fits or the file
+    cannot be read.
+    """
+    checkpointer = _QuietCheckpointer(model)
+    try:
+        checkpointer.load(str(path))
+    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, AttributeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"the weights cannot be read: {str(error).splitlines()[0]}",
+            where=str(path),
+            remedy="give a checkpoint written by al or by Detectron2 (.pth or .pkl)",
+        ) from error
+    misfits = [key for key, _, _ in checkpointer.incompatible.incorrect_shapes]
+    fresh = sorted({*misfits, *checkpointer.incompatible.missing_keys})
+    # Older files lack the counters of BatchNorm; torch fills them in without a word.
+    expected = {key for key in model.state_dict() if not key.endswith("num_batches_tracked")}
+    fresh = [key for key in fresh if key in expected]
+    total = len(expected)
+    if len(fresh) == total:
+        raise ModelError(
+            f"none of the model's {total} tensors is in this file",
+            where=str(path),
+            remedy="these weights belong to another model: choose that one with model=..., or other weights",
+        )
+    if fresh:
+        parts = sorted({key.rpartition(".")[0] for key in fresh})
+        names = ", ".join(parts[:4]) + (f" and {len(parts) - 4} more" if len(parts) > 4 else "")
+        log.info("%s: %d of %d tensors; drawn from the seed: %s", path.name, total - len(fresh), total, names)

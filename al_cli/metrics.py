@@ -1,0 +1,146 @@
+"""COCO's average precision, in percent, from Predictions and a Dataset: one function for every learner.
+
+Source: Lin et al. 2014 and the COCO detection challenge's evaluator (IoU 0.50:0.05:0.95, 101 recall points, at most 100
+detections an image, crowd regions ignored). faster-coco-eval computes it in C++: the numbers of pycocotools up to
+rounding (1e-14; pycocotools adds an epsilon to its denominators). This file knows nothing of files, learners or rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from al_cli.types import Dataset, Predictions
+
+# Name and position in the evaluator's summary (`stats`), which has COCO's own order.
+_SUMMARY = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR1": 6, "AR10": 7, "AR100": 8}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of `evaluate`. Everything is in percent; None where the ground truth has nothing to find.
+
+    `metrics` has AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100. `per_class` has one row per class in class order:
+    class, images (with at least one object of it), boxes (without crowd regions), AP, AP50.
+    """
+
+    metrics: Mapping[str, float | None]
+    per_class: Sequence[Mapping[str, Any]]
+
+
+def evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
+    """COCO's AP of these predictions on exactly these images.
+
+    An image without objects contributes its false positives; one without detections its misses. A class or a size range
+    that never occurs in the ground truth is None (COCO's -1) and enters no mean.
+
+    Raises ValueError when the predictions do not cover exactly the dataset's images or have other classes.
+    """
+    # Imported here, not above: it costs 0.1 s that `al --help` should not pay.
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    _check(predictions, dataset)
+    truth = COCO(coco_ground_truth(dataset), print_function=_silent)
+    found = truth.loadRes(coco_results(predictions, dataset))  # takes [] as "detected nothing"; pycocotools fails there
+    run = COCOeval_faster(truth, found, "bbox", print_function=_silent)
+    run.run()
+    metrics = {name: _percent(float(run.stats[position])) for name, position in _SUMMARY.items()}
+
+    # [T,R,K,A,M]: IoU thresholds, recall points, classes by ascending category id, areas (0 is all), detection limits
+    precision = run.eval["precision"].reshape(*run.eval["counts"])[:, :, :, 0, -1]
+    column = {category: k for k, category in enumerate(sorted(dataset.category_ids))}
+    boxes = np.zeros((len(dataset), len(dataset.class_names)), dtype=np.int64)  # [N,C] objects without crowd regions
+    for counts, image in zip(boxes, dataset.images, strict=True):
+        counts += np.bincount(image.classes[~image.crowd], minlength=len(counts))
+    rows = [
+        {
+            "class": name,
+            "images": int((boxes[:, label] > 0).sum()),
+            "boxes": int(boxes[:, label].sum()),
+            "AP": _mean_percent(precision[:, :, column[category]]),
+            "AP50": _mean_percent(precision[0, :, column[category]]),
+        }
+        for label, (name, category) in enumerate(zip(dataset.class_names, dataset.category_ids, strict=True))
+    ]
+    return Evaluation(metrics, tuple(rows))
+
+
+def coco_ground_truth(dataset: Dataset) -> dict[str, Any]:
+    """The dataset as the content of a COCO instances file, with the category ids of its source.
+
+    Annotation ids start at 1: COCO's evaluators take an id of 0 for "not matched" and would silently score it 0.
+    """
+    annotations: list[dict[str, Any]] = []
+    for image in dataset.images:
+        for box, label, crowd, area in zip(image.boxes, image.classes, image.crowd, image.areas, strict=True):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image.id,
+                    "category_id": dataset.category_ids[label],
+                    "bbox": _xywh(box),
+                    "area": float(area),
+                    "iscrowd": int(crowd),
+                }
+            )
+    return {
+        "images": [
+            {"id": image.id, "file_name": image.path.name, "width": image.width, "height": image.height}
+            for image in dataset.images
+        ],
+        "categories": [
+            {"id": category, "name": name}
+            for category, name in zip(dataset.category_ids, dataset.class_names, strict=True)
+        ],
+        "annotations": annotations,
+    }
+
+
+def coco_results(predictions: Predictions, dataset: Dataset) -> list[dict[str, Any]]:
+    """The predictions as the content of a COCO results file: one entry per box, the source's category ids."""
+    image_ids = predictions.image_ids[predictions.row_image].tolist()
+    return [
+        {"image_id": image_id, "category_id": dataset.category_ids[label], "bbox": _xywh(box), "score": score}
+        for image_id, label, box, score in zip(
+            image_ids,
+            predictions.classes.tolist(),
+            predictions.boxes.astype(np.float64),
+            predictions.scores.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _check(predictions: Predictions, dataset: Dataset) -> None:
+    if len(dataset) == 0:
+        raise ValueError("there are no images to evaluate on")
+    if not np.array_equal(predictions.image_ids, dataset.ids):
+        missing = np.setdiff1d(dataset.ids, predictions.image_ids)
+        extra = np.setdiff1d(predictions.image_ids, dataset.ids)
+        raise ValueError(
+            f"predictions must cover exactly the dataset's {len(dataset)} images: "
+            f"{len(missing)} missing {missing[:8].tolist()}, {len(extra)} too many {extra[:8].tolist()}"
+        )
+    if predictions.num_classes != len(dataset.class_names):
+        raise ValueError(f"predictions of {predictions.num_classes} classes for {len(dataset.class_names)} class names")
+
+
+def _xywh(box: np.ndarray) -> list[float]:
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return [x0, y0, x1 - x0, y1 - y0]
+
+
+def _percent(share: float) -> float | None:
+    return None if share == -1 else 100 * share
+
+
+def _mean_percent(precision: np.ndarray) -> float | None:
+    valid = precision[precision > -1]
+    return 100 * float(valid.mean()) if valid.size else None
+
+
+def _silent(*_: Any, **__: Any) -> None:
+    """The evaluator reports its progress through this; nobody needs it."""

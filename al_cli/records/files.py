@@ -1,0 +1,141 @@
+"""How a file gets its bytes: all of them or none, and the same for the same content.
+
+Knows nothing of runs. Text is UTF-8 with "\\n" on every system; NPZ is written without the timestamps that
+`numpy.savez` puts in, and without compression, so that its hash is a function of the arrays alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_cli.types import Predictions, Signal
+
+COLUMN = "column/"  # prefix of the arrays that hold a table's signals
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """The file is the old or the new one, never a part: a temporary file beside it, fsync, rename."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def json_text(value: Any) -> str:
+    """JSON with sorted keys. A number that is not finite becomes null: JSON has no NaN."""
+    return json.dumps(_plain(value), sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A CSV table. None and NaN are empty cells; floats have four decimals, or six digits where they are below 1."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_short(cell) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def _short(cell: Any) -> Any:
+    if _absent(cell):
+        return ""
+    if not isinstance(cell, float | np.floating):
+        return cell
+    value = float(cell)
+    return f"{value:.6g}" if abs(value) < 1 else f"{value:.4f}".rstrip("0").rstrip(".")
+
+
+def _absent(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, float | np.floating) and math.isnan(cell))
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a table as text, by column name."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def markdown_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A Markdown table whose columns line up as plain text too; floats with two decimals, None as an empty cell."""
+    cells = [[_cell(value).replace("|", "\\|") for value in row] for row in rows]
+    widths = [max([len(name), 3, *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
+    numeric = [all(_is_number(row[i]) for row in cells) for i in range(len(columns))]
+
+    def line(row: Sequence[str]) -> str:
+        aligned = (c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True))
+        return f"| {' | '.join(aligned)} |"
+
+    rule = ["-" * (w - 1) + ":" if n else "-" * w for w, n in zip(widths, numeric, strict=True)]
+    return "\n".join([line(columns), line(rule), *(line(row) for row in cells)]) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if _absent(value):
+        return ""
+    return f"{value:.2f}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return cell == "" or math.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
+def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """What `numpy.load` reads back as these arrays; equal arrays give equal bytes. No pickled objects."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0)), member.getvalue())
+    return buffer.getvalue()
+
+
+def predictions_bytes(predictions: Predictions) -> bytes:
+    """The table as an NPZ of its own field names; signals are `column/<signal>`."""
+    names = ("image_ids", "offsets", "boxes", "scores", "classes", "num_classes", "prob_kind")
+    arrays = {name: np.asarray(getattr(predictions, name)) for name in names}
+    arrays |= {COLUMN + signal.value: column for signal, column in sorted(predictions.columns.items())}
+    return npz_bytes(arrays)
+
+
+def load_predictions(path: Path) -> Predictions:
+    """The inverse of `predictions_bytes`. ValueError, KeyError, OSError or BadZipFile when the file is not one."""
+    with np.load(path, allow_pickle=False) as data:
+        kind = str(data["prob_kind"])
+        if kind not in ("softmax", "sigmoid"):
+            raise ValueError(f"prob_kind is {kind!r}")
+        return Predictions(
+            data["image_ids"],
+            data["offsets"],
+            data["boxes"],
+            data["scores"],
+            data["classes"],
+            int(data["num_classes"]),
+            kind,  # type: ignore[arg-type]
+            {Signal(name.removeprefix(COLUMN)): data[name] for name in data.files if name.startswith(COLUMN)},
+        )

@@ -1,0 +1,51 @@
+"""Which runs lie under a folder, and how far each one is: what `al ls` and `al report` start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from al_cli.errors import RunError
+from al_cli.records.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run at a glance. `best_ap` is None before the first round is done; `error` is why it failed, or nothing."""
+
+    path: Path
+    state: str  # done | running | failed | stopped
+    rounds_done: int
+    rounds_total: int
+    best_ap: float | None
+    error: str = ""
+
+
+def find_runs(root: Path | str) -> list[RunSummary]:
+    """Every run at or below this folder, sorted by path; none where the folder does not exist.
+
+    A run is a folder with config.yaml and run.lock. One that cannot be read is listed as failed, with the reason: a
+    broken run must not hide the others.
+    """
+    return [summarize(path) for path in _run_paths(Path(root))]
+
+
+def _run_paths(root: Path) -> list[Path]:
+    if (root / "config.yaml").is_file() and (root / "run.lock").exists():
+        return [root]
+    if not root.is_dir():
+        return []
+    children = (child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return [run for child in sorted(children) for run in _run_paths(child)]
+
+
+def summarize(path: Path) -> RunSummary:
+    """The summary of one run folder."""
+    folder = RunFolder(path)
+    try:
+        total = folder.total_rounds
+        records = folder.records()
+    except RunError as error:
+        return RunSummary(path, "failed", 0, 0, None, str(error))
+    aps = [ap for record in records if (ap := record.metrics.get("AP")) is not None]
+    return RunSummary(path, folder.state, len(records), total, max(aps, default=None), folder.error)

@@ -1,0 +1,329 @@
+"""A run and its rounds on disk.
+
+    outputs/<study>/<run>/
+      config.yaml environment.json    resolved configuration; versions, device, git revision
+      run.lock                        locked while a process works here
+      round_00/record.json            written last: its presence means that the round is done
+      round_00/timing.json            seconds and memory: apart, so that equal runs have equal records
+      round_00/{metrics,per_class,losses,selection,class_counts}.csv predictions.npz
+      rounds.csv rounds.md            one row a round
+      done.json | error.txt           how the last process that worked here ended
+
+Every file is written whole or not at all. Knows nothing of how a round is computed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+import traceback
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from al_cli.errors import AlError, RunError
+from al_cli.records.files import csv_text, json_text, load_predictions, markdown_text, read_csv, write_atomic
+from al_cli.records.rounds import ROUND_COLUMNS, Evaluated, parse_record, record_text, round_files, round_row
+from al_cli.types import Dataset, LossPoint, Predictions, RoundRecord
+
+log = logging.getLogger("al")
+
+_YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
+
+
+class RunFolder:
+    """One run on disk. The constructor only names it, for reading; `create` makes it and keeps it to this process."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        self._lock: int | None = None
+
+    @classmethod
+    def create(cls, path: Path | str, config: Mapping[str, Any], environment: Mapping[str, Any]) -> RunFolder:
+        """Make the folder, or take up an earlier run of the same configuration. Locked until `close`.
+
+        Raises RunError when another process works there, or when the folder holds a run of another configuration.
+        """
+        folder = cls(path)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder._take_lock()
+        try:
+            folder._write_config(config)
+            folder._write_environment(environment)
+        except BaseException:
+            folder.close()
+            raise
+        return folder
+
+    def close(self) -> None:
+        """Let other processes work here."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- who works here, and how it ended
+
+    @property
+    def state(self) -> str:
+        """`running` (another process holds the lock), `failed` (error.txt), `done`, or `stopped` in between."""
+        if self._lock is None and self._is_locked():
+            return "running"
+        if (self.path / "error.txt").exists():
+            return "failed"
+        return "done" if self._is_done() else "stopped"
+
+    def _is_done(self) -> bool:
+        """Marked as done, and nobody has removed a round since."""
+        path = self.path / "done.json"
+        rounds = json.loads(path.read_text(encoding="utf-8"))["rounds"] if path.exists() else 0
+        return rounds > 0 and all((self.round_path(round) / "record.json").exists() for round in range(rounds))
+
+    @property
+    def error(self) -> str:
+        """The first line of the failure, or nothing."""
+        path = self.path / "error.txt"
+        return path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
+
+    def mark_done(self) -> None:
+        self.clear_failure()
+        write_atomic(self.path / "done.json", json_text({"rounds": len(self.records())}))
+
+    def mark_failed(self, error: BaseException) -> None:
+        """Keep why it failed in error.txt; with a traceback unless the error is the user's to mend."""
+        if isinstance(error, AlError):
+            text = f"{error}\n"
+        else:
+            first = f"{type(error).__name__}: {error}".partition("\n")[0]
+            text = f"{first}\n\n{''.join(traceback.format_exception(error))}"
+        write_atomic(self.path / "error.txt", text)
+
+    def clear_failure(self) -> None:
+        (self.path / "error.txt").unlink(missing_ok=True)
+
+    # ---- reading
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration. RunError where there is none or it cannot be read."""
+        path = self.path / "config.yaml"
+        if not path.is_file():
+            raise RunError("there is no run here", where=str(self.path), remedy="`al ls` lists the runs")
+        try:
+            content = yaml.load(path.read_text(encoding="utf-8"), _YAML)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(
+                f"the configuration cannot be read: {error}", where=str(path), remedy="restore it"
+            ) from error
+        if not isinstance(content, dict):
+            raise RunError("the configuration is not a mapping", where=str(path), remedy="restore it")
+        return content
+
+    @property
+    def total_rounds(self) -> int:
+        """Rounds this run will have when done, the initial one included. RunError if the configuration names none."""
+        rounds = self.config().get("rounds")
+        if not isinstance(rounds, int):
+            raise RunError(f"`rounds` is {rounds!r}", where=str(self.path / "config.yaml"), remedy="restore it")
+        return rounds + 1
+
+    def round_path(self, round: int) -> Path:
+        return self.path / f"round_{round:02d}"
+
+    def checkpoint_path(self, round: int) -> Path:
+        """Where the weights of a round go; makes the round's folder."""
+        self.round_path(round).mkdir(parents=True, exist_ok=True)
+        return self.round_path(round) / "checkpoint.pth"
+
+    def drop_checkpoint(self, round: int) -> None:
+        (self.round_path(round) / "checkpoint.pth").unlink(missing_ok=True)
+
+    def records(self) -> list[RoundRecord]:
+        """The finished rounds, 0 up to the first that is not. RunError names a record that cannot be read."""
+        found: list[RoundRecord] = []
+        while (self.round_path(len(found)) / "record.json").exists():
+            found.append(_read_record(self.round_path(len(found)) / "record.json", len(found)))
+        return found
+
+    def predictions(self, round: int) -> Predictions:
+        """What the round's model says of the evaluation images. RunError for an unfinished round or a broken file."""
+        if not (self.round_path(round) / "record.json").exists():
+            done = len(self.records())
+            rounds = f"finished: 0 to {done - 1}" if done else "no round is finished yet"
+            raise RunError(f"round {round} is not finished", where=str(self.path), remedy=rounds)
+        path = self.round_path(round) / "predictions.npz"
+        try:
+            return load_predictions(path)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(f"predictions cannot be read: {error}", where=str(path), remedy=_redo(path)) from error
+
+    def losses(self, round: int) -> list[LossPoint]:
+        """The loss curve of a finished round; empty where the learner keeps none."""
+        rows = read_csv(self.round_path(round) / "losses.csv")
+        return [
+            LossPoint(
+                int(row["iteration"]), float(row["train_loss"]), float(row["val_loss"]) if row["val_loss"] else None
+            )
+            for row in rows
+        ]
+
+    def class_counts(self, round: int) -> dict[str, tuple[int, int]]:
+        """Class name -> boxes among the round's picked images, and among all labeled so far."""
+        rows = read_csv(self.round_path(round) / "class_counts.csv")
+        return {row["class"]: (int(row["picked"]), int(row["labeled"])) for row in rows}
+
+    # ---- writing
+
+    def clean_unfinished(self) -> None:
+        """Remove what a killed process left: rounds without a record, all rounds after one, half-written files."""
+        done = len(self.records())
+        for path in sorted(self.path.glob("round_*")):
+            number = path.name.removeprefix("round_")
+            if path.is_dir() and number.isdigit() and int(number) >= done:
+                if (path / "record.json").exists():
+                    log.warning("%s is removed: round %d before it is not finished", path, done)
+                shutil.rmtree(path)
+        for folder in (self.path, *self.path.glob("round_*")):
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink()
+
+    def write_round(
+        self,
+        record: RoundRecord,
+        *,
+        predictions: Predictions,
+        evaluation: Evaluated,
+        history: Sequence[LossPoint],
+        picked: Dataset,
+        labeled: Dataset,
+        timing: Mapping[str, Any],
+    ) -> RoundRecord:
+        """Write all of a round, its record last. Returns the record as `records` will read it, with the files' hashes.
+
+        `picked` and `labeled` are the images of `record.picked` and `record.labeled`. Boxes in tables leave crowd
+        regions out. Raises ValueError if the round is not the next one or the images are not the record's.
+        """
+        finished = self.records()
+        if record.round != len(finished):
+            raise ValueError(f"round {record.round} cannot be written after {len(finished)} finished rounds")
+        if set(record.picked) != set(picked.ids.tolist()) or set(record.labeled) != set(labeled.ids.tolist()):
+            raise ValueError(f"the images of round {record.round} are not those that its record names")
+        folder = self.round_path(record.round)
+        folder.mkdir(exist_ok=True)
+        contents = round_files(record, predictions, evaluation, history, picked, labeled)
+        hashes = dict(record.hashes)
+        for name, content in contents.items():
+            write_atomic(folder / name, content)
+            hashes[name] = hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+        write_atomic(folder / "timing.json", json_text(timing))
+        text = record_text(replace(record, hashes=hashes))
+        stored = parse_record(text)
+        self.write_tables([*finished, stored])
+        write_atomic(folder / "record.json", text)
+        return stored
+
+    def write_tables(self, records: Sequence[RoundRecord] | None = None) -> None:
+        """rounds.csv (four decimals) and rounds.md (two): one row a round, from the records."""
+        rows = [round_row(record) for record in (self.records() if records is None else records)]
+        write_atomic(self.path / "rounds.csv", csv_text(ROUND_COLUMNS, rows))
+        write_atomic(self.path / "rounds.md", markdown_text(ROUND_COLUMNS, rows))
+
+    def _take_lock(self) -> None:
+        handle = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        for attempt in range(5):  # `al ls` holds it for an instant when it looks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if attempt < 4:
+                    time.sleep(0.1)
+            else:
+                self._lock = handle
+                return
+        os.close(handle)
+        raise RunError(
+            "another process is working on this run",
+            where=str(self.path),
+            remedy="wait for it, end it, or give this run another name with run_name=NAME",
+        )
+
+    def _is_locked(self) -> bool:
+        try:
+            handle = os.open(self.path / "run.lock", os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def _write_config(self, config: Mapping[str, Any]) -> None:
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        path = self.path / "config.yaml"
+        if not path.exists():
+            write_atomic(path, text)
+            return
+        old, new = flatten(self.config()), flatten(yaml.load(text, _YAML))
+        absent = "nothing"
+        changed = [
+            f"{key} was {old.get(key, absent)} and is now {new.get(key, absent)}"
+            for key in sorted(old.keys() | new.keys())
+            if (key in old, old.get(key)) != (key in new, new.get(key))
+        ]
+        if changed:
+            raise RunError(
+                f"this folder holds a run of another configuration: {'; '.join(changed)}",
+                where=str(self.path),
+                remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
+            )
+
+    def _write_environment(self, environment: Mapping[str, Any]) -> None:
+        """The first environment stays; a run that goes on in another one says so and keeps that one beside it."""
+        first, text = self.path / "environment.json", json_text(environment)
+        if not first.exists():
+            write_atomic(first, text)
+        elif first.read_text(encoding="utf-8") != text:
+            name = f"environment_round_{len(self.records()):02d}.json"
+            log.warning(
+                "%s goes on in another environment than it began in: see %s beside environment.json", self.path, name
+            )
+            write_atomic(self.path / name, text)
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}. Lists are values; an empty mapping is a value too."""
+    if not isinstance(config, Mapping) or not config:
+        return {prefix: config}
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _read_record(path: Path, round: int) -> RoundRecord:
+    try:
+        record = parse_record(path.read_text(encoding="utf-8"))
+        if record.round != round:
+            raise ValueError(f"it is the record of round {record.round}")
+    except (ValueError, TypeError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise RunError(f"the record cannot be read: {error}", where=str(path), remedy=_redo(path)) from error
+    return record
+
+
+def _redo(path: Path) -> str:
+    return f"delete {path.parent} and run the same command again to compute this round and those after it anew"

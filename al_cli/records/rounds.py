@@ -1,0 +1,89 @@
+"""What the files of one round say: a record and the data it is about, as rows and text. Knows no folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from al_cli.records.files import csv_text, json_text, predictions_bytes
+from al_cli.types import Dataset, LossPoint, Predictions, RoundRecord, StageLog
+
+ROUND_COLUMNS = ("round", "images", "boxes", "AP", "AP50", "AP75", "APs", "APm", "APl", "val_loss", "ud")
+
+
+class Evaluated(Protocol):
+    """The part of an evaluation that is stored beside the record's own metrics."""
+
+    @property
+    def per_class(self) -> Sequence[Mapping[str, Any]]: ...
+
+
+def round_files(
+    record: RoundRecord,
+    predictions: Predictions,
+    evaluation: Evaluated,
+    history: Sequence[LossPoint],
+    picked: Dataset,
+    labeled: Dataset,
+) -> dict[str, str | bytes]:
+    """File name -> content of everything in a round's folder that is the same in equal runs, but for the record."""
+    losses = ((point.iteration, point.train_loss, point.val_loss) for point in history)
+    return {
+        "metrics.csv": csv_text(("round", "images", "boxes", *record.metrics, "val_loss"), [_metrics_row(record)]),
+        "per_class.csv": _mappings_csv(evaluation.per_class),
+        "predictions.npz": predictions_bytes(predictions),
+        "losses.csv": csv_text(("iteration", "train_loss", "val_loss"), losses),
+        "selection.csv": csv_text(("order", "image_id", "image", "score", "boxes"), _selection_rows(record, picked)),
+        "class_counts.csv": csv_text(("class", "picked", "labeled"), _class_rows(picked, labeled)),
+    }
+
+
+def record_text(record: RoundRecord) -> str:
+    """The record as JSON: sorted keys, null for a number that is not finite."""
+    return json_text(asdict(replace(record, metrics=dict(record.metrics), hashes=dict(record.hashes))))
+
+
+def parse_record(text: str) -> RoundRecord:
+    """The inverse of `record_text`. ValueError or TypeError when the text is not a record."""
+    data = json.loads(text)
+    expected = {field.name for field in fields(RoundRecord)}
+    if not isinstance(data, dict) or set(data) != expected:
+        raise ValueError(f"it must have exactly the keys {', '.join(sorted(expected))}")
+    lists = {key: tuple(data[key]) for key in ("labeled", "picked", "scores")}
+    return RoundRecord(**(data | lists | {"stages": tuple(StageLog(**stage) for stage in data["stages"])}))
+
+
+def round_row(record: RoundRecord) -> list[Any]:
+    """The cells of ROUND_COLUMNS."""
+    own: dict[str, Any] = {"round": record.round, "images": record.images, "boxes": record.boxes}
+    own |= {"val_loss": record.val_loss, "ud": record.ud}
+    return [own[name] if name in own else record.metrics.get(name) for name in ROUND_COLUMNS]
+
+
+def _metrics_row(record: RoundRecord) -> list[Any]:
+    return [record.round, record.images, record.boxes, *record.metrics.values(), record.val_loss]
+
+
+def _mappings_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = list(rows[0]) if rows else []
+    return csv_text(columns, ([row[column] for column in columns] for row in rows))
+
+
+def _selection_rows(record: RoundRecord, picked: Dataset) -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    for order, (image_id, score) in enumerate(zip(record.picked, record.scores, strict=True), 1):
+        image = picked[image_id]
+        rows.append([order, image_id, image.path.name, score, int((~image.crowd).sum())])
+    return rows
+
+
+def _class_rows(picked: Dataset, labeled: Dataset) -> list[list[Any]]:
+    def count(dataset: Dataset) -> list[int]:
+        classes = [image.classes[~image.crowd] for image in dataset.images] or [np.zeros(0, np.int64)]
+        return np.bincount(np.concatenate(classes), minlength=len(dataset.class_names)).tolist()
+
+    return [list(row) for row in zip(labeled.class_names, count(picked), count(labeled), strict=True)]

@@ -1,0 +1,1 @@
+"""From records on disk to what a person looks at: tables, plots, sheets of images. Reads runs, never changes them."""

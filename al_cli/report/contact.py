@@ -1,0 +1,185 @@
+"""Sheets of images with boxes: the picked images of a round, tightly in a grid.
+
+Drawn with Pillow: every image is scaled to its cell first and the boxes are drawn on top, so that lines and letters
+stay sharp whatever the size of the image. Reads the image files, nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from al_cli.errors import DatasetError
+from al_cli.records.files import write_atomic
+from al_cli.report.style import COLORS, GREY
+from al_cli.types import Dataset, Image, Predictions, RoundRecord
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+MAX_IMAGES = 24
+CELL_PX, GAP_PX, CAPTION_PX, TITLE_PX = 260, 8, 20, 30
+FONT_PX, LINE_PX = 12, 2
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One box to draw: xyxy in px of the original image, what to write on it, and its colour."""
+
+    box: tuple[float, float, float, float]
+    text: str
+    color: str
+
+
+def contact_sheet(record: RoundRecord, train: Dataset, limit: int = MAX_IMAGES) -> Picture:
+    """The images a round picked, in the order it picked them, with their true boxes. Says so when there are more."""
+    shown = record.picked[:limit]
+    cells = []
+    for image_id, score in zip(shown, record.scores, strict=False):
+        image = train[image_id]
+        caption = image.path.name if score is None else f"{image.path.name}   score {score:.3g}"
+        cells.append((draw_marks(load(image), true_marks(image, train.class_names)), caption))
+    what = "initial images" if record.round == 0 else "picked images"
+    first = f", the first {len(shown)} shown" if len(shown) < len(record.picked) else ""
+    return grid(cells, f"round {record.round}: {len(record.picked)} {what}{first}")
+
+
+def true_marks(image: Image, class_names: Sequence[str]) -> list[Mark]:
+    """The annotated objects; crowd regions in grey."""
+    return [
+        Mark(tuple(box), f"{class_names[c]} (crowd)" if crowd else class_names[c], GREY if crowd else color_of(c))
+        for box, c, crowd in zip(image.boxes.tolist(), image.classes.tolist(), image.crowd.tolist(), strict=True)
+    ]
+
+
+def predicted_marks(predictions: Predictions, class_names: Sequence[str], threshold: float) -> list[Mark]:
+    """The boxes of one image's predictions that score at least `threshold`, the best drawn last."""
+    keep = np.flatnonzero(predictions.scores >= threshold)[::-1]
+    boxes, classes, scores = predictions.boxes, predictions.classes, predictions.scores
+    return [
+        Mark(tuple(boxes[row].tolist()), f"{class_names[classes[row]]} {scores[row]:.2f}", color_of(int(classes[row])))
+        for row in keep
+    ]
+
+
+def color_of(label: int) -> str:
+    """The colour of a class: the same in every sheet. Black would vanish in dark images and is left out."""
+    return COLORS[label % (len(COLORS) - 1)]
+
+
+def load(image: Image) -> Picture:
+    """The pixels as RGB, upright. DatasetError when the file is gone or broken, or no longer has the recorded size."""
+    from PIL import Image as PILImage
+    from PIL import ImageOps
+
+    try:
+        with PILImage.open(image.path) as file:
+            upright = ImageOps.exif_transpose(file)
+            picture = _to_rgb(upright)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise DatasetError(f"the image cannot be read: {error}", where=str(image.path), remedy="restore it") from error
+    if picture.size != (image.width, image.height):
+        sizes = f"{picture.width}x{picture.height}, recorded as {image.width}x{image.height}"
+        raise DatasetError(f"the image has changed: {sizes}", where=str(image.path), remedy="restore it")
+    return picture
+
+
+def _to_rgb(picture: Picture) -> Picture:
+    """Eight bits a channel; 16-bit grey is scaled, where Pillow's own conversion would clip it to white."""
+    from PIL import Image as PILImage
+
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture, dtype=np.float64)
+        return PILImage.fromarray((values / 257 if values.max() > 255 else values).astype(np.uint8)).convert("RGB")
+    return picture.convert("RGB")
+
+
+def draw_marks(picture: Picture, marks: Sequence[Mark], cell_px: int = CELL_PX) -> Picture:
+    """A square cell with the image centred in it and the boxes on top."""
+    from PIL import Image as PILImage
+    from PIL import ImageDraw
+
+    scale = cell_px / max(picture.size)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    left, top = (cell_px - width) // 2, (cell_px - height) // 2
+    cell = PILImage.new("RGB", (cell_px, cell_px), "#F2F2F2")
+    smooth = PILImage.Resampling.BICUBIC if scale > 1 else PILImage.Resampling.LANCZOS
+    cell.paste(picture.resize((width, height), smooth), (left, top))
+    draw = ImageDraw.Draw(cell)
+    placed = [(*_scaled(mark.box, scale, left, top, cell_px), mark) for mark in marks]
+    for x0, y0, x1, y1, mark in placed:
+        draw.rectangle((x0, y0, x1, y1), outline=mark.color, width=LINE_PX)
+    for x0, y0, _, y1, mark in placed:  # labels after all boxes, so that no line crosses a name
+        _write_label(draw, mark, x0, y0, y1, cell_px)
+    return cell
+
+
+def _scaled(box: Sequence[float], scale: float, left: int, top: int, cell_px: int) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = (
+        min(max(value * scale + shift, 0), cell_px - 1) for value, shift in zip(box, (left, top) * 2, strict=True)
+    )
+    return x0, y0, max(x0, x1), max(y0, y1)
+
+
+def _write_label(draw: Any, mark: Mark, x0: float, y0: float, y1: float, cell_px: int) -> None:
+    """Above the box; below it where there is no room; never outside the cell."""
+    font = _font()
+    width, height = draw.textlength(mark.text, font=font) + 4, FONT_PX + 3
+    x = min(max(0.0, x0), max(0.0, cell_px - width))
+    y = y0 - height if y0 >= height else min(y1, cell_px - height)
+    draw.rectangle((x, y, x + width, y + height), fill=mark.color)
+    draw.text((x + 2, y + height / 2), mark.text, fill="white", font=font, anchor="lm")
+
+
+def grid(cells: Sequence[tuple[Picture, str]], title: str, columns: int | None = None) -> Picture:
+    """Captioned cells in rows under one title. All cells have the size of the first."""
+    from PIL import Image as PILImage
+    from PIL import ImageDraw
+
+    columns = columns or min(6, max(1, math.ceil(math.sqrt(len(cells) * 1.5))))
+    rows = math.ceil(len(cells) / columns)
+    cell_w, cell_h = cells[0][0].size if cells else (CELL_PX, 0)
+    step_x, step_y = cell_w + GAP_PX, cell_h + CAPTION_PX + GAP_PX
+    sheet = PILImage.new("RGB", (columns * step_x + GAP_PX, TITLE_PX + rows * step_y + GAP_PX), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((GAP_PX, TITLE_PX / 2 + 2), title, fill="#222222", font=_font(FONT_PX + 3), anchor="lm")
+    for number, (cell, caption) in enumerate(cells):
+        x, y = GAP_PX + number % columns * step_x, TITLE_PX + number // columns * step_y
+        sheet.paste(cell, (x, y))
+        text = _shorten(draw, caption, cell_w)
+        draw.text((x, y + cell_h + CAPTION_PX / 2), text, fill="#444444", font=_font(), anchor="lm")
+    return sheet
+
+
+def _shorten(draw: Any, text: str, width_px: int) -> str:
+    """The end of a long text, where file names differ."""
+    if draw.textlength(text, font=_font()) <= width_px:
+        return text
+    while text and draw.textlength("…" + text, font=_font()) > width_px:
+        text = text[1:]
+    return "…" + text
+
+
+@lru_cache
+def _font(size_px: int = FONT_PX) -> Any:
+    """The font of the plots: it comes with matplotlib and has the letters that Pillow's own lacks."""
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size_px)
+
+
+def save_sheet(sheet: Picture, path: Path) -> Path:
+    """Write a sheet as PNG."""
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, buffer.getvalue())
+    return path

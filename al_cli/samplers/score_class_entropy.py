@@ -1,0 +1,28 @@
+"""Entropy of the detections' scores, weighted by how uncertain their class is over the whole pool.
+
+Thesis section 2.2, eq. 2 and 3: UN(I) = -sum_b s_b ln s_b * UN(c_b) / max_c UN(c), with UN(c) = -sum of s_b ln s_b over
+all boxes b of class c in all images. It stands for PPAL's difficulty calibration where localisation is not to be had.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_cli.samplers.base import score
+from al_cli.types import Query
+
+
+@score(needs=frozenset(), source="thesis eq. 2-3", family="uncertainty")
+def class_entropy(query: Query) -> NDArray[np.float64]:
+    """[N] class-weighted entropy; 0 for an image without boxes, and for all where no box has any uncertainty.
+
+    UN(c) is summed over all candidates first and used after, so the value of an image does not depend on the order of
+    files; the released program weights with the running sum. Entropy is in nats; a box adds at most 1/e.
+    """
+    table = query.candidates
+    s = table.scores.astype(np.float64)
+    per_box = -s * np.log(s)
+    per_class = np.bincount(table.classes, per_box, minlength=table.num_classes)  # [C]
+    if not per_class.any():
+        return np.zeros(len(table))
+    weight = per_class / per_class.max()
+    return np.bincount(table.row_image, per_box * weight[table.classes], len(table)).astype(np.float64)

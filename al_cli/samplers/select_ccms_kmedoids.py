@@ -1,0 +1,46 @@
+"""Diverse images: k-medoids on the distance between what images contain.
+
+Thesis section 2.3; Yang, Huang and Crowley 2022 (PPAL). Similarity is CCMS (eq. 5 and 6), distance its reciprocal
+1 / (s + 0.2) (thesis eq. 7) or 2 - s (PPAL).
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_cli.samplers.base import Between, selection
+from al_cli.samplers.ccms import ccms_matrix
+from al_cli.samplers.kmedoids import kmedoids
+from al_cli.types import Query, Selection, Signal
+
+
+@selection(
+    needs=lambda options: frozenset({Signal.BOX_FEATURES} if options["feature"] == "box" else ()),
+    source="PPAL (Yang et al. 2022); thesis eq. 5-7",
+    family="diversity",
+)
+def ccms_kmedoids(
+    query: Query,
+    scores: NDArray[np.float64] | None = None,
+    *,
+    score_threshold: Annotated[float, Between(0, 1)] = 0.3,
+    feature: Literal["box", "coords"] = "box",
+    distance: Literal["reciprocal", "two_minus"] = "reciprocal",
+    max_boxes: Annotated[int, Between(1)] | None = None,
+) -> Selection:
+    """`budget` medoids, those that stand for most candidates first. Scores are not read.
+
+    An image without boxes is as far as can be (5, or 2 for `two_minus`) from all others, those without boxes included.
+    The start is drawn from `query.rng`. An image is at distance 0 from itself, where eq. 7 taken literally says 1/2.2:
+    that changes the loss of every set of medoids by the same sum.
+    """
+    matrix = ccms_matrix(query.candidates, feature, score_threshold, max_boxes)
+    if distance == "reciprocal":
+        matrix += np.float32(0.2)
+        np.reciprocal(matrix, out=matrix)
+    else:
+        np.subtract(np.float32(2), matrix, out=matrix)
+    np.fill_diagonal(matrix, 0)
+    medoids = kmedoids(matrix, query.budget, first=int(query.rng.integers(len(matrix))))
+    return Selection(query.candidates.image_ids[medoids], np.full(query.budget, np.nan))

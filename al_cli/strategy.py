@@ -1,0 +1,209 @@
+"""A strategy is a list of stages; a stage scores what is left (or not), selects, and keeps some for the next.
+
+This file decides what runs and on which images, and checks what comes back. It knows no sampler and no learner:
+functions declare what they need (`al_cli.samplers.base`), and predictions come through one callable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Collection, Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_cli.errors import ConfigError
+from al_cli.samplers.base import Needs, declaration_of, name_of, needs_of
+from al_cli.types import Dataset, Predictions, Query, Score, Select, Selection, Signal, StageLog
+
+Infer = Callable[
+    [NDArray[np.int64], frozenset[Signal]], Predictions
+]  # (ascending ids, signals) -> a table of those ids
+
+
+def keep_count(keep: str, total: int, target: int, ud: float | None = None) -> int:
+    """How many of `total` candidates a stage keeps so that `target` can be picked from them.
+
+    `budget`: the target. `ud`: thesis eq. 9, (total - target) * (1 - ud) + target: all of them at 0, the target at 1.
+    `4x`: that multiple of the target. `20%`: that share of the candidates. Never below the target, and never above
+    `total`: where the pool is smaller than the budget, all of it.
+
+    Exact: `ud` counts as the decimal it is written as. Eq. 9 rounds to the nearest, halves up; multiple and share up.
+    ConfigError for anything else, for a `ud` outside [0, 1], and for `ud` kept without a value.
+    """
+    kind = _keep_kind(keep)
+    if target < 1 or total < 0:
+        raise ValueError(f"cannot keep {target} of {total}")
+    if total <= target or kind == "budget":
+        return min(total, target)
+    if kind == "ud":
+        if ud is None or not 0 <= ud <= 1:
+            raise ConfigError(
+                f"this sampler needs a ud_split in [0, 1], got {ud}", where="ud_split", remedy="set ud_split=0.5"
+            )
+        return math.floor((total - target) * (1 - Fraction(str(ud))) + target + Fraction(1, 2))
+    number = Fraction(keep[:-1])
+    wanted = math.ceil(number * target) if kind == "x" else math.ceil(number * total / 100)
+    return min(total, max(target, wanted))
+
+
+def _keep_kind(keep: str) -> str:
+    """`budget`, `ud`, `x` or `%`. ConfigError for what is none of them."""
+    if keep in ("budget", "ud"):
+        return str(keep)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([x%])", str(keep))
+    if found and ((found[2] == "x" and float(found[1]) >= 1) or (found[2] == "%" and 0 < float(found[1]) <= 100)):
+        return found[2]
+    raise ConfigError(
+        f"a stage cannot keep {keep!r}",
+        where=f"keep={keep}",
+        remedy="give budget, ud, a multiple of the budget such as 4x, or a share of the candidates such as 20%",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """`select` keeps some of the candidates, by `score` where it has one. Checked when built: ConfigError."""
+
+    select: Select
+    score: Score | None = None
+    keep: str = "budget"
+
+    def __post_init__(self) -> None:
+        _keep_kind(self.keep)
+        for role, part in (("selection", self.select), ("score", self.score)):
+            if part is not None and declaration_of(part).kind != role:
+                remedy = "scores go under `score`, selections under `select`"
+                raise ConfigError(f"{name_of(part)} is not a {role}", where="sampler stage", remedy=remedy)
+        if declaration_of(self.select).scored and self.score is None:
+            remedy = "add `score: {_target_: al_cli.samplers.class_entropy, _partial_: true}` to the stage"
+            raise ConfigError(f"{name_of(self.select)} needs scores", where="sampler stage", remedy=remedy)
+        _ = self.needs  # binds every option
+
+    @property
+    def name(self) -> str:
+        return " -> ".join(name_of(part) for part in (self.score, self.select) if part is not None)
+
+    @property
+    def needs(self) -> Needs:
+        """The signals of score and selection together; None where neither looks at predictions."""
+        needs = [needs_of(part) for part in (self.score, self.select) if part is not None]
+        known = [n for n in needs if n is not None]
+        return frozenset().union(*known) if known else None
+
+    def run(self, query: Query) -> tuple[Selection, NDArray[np.float64] | None]:
+        """The checked selection of `query.budget` candidates, and the scores [N] of all where there are any."""
+        scores = None
+        if self.score is not None:
+            scores = np.asarray(self.score(query), dtype=np.float64)
+            name, n = name_of(self.score), len(query.candidates)
+            _check(scores.shape == (n,), f"{name} returned shape {scores.shape} for {n} images")
+            bad = query.candidates.image_ids[~np.isfinite(scores)]
+            _check(not len(bad), f"{name} returned scores that are not finite for images {bad[:8].tolist()}")
+        name = name_of(self.select)
+        selection = self.select(query, scores)
+        ids = selection.ids
+        _check(len(ids) == query.budget, f"{name} returned {len(ids)} images instead of {query.budget}")
+        _check(len(np.unique(ids)) == len(ids), f"{name} returned an image twice")
+        strange = np.setdiff1d(ids, query.candidates.image_ids)
+        _check(not len(strange), f"{name} returned images that are no candidates: {strange[:8].tolist()}")
+        return selection, scores
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """Stages in order; the last one keeps the budget. ConfigError where it does not."""
+
+    stages: tuple[Stage, ...]
+
+    def __init__(self, stages: Sequence[Stage]):
+        object.__setattr__(self, "stages", tuple(stages))
+        if not self.stages or self.stages[-1].keep != "budget":
+            remedy = "set `keep: budget` there"
+            raise ConfigError("the last stage of a sampler must keep the budget", where="sampler.stages", remedy=remedy)
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """All signals of all stages: what the learner must provide."""
+        return frozenset().union(*(stage.needs or () for stage in self.stages))
+
+    @property
+    def uses_ud(self) -> bool:
+        return any(stage.keep == "ud" for stage in self.stages)
+
+    def select(
+        self,
+        candidate_ids: Collection[int],
+        *,
+        infer: Infer,
+        budget: int,
+        ud: float | None,
+        rng: np.random.Generator,
+        truth: Dataset | None = None,
+    ) -> tuple[Selection, tuple[StageLog, ...]]:
+        """`budget` of the candidates, best first, with the scores of the last stage that scored them (NaN without).
+
+        A stage that would drop nothing is skipped, and the log says so: with ud = 1 the later stages, with ud = 0 the
+        `ud` stage. Candidates that all fit in the budget are returned in ascending order and nothing is computed.
+        `infer` is called at most once a stage, for what the stages before have left, and not where a stage needs no
+        predictions or the table at hand already has what it needs.
+
+        Raises RuntimeError, naming the function, where one returns what it must not.
+        """
+        ids = np.sort(np.fromiter((int(i) for i in candidate_ids), dtype=np.int64))
+        _check(bool((np.diff(ids) > 0).all()), "candidate ids must be distinct")
+        best_first = ids
+        score_of = np.full(len(ids), np.nan)  # along `ids`
+        table: Predictions | None = None
+        logs: list[StageLog] = []
+        for stage in self.stages:
+            keep = keep_count(stage.keep, len(ids), budget, ud)
+            if keep == len(ids):
+                at = f" at ud={ud:g}" if stage.keep == "ud" and ud is not None else ""
+                why = f"nothing to drop: keep={stage.keep}{at} is all {keep} candidates"
+                logs.append(StageLog(stage.name, keep, keep, skipped=why))
+                continue
+            table = _table(stage, ids, table, infer)
+            candidates = _blank(ids) if stage.needs is None else _only(table, stage.needs)
+            selection, scores = stage.run(Query(candidates, keep, rng, truth=truth, ud=ud))
+            logs.append(StageLog(stage.name, len(ids), keep))
+            best_first = selection.ids
+            chosen = np.isin(ids, best_first)
+            score_of = (score_of if scores is None else scores)[chosen]
+            ids = ids[chosen]
+        return Selection(best_first, score_of[np.searchsorted(ids, best_first)]), tuple(logs)
+
+
+def _table(stage: Stage, ids: NDArray[np.int64], table: Predictions | None, infer: Infer) -> Predictions | None:
+    """Predictions of exactly these ids with what the stage needs: cut from the table at hand, or inferred."""
+    if table is not None:
+        table = table.select(ids)
+    if stage.needs is None or (table is not None and stage.needs <= table.columns.keys()):
+        return table
+    table = infer(ids, stage.needs)
+    _check(
+        np.array_equal(table.image_ids, ids), f"infer returned {len(table)} images instead of the {len(ids)} asked for"
+    )
+    missing = sorted(stage.needs - table.columns.keys())
+    _check(not missing, f"infer returned no {', '.join(missing)}")
+    return table
+
+
+def _only(table: Predictions | None, needs: frozenset[Signal]) -> Predictions:
+    """The table with the declared columns alone, so that an undeclared need shows at once."""
+    assert table is not None
+    return dataclasses.replace(table, columns={signal: table.columns[signal] for signal in needs})
+
+
+def _blank(ids: NDArray[np.int64]) -> Predictions:
+    """Images of which nothing is known: for a stage that looks at no predictions."""
+    boxes, none = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    return Predictions(ids, np.zeros(len(ids) + 1, np.int64), boxes, none, np.zeros(0, np.int64), num_classes=1)
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise RuntimeError(message)

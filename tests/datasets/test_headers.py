@@ -1,0 +1,204 @@
+"""Image sizes against Pillow's own exif_transpose; the cache by what is (not) read again."""
+
+import hashlib
+import io
+import os
+import struct
+import zlib
+
+import pytest
+from PIL import Image, ImageOps
+
+from al_cli.datasets import headers
+from al_cli.datasets.headers import cache_dir, read_digests, read_sizes
+from al_cli.errors import DatasetError
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("AL_CACHE", str(tmp_path / "cache"))
+
+
+def picture(path, width=40, height=20, orientation=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", (width, height), (width, height, 7))
+    if orientation:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        options["exif"] = exif
+    image.save(path, **options)
+    return path
+
+
+def seen_size(path):
+    """The reference: decode everything and let Pillow turn the pixels."""
+    with Image.open(path) as image:
+        image.load()
+        return ImageOps.exif_transpose(image).size
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_size_is_of_the_oriented_image(tmp_path, suffix, orientation):
+    path = picture(tmp_path / f"a.{suffix}", orientation=orientation)
+    expected = (20, 40) if orientation >= 5 else (40, 20)
+    assert read_sizes([path]) == [expected] == [seen_size(path)]
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "jfif", "jpeg", "JPG", "mpo", "pgm", "png", "ppm", "tif", "TIFF", "webp"])
+def test_every_accepted_type_is_read(tmp_path, suffix):
+    image = Image.new("L" if suffix == "pgm" else "RGB", (33, 17))
+    image.save(tmp_path / f"a.{suffix}")
+    assert read_sizes([tmp_path / f"a.{suffix}"]) == [(33, 17)]
+
+
+@pytest.mark.parametrize("kind", [b"eXIf", b"iTXt"])
+def test_png_orientation_that_follows_the_pixels(tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    xmp = b'XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    data = exif.tobytes().removeprefix(b"Exif\0\0") if kind == b"eXIf" else xmp
+    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 20)).save(buffer, "PNG")
+    whole = buffer.getvalue()
+    path = tmp_path / "late.png"
+    path.write_bytes(whole[:-12] + chunk + whole[-12:])  # IEND is the last 12 bytes
+    assert read_sizes([path]) == [(20, 40)] == [seen_size(path)]
+
+
+def test_only_the_header_is_read(tmp_path):
+    """Half the pixels are missing and the size is still told: nothing was decoded."""
+    for suffix in ("jpg", "png", "bmp"):
+        path = tmp_path / f"cut.{suffix}"
+        Image.effect_noise((200, 100), 90).convert("RGB").save(path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(OSError), Image.open(path) as image:
+            image.load()
+        assert read_sizes([path]) == [(200, 100)]
+
+
+def test_broken_exif_is_no_orientation(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (40, 20)).save(path, exif=b"Exif\0\0not an exif block at all")
+    assert read_sizes([path]) == [(40, 20)]
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n\0\0", b"\xff\xd8\xff", b"not an image"])
+def test_unreadable_image_is_an_error_that_names_the_file(tmp_path, content):
+    path = tmp_path / "broken.png"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"not a readable image.*broken\.png"):
+        read_sizes([path])
+
+
+def test_missing_image_is_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(DatasetError, match=r"No such file.*gone\.png"):
+        read_sizes([tmp_path / "gone.png"])
+
+
+def test_report_gets_every_unreadable_file_and_the_rest_is_read(tmp_path):
+    paths = [
+        picture(tmp_path / "a.png"),
+        tmp_path / "gone.png",
+        tmp_path / "bad.png",
+        picture(tmp_path / "b.png", 5, 6),
+    ]
+    paths[2].write_bytes(b"nothing")
+    told = []
+    assert read_sizes(paths, lambda what, where: told.append(where)) == [(40, 20), (0, 0), (0, 0), (5, 6)]
+    assert sorted(told) == sorted([str(paths[1]), str(paths[2])])
+
+
+def test_order_is_that_of_the_paths_over_many_chunks(tmp_path):
+    paths = [picture(tmp_path / f"{n}.bmp", width=1 + n, height=300 - n) for n in range(200)]
+    assert read_sizes(paths) == [(1 + n, 300 - n) for n in range(200)]
+    assert read_sizes(paths[::-1]) == [(1 + n, 300 - n) for n in range(200)][::-1]
+    assert read_sizes([]) == []
+
+
+def reads(monkeypatch):
+    """The names of the files that are opened from now on."""
+    opened, real = [], headers._size
+    monkeypatch.setattr(headers, "_size", lambda path: opened.append(path.name) or real(path))
+    return opened
+
+
+def test_second_look_reads_only_what_changed(tmp_path, monkeypatch):
+    paths = [picture(tmp_path / f"{name}.png") for name in "abc"]
+    opened = reads(monkeypatch)
+    assert read_sizes(paths) == [(40, 20)] * 3
+    assert sorted(opened) == ["a.png", "b.png", "c.png"]
+    opened.clear()
+    assert read_sizes(paths) == [(40, 20)] * 3
+    assert opened == []
+    stat = paths[0].stat()
+    picture(paths[0], 7, 9)
+    os.utime(paths[0], ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    os.utime(paths[1], ns=(1, 1))
+    assert read_sizes(paths) == [(7, 9), (40, 20), (40, 20)]
+    assert sorted(opened) == ["a.png", "b.png"]
+    opened.clear()
+    picture(paths[1], 90, 80)  # other bytes at the same time, as a fast writer or a coarse clock leaves them
+    os.utime(paths[1], ns=(1, 1))
+    assert read_sizes(paths) == [(7, 9), (90, 80), (40, 20)]
+    assert opened == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b'{"x": 1}', b'{"x": [1, 2, "3"]}', b'{"x": [1, 2, [3]]}', b"\xff\xfe"]
+)
+def test_corrupt_cache_costs_only_time(tmp_path, content, caplog):
+    paths = [picture(tmp_path / "a.png")]
+    read_sizes(paths)
+    (store,) = (tmp_path / "cache" / "headers").glob("*-sizes.json")
+    store.write_bytes(content)
+    with caplog.at_level("WARNING", "al"):
+        assert read_sizes(paths) == [(40, 20)]
+    assert "ignoring the cache" in caplog.text
+    caplog.clear()
+    assert read_sizes(paths) == [(40, 20)]
+    assert not caplog.text  # it was written anew
+
+
+def test_unwritable_cache_costs_only_time(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("in the way of a folder")
+    monkeypatch.setenv("AL_CACHE", str(tmp_path / "file" / "below"))
+    with caplog.at_level("WARNING", "al"):
+        assert read_sizes([picture(tmp_path / "a.png")]) == [(40, 20)]
+    assert "cannot keep the cache" in caplog.text
+
+
+def test_cache_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    paths = [picture(tmp_path / "a.png")]
+    read_sizes(paths)
+    (store,) = (tmp_path / "cache" / "headers").iterdir()  # and no temporary file beside it
+    before = store.read_bytes()
+
+    def full(self, text):
+        self.write_bytes(text[:9].encode())
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(headers.Path, "write_text", full)
+    assert read_sizes([*paths, picture(tmp_path / "b.png")]) == [(40, 20)] * 2
+    assert store.read_bytes() == before
+    assert list(store.parent.iterdir()) == [store]
+
+
+def test_digests_are_sha1_of_the_bytes(tmp_path):
+    paths = [tmp_path / "a", tmp_path / "b"]
+    paths[0].write_bytes(b"abc")
+    paths[1].write_bytes(b"")
+    expected = [hashlib.sha1(b"abc").hexdigest(), hashlib.sha1(b"").hexdigest()]
+    assert read_digests(paths) == expected == read_digests(paths)
+    assert expected[0] == "a9993e364706816aba3e25717850c26c9cd0d89d"  # FIPS 180-4, the worked example
+
+
+def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
+    assert cache_dir() == tmp_path / "cache"
+    monkeypatch.delenv("AL_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_dir() == tmp_path / "xdg" / "al"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_dir() == tmp_path / ".cache" / "al"

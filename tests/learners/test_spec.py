@@ -1,0 +1,114 @@
+"""Model and training specs: what is refused, with what words, and that nothing here costs an import of torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from al_cli.errors import ConfigError
+from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
+from al_cli.types import Signal
+
+CONF = Path(__file__).parents[2] / "conf"
+DETECTRON_MODELS = [
+    "faster_rcnn_R50_C4_3x",
+    "faster_rcnn_R50_FPN_3x",
+    "faster_rcnn_R101_FPN_3x",
+    "retinanet_R50_FPN_3x",
+    "fcos_R50_FPN_1x",
+    "tiny_faster_rcnn",
+    "tiny_retinanet",
+]
+
+
+def read(path: str) -> dict:
+    return yaml.safe_load((CONF / path).read_text())
+
+
+@pytest.mark.parametrize("name", DETECTRON_MODELS)
+def test_shipped_models_are_valid_and_named_like_their_file(name):
+    spec = ModelSpec(**read(f"model/{name}.yaml")).check()
+    assert spec.name == name
+    assert spec.architecture == ModelSpec(name, spec.config).architecture, "the name alone gives another family"
+    assert Signal.PROBS in provides(spec)
+
+
+def test_zoo_needs_a_config():
+    with pytest.raises(ConfigError, match="names no Detectron2 config"):
+        ModelSpec(**read("model/zoo.yaml")).check()
+    with pytest.raises(ConfigError, match=r"model.config=COCO-Detection/"):
+        ModelSpec(**{**read("model/zoo.yaml"), "config": None}).check()
+    good = ModelSpec(**{**read("model/zoo.yaml"), "config": "COCO-Detection/retinanet_R_101_FPN_3x.yaml"}).check()
+    assert good.architecture == "retinanet"
+
+
+def test_regimes_are_those_of_the_documents():
+    ppal, thesis, lund = (TrainingSpec(**read(f"training/{name}.yaml")).check() for name in ("ppal", "thesis", "lund"))
+    assert (ppal.data, ppal.init, ppal.early_stopping) == ("cumulative", "reset", None)
+    assert (thesis.data, thesis.init, thesis.lr) == ("new", "continue", 1e-4)
+    assert thesis.per_round(5) == 600, "3000 iterations over one initial and four active rounds"
+    assert (lund.data, lund.init, lund.early_stopping, lund.best_weights) == ("cumulative", "reset", 3, True)
+    assert (lund.iterations_per, lund.per_round(5)) == ("epoch", 100)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"data": "al"}, "valid: cumulative, new"),
+        ({"init": "resume"}, "valid: continue, reset"),
+        ({"iterations_per": "rounds"}, "did you mean round?"),
+        ({"optimizer": "adam"}, "did you mean adamw?"),
+        ({"schedule": "cosine"}, "valid: constant, null, one_cycle"),
+        ({"keep_checkpoints": "none"}, "valid: all, last"),
+        ({"iterations": 0}, "at least 1"),
+        ({"iterations": 10.5}, "must be a count"),
+        ({"iterations": True}, "must be a count"),
+        ({"batch_size": 0}, "training.batch_size"),
+        ({"val_every": -1}, "training.val_every"),
+        ({"lr": 0}, "above 0"),
+        ({"lr": "1e-4"}, "must be a number"),
+        ({"lr": float("nan")}, "must be a number"),
+        ({"weight_decay": -1e-4}, "0 or more"),
+        ({"ema": 1.0}, "below 1"),
+        ({"clip_gradients": 0}, "above 0"),
+        ({"flip": "yes"}, "training.flip=yes"),
+        ({"flip": 1}, "training.flip=1"),
+        ({"optimizer": "sgd"}, "needs a learning rate"),
+        ({"early_stopping": 3}, "never measured"),
+        ({"best_weights": True}, "never measured"),
+    ],
+)
+def test_training_refuses(change, words):
+    with pytest.raises(ConfigError) as error:
+        TrainingSpec(**{"iterations": 10, **change}).check()
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"config": "yolov8"}, "tiny_faster_rcnn, tiny_retinanet"),
+        ({"weights": ""}, "valid: zoo, none"),
+        ({"weights": "zoo"}, "nobody publishes"),
+        ({"family": "yolo"}, "valid: fcos, rcnn, retinanet"),
+        ({"overrides": ["SOLVER.BASE_LR", 1]}, "model.overrides.SOLVER.BASE_LR=1e-4"),
+    ],
+)
+def test_model_refuses(change, words):
+    with pytest.raises(ConfigError) as error:
+        ModelSpec(**{"name": "m", "config": "tiny_retinanet", "weights": "none", **change}).check()
+    assert words in str(error.value)
+
+
+def test_iterations_of_a_round():
+    assert TrainingSpec(iterations=100).per_round(5) == 100
+    assert TrainingSpec(iterations=103, iterations_per="run").per_round(5) == 20
+    with pytest.raises(ConfigError, match="3 iterations cannot be split over 5 rounds"):
+        TrainingSpec(iterations=3, iterations_per="run").per_round(5)
+
+
+def test_importing_the_spec_leaves_torch_alone():
+    code = "import sys, al_cli.learners.spec; sys.exit('torch' in sys.modules or 'detectron2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,48 @@
+"""Random ragged predictions for the sampler tests."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from al_cli.types import Predictions, Signal
+
+
+def make_ragged(
+    rng: np.random.Generator,
+    images: int = 30,
+    most_boxes: int = 6,
+    classes: int = 4,
+    dim: int = 5,
+    prob_kind: str = "softmax",
+    empty_share: float = 0.25,
+) -> Predictions:
+    """Images with 0 to `most_boxes` boxes, ids with gaps, and every column a sampler of this project may ask for."""
+    counts = rng.integers(1, most_boxes + 1, images) * (rng.random(images) >= empty_share)
+    m = int(counts.sum())
+    scores = np.concatenate([-np.sort(-rng.uniform(0.01, 1, c)) for c in counts] or [np.zeros(0)])
+    corner = rng.uniform(0, 200, (m, 2))
+    probs = rng.dirichlet(np.ones(classes + 1), m)[:, :classes]  # without the background
+    if prob_kind == "sigmoid":
+        probs = rng.random((m, classes))
+    columns = {
+        Signal.PROBS: probs,
+        Signal.BOX_FEATURES: rng.normal(size=(m, dim)).astype(np.float32),
+        Signal.IMAGE_FEATURES: rng.normal(size=(images, dim)).astype(np.float32),
+        Signal.PREDICTED_LOSS: rng.random(images),
+    }
+    return Predictions(
+        image_ids=np.cumsum(rng.integers(1, 4, images)),
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        boxes=np.hstack([corner, corner + rng.uniform(1, 80, (m, 2))]),
+        scores=scores,
+        classes=rng.integers(classes, size=m),
+        num_classes=classes,
+        prob_kind=prob_kind,
+        columns=columns,
+    )
+
+
+@pytest.fixture(scope="session")  # it has no state, and Hypothesis accepts no narrower scope
+def ragged() -> Callable[..., Predictions]:
+    return make_ragged

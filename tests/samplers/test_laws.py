@@ -1,0 +1,146 @@
+"""The laws that every sampler of conf/sampler must keep. The folder is listed: a new yaml is tested by being there."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hydra.utils import instantiate
+
+from al_cli.errors import ConfigError
+from al_cli.samplers.catalog import catalog, read_stages
+from al_cli.strategy import Stage, Strategy
+from al_cli.types import Predictions, Signal
+
+FOLDER = Path(__file__).parents[2] / "conf" / "sampler"
+FILES = sorted(FOLDER.glob("*.yaml"))
+
+each_sampler = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+each_ud = pytest.mark.parametrize("ud", [0, 0.5, 1])
+each_kind = pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+
+
+def strategy_of(path: Path) -> Strategy:
+    return Strategy([Stage(**stage) for stage in read_stages(path)])
+
+
+def frozen(table: Predictions) -> Predictions:
+    """The table with read-only arrays: whoever writes into one fails."""
+    for array in (table.image_ids, table.offsets, table.boxes, table.scores, table.classes, *table.columns.values()):
+        array.setflags(write=False)
+    return table
+
+
+def pick(strategy, table, budget, ud, seed=0, candidates=None):
+    def infer(ids, signals):
+        cut = table.select(ids)
+        columns = {s: cut.columns[s] for s in signals}  # nothing that was not asked for
+        return frozen(
+            Predictions(
+                cut.image_ids, cut.offsets, cut.boxes, cut.scores, cut.classes, cut.num_classes, cut.prob_kind, columns
+            )
+        )
+
+    ids = table.image_ids if candidates is None else candidates
+    return strategy.select(ids, infer=infer, budget=budget, ud=ud, rng=np.random.default_rng(seed))
+
+
+@each_sampler
+@each_ud
+@each_kind
+def test_exact_budget_distinct_ids_subset_same_rng_same_ids(path, ud, kind, ragged):
+    strategy = strategy_of(path)
+    for seed in range(4):
+        rng = np.random.default_rng([seed, 17])
+        table = ragged(rng, images=40, prob_kind=kind)
+        candidates = np.sort(rng.choice(table.image_ids, 30, replace=False))
+        for budget in (1, 2, 7, 29):
+            chosen, logs = pick(strategy, table, budget, ud, seed, candidates)
+            assert len(chosen.ids) == budget
+            assert len(set(chosen.ids.tolist())) == budget
+            assert set(chosen.ids.tolist()) <= set(candidates.tolist())
+            assert not np.isinf(chosen.scores).any()
+            assert logs[0].candidates == 30
+            assert logs[-1].kept == budget
+            assert [log.kept for log in logs[:-1]] == [log.candidates for log in logs[1:]]
+            again, logs_again = pick(strategy, table, budget, ud, seed, candidates)
+            assert np.array_equal(again.ids, chosen.ids)
+            assert np.array_equal(again.scores, chosen.scores, equal_nan=True)
+            assert logs_again == logs
+
+
+@each_sampler
+@each_ud
+def test_no_detections_anywhere(path, ud, ragged):
+    table = ragged(np.random.default_rng(0), images=20, empty_share=1)
+    assert len(table.scores) == 0
+    chosen, _ = pick(strategy_of(path), table, 6, ud)
+    assert len(set(chosen.ids.tolist())) == 6
+
+
+@each_sampler
+@each_ud
+@pytest.mark.parametrize("budget", [12, 13, 500])
+def test_budget_of_the_whole_pool_or_more(path, ud, budget, ragged):
+    table = ragged(np.random.default_rng(0), images=12)
+    chosen, logs = pick(strategy_of(path), table, budget, ud)
+    assert chosen.ids.tolist() == table.image_ids.tolist()
+    assert np.isnan(chosen.scores).all()
+    assert all(log.skipped for log in logs)
+
+
+@each_sampler
+def test_the_order_of_the_candidates_does_not_matter(path, ragged):
+    table = ragged(np.random.default_rng(3), images=25)
+    straight, _ = pick(strategy_of(path), table, 5, 0.5)
+    mixed = np.random.default_rng(1).permutation(table.image_ids)
+    assert np.array_equal(pick(strategy_of(path), table, 5, 0.5, candidates=mixed)[0].ids, straight.ids)
+
+
+@each_sampler
+def test_hydra_builds_the_same_stages(path):
+    content = instantiate(yaml.safe_load(path.read_text()), _convert_="all")
+    built = Strategy([Stage(**stage) for stage in content["stages"]])
+    ours = strategy_of(path)
+    assert [(s.name, s.keep, s.needs) for s in built.stages] == [(s.name, s.keep, s.needs) for s in ours.stages]
+    for one, other in zip(built.stages, ours.stages, strict=True):
+        assert isinstance(one.select, functools.partial)
+        assert one.select.keywords == other.select.keywords
+
+
+def test_catalog():
+    rows = {row.name: row for row in catalog(FOLDER)}
+    assert (
+        set(rows)
+        == {path.stem for path in FILES}
+        >= {"random", "entropy", "class_entropy", "ccms", "ccms_coords", "ppal"}
+    )
+    assert rows["random"].needs is None
+    assert rows["entropy"].needs == {Signal.PROBS}
+    assert rows["class_entropy"].needs == rows["ccms_coords"].needs == frozenset()
+    assert rows["ccms"].needs == rows["ppal"].needs == {Signal.BOX_FEATURES}
+    assert rows["ccms"].stages == "class_entropy -> probabilistic (keep ud), then ccms_kmedoids (keep budget)"
+    assert "thesis eq. 5-7" in rows["ccms"].source
+    for row in rows.values():
+        assert row.about.endswith(".")
+        assert row.family
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: other\nstages: [{keep: budget}]", "name: broken"),
+        ("name: broken", "a list `stages`"),
+        ("name: broken\nstages: [{select: {_target_: top}}]", "no function 'top'"),
+        ("name: broken\nstages: [{select: {_partial_: true}}]", "no function None"),
+        (
+            "name: broken\nstages: [{select: {_target_: al_cli.samplers.nothing}}]",
+            "no function 'al_cli.samplers.nothing'",
+        ),
+    ],
+)
+def test_a_broken_sampler_file(tmp_path, text, message):
+    (tmp_path / "broken.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        catalog(tmp_path)

@@ -1,0 +1,136 @@
+"""The loop on its own: what it trains on, what it asks for, how shares of the pool become counts."""
+
+import numpy as np
+import pytest
+from conftest import CLASSES, random_dataset
+
+from al_cli import app, compose, loop
+from al_cli.errors import ConfigError
+from al_cli.learners.fake import FakeLearner
+from al_cli.records import RunFolder
+from al_cli.rng import Seeds, rng_for
+from al_cli.types import Splits
+
+
+@pytest.fixture
+def splits():
+    return Splits("shapes", random_dataset(30), None, random_dataset(8, first_id=100))
+
+
+class Spy(FakeLearner):
+    def __init__(self, class_names):
+        super().__init__(class_names)
+        self.trained, self.validated, self.starts, self.inferred = [], [], [], []
+
+    def fit(self, train, *, val, seed, init):
+        self.trained.append(set(train.ids.tolist()))
+        self.validated.append(None if val is None else set(val.ids.tolist()))
+        self.starts.append(init)
+        return super().fit(train, val=val, seed=seed, init=init)
+
+    def infer(self, images, signals=frozenset()):
+        self.inferred.append((set(images.ids.tolist()), signals))
+        return super().infer(images, signals)
+
+
+def experiment(*overrides):
+    [config] = compose.compose_all(["model=fake", *overrides], multirun=False)
+    return app.check(config)
+
+
+def play(splits, tmp_path, *overrides, **changes):
+    checked = experiment(*overrides)
+    plan = app.plan_rounds(checked, splits)
+    spy = Spy(CLASSES)
+    with RunFolder.create(tmp_path / "run", checked.config, {}) as folder:
+        return spy, list(loop.run(splits, spy, checked.strategy, plan, folder))
+
+
+def test_cumulative_training_resets_and_sees_all_labels(splits, tmp_path):
+    spy, records = play(splits, tmp_path, "sampler=random", "training=ppal")
+    assert spy.trained == [set(record.labeled) for record in records]
+    assert spy.starts == [None] * 5
+    assert len(spy.inferred) == 5, "random selection must cost no pass over the pool"
+
+
+def test_thesis_training_continues_on_the_new_images(splits, tmp_path):
+    spy, records = play(splits, tmp_path, "sampler=random", "training=thesis")
+    assert spy.trained == [set(record.picked) for record in records]
+    assert spy.starts[0] is None and all(start is not None for start in spy.starts[1:])
+
+
+def test_holdout_is_paid_for_but_never_trained_on(splits, tmp_path):
+    spy, records = play(splits, tmp_path, "sampler=random", "training=ppal", "dataset.holdout=0.5")
+    held = spy.validated[0]
+    assert len(held) == 3 and held <= set(records[0].labeled)
+    assert all(held.isdisjoint(trained) for trained in spy.trained)
+    assert records[0].images == 6
+
+
+def test_pool_inference_asks_for_survivors_and_signals_only(splits, tmp_path):
+    spy, records = play(splits, tmp_path, "sampler=ccms", "ud_split=[1,0.5,0,0.5]")
+    test = set(splits.test.ids.tolist())
+    passes = [(len(ids), sorted(signals)) for ids, signals in spy.inferred if ids != test]
+    # round 1: scores only (ud 1); round 2: 18 candidates scored, (18-6)*0.5+6 = 12 survive to CCMS;
+    # round 3: uncertainty skipped (ud 0), 12 candidates; round 4: nothing left to choose, nothing computed
+    assert passes == [(24, []), (18, []), (12, ["box_features"]), (12, ["box_features"])]
+    assert [stage.skipped != "" for stage in records[1].stages] == [False, True]
+    assert [stage.skipped != "" for stage in records[3].stages] == [True, False]
+
+
+def test_initial_sets_are_nested_and_depend_on_seed_and_data(splits):
+    assert loop.initial_order(splits.train, 1) == loop.initial_order(splits.train, 1)
+    assert loop.initial_order(splits.train, 1) != loop.initial_order(splits.train, 2)
+    assert loop.initial_order(splits.train, 1) != loop.initial_order(random_dataset(30, seed=9), 1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "pool", "sizes"),
+    [
+        ([], 30, [6, 6, 6, 6, 6]),
+        ([], 503, [101, 100, 101, 100, 101]),  # equal shares add up to the pool
+        (["rounds=2"], 30, [10, 10, 10]),
+        (["initial=4", "budget=5"], 30, [4, 5, 5, 5, 5]),
+        (["initial=4", "budget=8", "rounds=4"], 30, [4, 8, 8, 8, 2]),  # the last takes what is left
+        (["initial=0.1", "budget=0.05"], 100, [10, 5, 5, 5, 5]),
+        (["initial=1", "budget=1", "rounds=2"], 100, [1, 1, 1]),  # 1 is one image, 0.01 a share
+    ],
+)
+def test_counts_and_shares(overrides, pool, sizes):
+    splits = Splits("x", random_dataset(pool), None, random_dataset(3, first_id=1000))
+    assert list(app.plan_rounds(experiment(*overrides), splits).sizes) == sizes
+
+
+def test_more_rounds_than_images_is_refused():
+    splits = Splits("x", random_dataset(6), None, random_dataset(3, first_id=1000))
+    with pytest.raises(ConfigError, match="do not fit a pool of 6"):
+        app.plan_rounds(experiment("initial=3", "budget=2"), splits)
+
+
+def test_streams_are_independent_and_stable():
+    draws = {key: rng_for(*key).integers(2**32) for key in [(1, 0, "a"), (1, 0, "b"), (1, 1, "a"), (2, 0, "a")]}
+    assert len(set(draws.values())) == 4
+    assert rng_for(1, 0, "a").integers(2**32) == draws[(1, 0, "a")]
+    with pytest.raises(ValueError, match="negative"):
+        rng_for(-1, 0, "a")
+
+
+def test_seeds_of_a_run_follow_its_seed():
+    assert experiment("seed=7").seeds == Seeds(7, 7, 7)
+    assert experiment("seed=7", "seeds.training=1").seeds == Seeds(7, 1, 7)
+
+
+def test_spent_pool_is_an_error_of_the_caller():
+    from al_cli.types import Pool
+
+    pool = Pool([3], [1, 2])
+    assert pool.acquire([2]).labeled == (3, 2)
+    for ids, why in (([3], "already labeled"), ([9], "unknown"), ([1, 1], "twice")):
+        with pytest.raises(ValueError, match=why):
+            pool.acquire(ids)
+
+
+def test_a_selection_scores_are_kept_with_their_images(splits, tmp_path):
+    _, records = play(splits, tmp_path, "sampler=entropy")
+    assert all(np.isfinite(score) for score in records[1].scores)
+    assert list(records[1].scores) == sorted(records[1].scores, reverse=True)

@@ -1,0 +1,189 @@
+"""AP against pycocotools, to 12 digits, on cases that evaluators get wrong, and against numbers worked by hand."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from al_cli.metrics import coco_ground_truth, coco_results, evaluate
+from al_cli.types import Dataset, Image, Predictions
+
+NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
+
+
+def random_case(seed, *, n=25, categories=(7, 3, 90, 1), crowd=False, areas=False, absent=(), quality=6.0):
+    """A dataset, and predictions that are its boxes moved by about `quality` px, plus false ones and missed ones."""
+    rng = np.random.default_rng(seed)
+    c = len(categories)
+    usable = [k for k in range(c) if k not in absent]
+    images, tables = [], []
+    for i in range(n):
+        k = int(rng.integers(0, 7)) if i % 4 else 0
+        xy, wh = rng.uniform(0, 150, (k, 2)), np.exp(rng.uniform(np.log(6), np.log(220), (k, 2)))
+        boxes, classes = np.concatenate([xy, xy + wh], 1), rng.choice(usable, k)
+        is_crowd = rng.random(k) < 0.3 if crowd else None
+        own_areas = wh.prod(1) * rng.uniform(0.2, 1, k) if areas else None
+        images.append(Image(3 * i + 5, Path(f"{i}.jpg"), 400, 400, boxes, classes, is_crowd, own_areas))
+        times = rng.integers(0, 3, k)  # missed, found, found twice
+        hits = np.repeat(boxes, times, axis=0)
+        hits = hits + rng.normal(0, quality, hits.shape)
+        found = np.concatenate([hits, np.concatenate([q := rng.uniform(0, 200, (3, 2)), q + 40], 1)])
+        found[:, 2:] = np.maximum(found[:, 2:], found[:, :2] + 1)
+        labels = rng.integers(0, c, len(found))
+        right = rng.random(len(hits)) < 0.85
+        labels[: len(hits)][right] = np.repeat(classes, times)[right]
+        # few distinct scores, so that ties within and between images are frequent
+        scores = np.sort(rng.choice(np.linspace(0.05, 1, 12), len(found)))[::-1]
+        tables.append((found, scores, labels))
+    counts = [len(found) for found, _, _ in tables]
+    predictions = Predictions(
+        [image.id for image in images],
+        np.concatenate([[0], np.cumsum(counts)]),
+        *(np.concatenate(column) for column in zip(*tables, strict=True)),
+        num_classes=c,
+    )
+    return predictions, Dataset([f"class {k}" for k in range(c)], images, categories)
+
+
+def pycocotools_stats(predictions, dataset, only_class=None):
+    """The twelve numbers of pycocotools on dictionaries written here, independently of the code under test."""
+    truth, found = COCO(), COCO()
+    base = {
+        "images": [{"id": image.id, "width": image.width, "height": image.height} for image in dataset.images],
+        "categories": [{"id": category} for category in dataset.category_ids],
+    }
+    annotations, results = [], []
+    for image in dataset.images:
+        for (x0, y0, x1, y1), c, crowd, area in zip(image.boxes, image.classes, image.crowd, image.areas, strict=True):
+            entry = {"image_id": image.id, "category_id": dataset.category_ids[c], "bbox": [x0, y0, x1 - x0, y1 - y0]}
+            annotations.append(entry | {"id": len(annotations) + 1, "iscrowd": int(crowd), "area": area})
+    for n, image_id in enumerate(predictions.image_ids):
+        for row in range(predictions.offsets[n], predictions.offsets[n + 1]):
+            x0, y0, x1, y1 = map(float, predictions.boxes[row])
+            entry = {"image_id": int(image_id), "category_id": dataset.category_ids[predictions.classes[row]]}
+            box = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
+            results.append(entry | box | {"id": len(results) + 1, "score": float(predictions.scores[row])})
+    with contextlib.redirect_stdout(io.StringIO()):
+        for coco, rows in ((truth, annotations), (found, results)):
+            coco.dataset = base | {"annotations": rows}
+            coco.createIndex()
+        evaluator = COCOeval(truth, found, "bbox")
+        if only_class is not None:
+            evaluator.params.catIds = [dataset.category_ids[only_class]]
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    return evaluator.stats
+
+
+def in_percent(value):
+    """Equal up to rounding: pycocotools adds 2e-16 to denominators, which faster-coco-eval does not."""
+    return None if value == -1 else pytest.approx(100 * float(value), abs=1e-12)
+
+
+CASES = {
+    "plain": {},
+    "crowd": {"crowd": True},
+    "own areas": {"areas": True},
+    "crowd and own areas": {"crowd": True, "areas": True, "n": 60},
+    "classes absent": {"absent": (0, 2)},
+    "one class": {"categories": (4,)},
+    "category id 0": {"categories": (0, 1, 2)},
+    "many classes": {"categories": tuple(range(100, 60, -1))},
+    "perfect": {"quality": 0.0},
+    "bad": {"quality": 25.0},
+}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("case", CASES)
+def test_same_numbers_as_pycocotools(case, seed):
+    predictions, dataset = random_case(seed, **CASES[case])
+    expected = pycocotools_stats(predictions, dataset)
+    assert max(expected[:3]) > 0
+    metrics = evaluate(predictions, dataset).metrics
+    assert tuple(metrics) == NAMES
+    assert list(metrics.values()) == [in_percent(value) for value in expected[:9]]
+
+
+@pytest.mark.parametrize("case", ["crowd and own areas", "classes absent", "category id 0"])
+def test_per_class_is_pycocotools_on_that_class_alone(case):
+    predictions, dataset = random_case(2, **CASES[case])
+    rows = evaluate(predictions, dataset).per_class
+    assert [row["class"] for row in rows] == list(dataset.class_names)
+    for label, row in enumerate(rows):
+        expected = pycocotools_stats(predictions, dataset, only_class=label)
+        assert [row["AP"], row["AP50"]] == [in_percent(expected[0]), in_percent(expected[1])]
+        of_class = [image.classes[~image.crowd] == label for image in dataset.images]
+        assert row["boxes"] == sum(int(hits.sum()) for hits in of_class)
+        assert row["images"] == sum(bool(hits.any()) for hits in of_class)
+
+
+def nothing_found(dataset):
+    n = len(dataset)
+    return Predictions(dataset.ids, np.zeros(n + 1), np.zeros((0, 4)), [], [], len(dataset.class_names))
+
+
+def test_no_detections_at_all_is_zero_not_an_error():
+    _, dataset = random_case(0)
+    result = evaluate(nothing_found(dataset), dataset)
+    assert dict(result.metrics) == dict.fromkeys(NAMES, 0.0)
+    assert {row["AP"] for row in result.per_class} == {0.0}
+
+
+def test_no_ground_truth_at_all_has_no_numbers():
+    predictions, dataset = random_case(0)
+    empty = [Image(i.id, i.path, i.width, i.height, [], []) for i in dataset.images]
+    result = evaluate(predictions, Dataset(dataset.class_names, empty, dataset.category_ids))
+    assert set(result.metrics.values()) == {None}
+    assert {row["AP"] for row in result.per_class} == {None}
+
+
+def test_by_hand():
+    """Two objects of 50 px, one found exactly: precision 1 up to recall 0.5, 51 of COCO's 101 recall points."""
+    image = Image(0, Path("a.png"), 200, 100, [[0, 0, 50, 50], [100, 0, 150, 50]], [0, 0])
+    found = Predictions([0], [0, 1], [[0, 0, 50, 50]], [0.9], [0], 1)
+    result = evaluate(found, Dataset(["thing"], [image]))
+    for name in ("AP", "AP50", "AP75", "APm"):
+        assert result.metrics[name] == pytest.approx(100 * 51 / 101)
+    assert result.metrics["APs"] is None
+    assert result.metrics["APl"] is None
+    assert result.metrics["AR100"] == pytest.approx(50)
+    # moved by 10 px: IoU 40/60 = 0.667 passes 0.50, 0.55, 0.60 and 0.65 of the ten thresholds
+    moved = Predictions([0], [0, 1], [[10, 0, 60, 50]], [0.9], [0], 1)
+    assert evaluate(moved, Dataset(["thing"], [image])).metrics["AP"] == pytest.approx(0.4 * 100 * 51 / 101)
+
+
+def test_other_images_or_classes_are_refused():
+    predictions, dataset = random_case(0)
+    with pytest.raises(ValueError, match=r"1 missing \[5\], 0 too many"):
+        evaluate(predictions.select(predictions.image_ids[1:]), dataset)
+    with pytest.raises(ValueError, match="1 too many"):
+        evaluate(predictions, dataset.select(dataset.ids[:-1]))
+    with pytest.raises(ValueError, match="4 classes for 3 class names"):
+        few = [Image(i.id, i.path, i.width, i.height, [], []) for i in dataset.images]
+        evaluate(predictions, Dataset(["a", "b", "c"], few))
+    with pytest.raises(ValueError, match="no images"):
+        evaluate(predictions, dataset.select([]))
+
+
+def test_nothing_is_printed(capfd):
+    evaluate(*random_case(0))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_files_have_the_category_ids_of_the_source_and_annotation_ids_from_one():
+    predictions, dataset = random_case(0)
+    truth = coco_ground_truth(dataset)
+    assert [annotation["id"] for annotation in truth["annotations"]] == list(range(1, len(truth["annotations"]) + 1))
+    assert truth["categories"] == [
+        {"id": c, "name": n} for c, n in zip((7, 3, 90, 1), dataset.class_names, strict=True)
+    ]
+    first = coco_results(predictions, dataset)[0]
+    assert first["category_id"] == (7, 3, 90, 1)[predictions.classes[0]]
+    x0, y0, x1, y1 = predictions.boxes[0].astype(float)
+    assert first["bbox"] == pytest.approx([x0, y0, x1 - x0, y1 - y0])
