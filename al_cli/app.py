@@ -5,13 +5,9 @@
 
 import logging
 import math
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from al_cli import loop
+from al_cli.environment import environment
 from al_cli.errors import AlError, ConfigError, DatasetError, suggest
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
 from al_cli.records import RunFolder
@@ -94,7 +91,8 @@ def amount(value: Any, name: str) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value <= 0 or (value > 1 and value != int(value)):
         raise ConfigError(
-            f"{name} is {value!r}", remedy="give a count of images (1, 2, ...) or a share of the pool (0.05), or null for equal parts"
+            f"{name} is {value!r}",
+            remedy="give a count of images (1, 2, ...), a share of the pool (0.05), or null for equal parts",
         )
 
 
@@ -104,16 +102,18 @@ def build_strategy(config: DictConfig, name: str) -> Strategy:
         try:
             stages.append(Stage(**instantiate(stage)))
         except Exception as error:  # a wrong _target_, an unknown field: Hydra and Python raise what they like
-            raise ConfigError(f"stage {number} cannot be built: {str(error).splitlines()[0]}", where=f"sampler={name}") from error
+            why = str(error).splitlines()[0]
+            raise ConfigError(f"stage {number} cannot be built: {why}", where=f"sampler={name}") from error
     return Strategy(stages)
 
 
 def check_ud(value: Any, rounds: int, strategy: Strategy, name: str) -> list[float | None]:
-    """One UD-split per active round. Raises ConfigError for a wrong length, a value outside [0, 1], or a sampler without one."""
+    """One UD-split per active round. ConfigError for a wrong length, a value outside [0, 1], or a sampler without a split."""
     if not strategy.uses_ud:
         if value is not None:
             raise ConfigError(
-                f"sampler {name} has no ud stage, so ud_split={short(value)} would do nothing", remedy="leave ud_split out, or take sampler=ccms"
+                f"sampler {name} has no ud stage, so ud_split={short(value)} would do nothing",
+                remedy="leave ud_split out, or take sampler=ccms",
             )
         return [None] * rounds
     if value is None:
@@ -127,7 +127,11 @@ def check_ud(value: Any, rounds: int, strategy: Strategy, name: str) -> list[flo
         )
     for v in values:
         if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v <= 1:
-            raise ConfigError(f"ud_split has the value {v!r}", where=f"ud_split={short(value)}", remedy="each value lies between 0 (diversity) and 1 (uncertainty)")
+            raise ConfigError(
+                f"ud_split has the value {v!r}",
+                where=f"ud_split={short(value)}",
+                remedy="each value lies between 0 (diversity) and 1 (uncertainty)",
+            )
     return [float(v) for v in values]
 
 
@@ -138,9 +142,15 @@ def short(value: Any) -> str:
 def check_dataset_config(dataset: dict[str, Any]) -> None:
     holdout = dataset["holdout"]
     if isinstance(holdout, bool) or not isinstance(holdout, int | float) or not 0 <= holdout < 1:
-        raise ConfigError(f"dataset.holdout is {holdout!r}", remedy="give a share of the initial images, 0 <= share < 1")
+        raise ConfigError(
+            f"dataset.holdout is {holdout!r}", remedy="give a share of the initial images, 0 <= share < 1"
+        )
     if "root" in dataset and not Path(str(dataset["root"])).expanduser().exists():
-        raise DatasetError("there is no such folder", where=f"dataset.root={dataset['root']}", remedy="give the folder that holds the dataset")
+        raise DatasetError(
+            "there is no such folder",
+            where=f"dataset.root={dataset['root']}",
+            remedy="give the folder that holds the dataset",
+        )
 
 
 def load_dataset(dataset: dict[str, Any]) -> Splits:
@@ -183,7 +193,9 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
             remedy="add dataset.holdout=0.2, or take a training without early stopping",
         )
     if config["dataset"]["holdout"] and first < 2:
-        raise ConfigError("dataset.holdout would leave nothing to train on", remedy="raise initial to at least 2 images")
+        raise ConfigError(
+            "dataset.holdout would leave nothing to train on", remedy="raise initial to at least 2 images"
+        )
     return loop.Plan(
         sizes=tuple(sizes),
         ud=experiment.ud,
@@ -212,18 +224,18 @@ def execute(config: DictConfig, path: Path) -> list[RoundRecord]:
     """One run, from its configuration to its finished folder; continues where an earlier one stopped."""
     experiment = check(config)
     what = {key: value for key, value in experiment.config.items() if key not in WHERE}
-    with RunFolder.create(path, what, environment(experiment.config["device"])) as folder:
-        with log_to(path / "run.log"):
-            try:
-                return run_in(folder, experiment)
-            except KeyboardInterrupt:
-                log.info("stopped; the same command continues after round %d", len(folder.records()) - 1)
-                raise
-            except Exception as error:
-                folder.mark_failed(error)
-                if not isinstance(error, AlError):
-                    log.exception("the run failed")
-                raise
+    with RunFolder.create(path, what, environment(experiment.config["device"])) as folder, log_to(path / "run.log"):
+        try:
+            return run_in(folder, experiment)
+        except KeyboardInterrupt:
+            done = len(folder.records())
+            log.info("stopped with %d of %d rounds done; the same command continues", done, folder.total_rounds)
+            raise
+        except Exception as error:
+            folder.mark_failed(error)
+            if not isinstance(error, AlError):
+                log.exception("the run failed")
+            raise
 
 
 def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
@@ -237,8 +249,10 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     splits = load_dataset(experiment.config["dataset"])
     plan = plan_rounds(experiment, splits)
     folder.clear_failure()
-    name = f"{splits.name}: {len(splits.train)} images in the pool, {len(splits.test)} to evaluate on, {len(splits.train.class_names)} classes"
-    log.info("%s. %s with %s, %d rounds of %s images", name, experiment.config["sampler"]["name"], experiment.model.name, total, short(list(plan.sizes)))
+    pool, evaluated, classes = len(splits.train), len(splits.test), len(splits.train.class_names)
+    log.info("%s: %d images in the pool, %d to evaluate on, %d classes", splits.name, pool, evaluated, classes)
+    sampler, sizes = experiment.config["sampler"]["name"], ", ".join(map(str, plan.sizes))
+    log.info("%s picks, %s trains: %d rounds that label %s images", sampler, experiment.model.name, total, sizes)
     if records:
         log.info("continuing after round %d", records[-1].round)
     start = time.monotonic()
@@ -257,7 +271,8 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
 
 
 def summary(record: RoundRecord) -> str:
-    values = "  ".join(f"{name} {value:.1f}" for name in ("AP", "AP50", "APs", "APm", "APl") if (value := record.metrics.get(name)) is not None)
+    names = [name for name in ("AP", "AP50", "APs", "APm", "APl") if record.metrics.get(name) is not None]
+    values = "  ".join(f"{name} {record.metrics[name]:.1f}" for name in names)
     return f"{record.images} images, {record.boxes} boxes labeled: {values}"
 
 
@@ -274,45 +289,3 @@ class log_to:
     def __exit__(self, *_: object) -> None:
         logging.getLogger().removeHandler(self.handler)
         self.handler.close()
-
-
-PACKAGES = ("al-cli", "torch", "torchvision", "numpy", "scipy", "faster-coco-eval", "pycocotools", "hydra-core", "omegaconf")
-
-
-def environment(device: str) -> dict[str, Any]:
-    """What a result may depend on beside its configuration: versions, machine, git revision."""
-    import platform
-
-    versions = {name: version for name in PACKAGES if (version := installed(name))}
-    versions["detectron2"] = installed("detectron2") or f"{installed('sal-detectron2')} (sal-detectron2)"
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": device,
-        "cpus": os.cpu_count(),
-        "versions": versions,
-        "git": git_revision(),
-        "command": ["al", *sys.argv[1:]],
-    }
-
-
-def installed(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def git_revision() -> str | None:
-    """The revision of al's own checkout, with a plus where it has changes; None for an installed package."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")) != here.parent:
-            return None
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

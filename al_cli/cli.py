@@ -19,7 +19,10 @@ start here:
   al data DIR                     check a YOLO or COCO folder and count what is in it
   al run -m seed=0,1,2 sampler=random,ccms       a study; then: al report outputs/digits
 """
-HYDRA_ONLY = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc", "--resolve", "--version")
+HYDRA_ONLY = {
+    *("--help", "-h", "--hydra-help", "--version", "--resolve"),
+    *("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def other_verb(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="al",
-        description="Active learning for object detection: which images to label next, and does strategy A really beat B?",
+        description="Active learning for object detection: which images to label next, and does A really beat B?",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -61,8 +64,8 @@ def other_verb(words: list[str]) -> int:
     show = verbs.add_parser("show", help="draw a run's predictions beside the ground truth")
     show.add_argument("run", type=Path, help="a run folder, for example outputs/digits/ccms_s0")
     show.add_argument("--round", type=int, default=None, help="which round (default: the last)")
-    show.add_argument("--checkpoint", type=Path, default=None, help="predict anew with these weights instead of reading the round's predictions")
-    show.add_argument("-n", "--images", type=int, default=12, help="how many images of the evaluation split (default 12)")
+    show.add_argument("--checkpoint", type=Path, default=None, help="predict anew with these weights")
+    show.add_argument("-n", "--images", type=int, default=12, help="how many evaluation images (default 12)")
     show.add_argument("--threshold", type=float, default=0.3, help="draw boxes that score at least this (default 0.3)")
     show.add_argument("--seed", type=int, default=0, help="which sample of images")
     show.add_argument("--out", type=Path, default=None, help="the png to write (default: in the run's plots folder)")
@@ -112,7 +115,8 @@ def run(words: list[str]) -> int:
     multirun = any(word in ("-m", "--multirun") for word in words)
     flags = [word for word in words if word.startswith("-")]
     if unknown := [flag for flag in flags if flag not in ("-m", "--multirun")]:
-        raise ConfigError(f"al run does not know {unknown[0]}", remedy="settings are written key=value; `al run --help` lists them")
+        remedy = "settings are written key=value; `al run --help` lists them"
+        raise ConfigError(f"al run does not know {unknown[0]}", remedy=remedy)
     configs = compose.compose_all([word for word in words if word not in flags], multirun)
     from al_cli import app
 
@@ -121,12 +125,14 @@ def run(words: list[str]) -> int:
         try:
             app.check(config)
         except AlError as error:
-            if len(configs) > 1:
-                raise type(error)(f"run {number + 1} of {len(configs)}: {error.what}", where=error.where, remedy=error.remedy) from error
-            raise
+            if len(configs) == 1:
+                raise
+            what = f"run {number + 1} of {len(configs)}: {error.what}"
+            raise type(error)(what, where=error.where, remedy=error.remedy) from error
         folder = str(config.hydra.run.dir)
         if folder in folders:
-            raise ConfigError(f"runs {folders[folder]} and {number + 1} of the sweep would share the folder {folder}", remedy="leave out the repeated value")
+            what = f"runs {folders[folder]} and {number + 1} of the sweep would share the folder {folder}"
+            raise ConfigError(what, remedy="leave out the repeated value")
         folders[folder] = number + 1
 
     from al_cli.runner import Runner
@@ -145,7 +151,7 @@ def configure_logging() -> None:
 
     handler: logging.Handler
     if console.is_terminal:
-        handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="[%X]", highlighter=None)
+        handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="[%X]")
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", "%H:%M:%S"))

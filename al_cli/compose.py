@@ -48,7 +48,7 @@ def run_name(sampler: str, seed: int, explicit: str | None, overrides: Iterable[
             continue
         value = re.sub(r"[^A-Za-z0-9.+]+", "-", value).strip("-")
         words = key.split(".")
-        label = "" if key in VALUE_ONLY else "ud" if key == "ud_split" else "-".join(words if words[0] == "seeds" else words[-1:])
+        label = {**dict.fromkeys(VALUE_ONLY, ""), "ud_split": "ud"}.get(key, words[-1] if words[0] != "seeds" else key)
         parts.append(re.sub(r"[^A-Za-z0-9.+]+", "-", label) + value)
     name = "_".join([sampler, *parts, f"s{seed}"])
     if len(name) > MAX_NAME:
@@ -69,21 +69,23 @@ def folder_name(root: str) -> str:
 
 
 def open_keys(words: Iterable[str]) -> list[str]:
-    """`model.overrides.SOLVER.BASE_LR=1` as `++model...`: these keys are Detectron2's to know, and Hydra must let them in."""
+    """`model.overrides.SOLVER.BASE_LR=1` as `++model...`: these keys are Detectron2's to know."""
     return [f"++{word}" if word.startswith("model.overrides.") else word for word in words]
 
 
 def job_overrides(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
-    """One list of overrides per run: a sweep `seed=0,1` becomes two. Raises ConfigError for a word that is no override."""
+    """One list of overrides per run: a sweep `seed=0,1` becomes two. ConfigError for a word that is no override."""
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
-        raise ConfigError(first_line(error), remedy="write overrides as key=value, and quote brackets: 'ud_split=[1,0.5]'") from error
+        remedy = "write overrides as key=value, and quote brackets: 'ud_split=[1,0.5]'"
+        raise ConfigError(first_line(error), remedy=remedy) from error
     if multirun:
         return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
     swept = [override.input_line for override in parsed if override.is_sweep_override()]
     if swept:
-        raise ConfigError(f"{swept[0]} names several values", remedy="add -m to run them all, or brackets to make it one list")
+        remedy = "add -m to run them all, or brackets to make it one list"
+        raise ConfigError(f"{swept[0]} names several values", remedy=remedy)
     return [list(overrides)]
 
 
@@ -112,7 +114,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
     text = f"{error}\n{error.__cause__ or ''}"
     if match := re.search(r"Could not find '([\w/]+)/([\w.-]+)'", text):
         group, choice = match.groups()
-        return ConfigError(f"there is no {group} called {choice}", where=f"{group}={choice}", remedy=suggest(choice, group_choices(group)))
+        remedy = suggest(choice, group_choices(group))
+        return ConfigError(f"there is no {group} called {choice}", where=f"{group}={choice}", remedy=remedy)
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match.group(1)
         where = next((o for o in overrides if o.lstrip("+~").startswith(key)), key)

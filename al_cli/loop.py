@@ -6,9 +6,10 @@ when its record is on disk; a run that was stopped continues after its last reco
 
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -16,7 +17,18 @@ from al_cli import metrics
 from al_cli.records import RunFolder
 from al_cli.rng import Seeds, rng_for, seed_for
 from al_cli.strategy import Strategy
-from al_cli.types import Checkpoint, Dataset, Learner, Pool, RoundRecord, Selection, Signal, Splits, StageLog
+from al_cli.types import (
+    Checkpoint,
+    Dataset,
+    Learner,
+    Pool,
+    Predictions,
+    RoundRecord,
+    Selection,
+    Signal,
+    Splits,
+    StageLog,
+)
 
 
 @dataclass(frozen=True)
@@ -49,12 +61,11 @@ def run(splits: Splits, learner: Learner, strategy: Strategy, plan: Plan, folder
         clock = Clock()
         with clock("select"):
             if round == 0:
-                first = np.array(order[: plan.sizes[0]])
-                selection, stages = Selection(first, np.full(len(first), np.nan)), (StageLog("initial", len(order), len(first)),)
+                selection, stages = initial_set(order, plan.sizes[0])
             else:
                 selection, stages = strategy.select(
                     pool.unlabeled,
-                    infer=lambda ids, signals, clock=clock: infer(learner, splits.train.select(ids), signals, clock),
+                    infer=partial(infer, learner, splits.train, clock),
                     budget=plan.sizes[round],
                     ud=plan.ud[round],
                     rng=rng_for(plan.seeds.sampling, round, "sampling"),
@@ -109,6 +120,10 @@ def initial_order(train: Dataset, seed: int) -> list[int]:
     return rng_for(seed, 0, f"initial/{train.fingerprint}").permutation(train.ids).tolist()
 
 
+def initial_set(order: list[int], size: int) -> tuple[Selection, tuple[StageLog, ...]]:
+    return Selection(np.array(order[:size]), np.full(size, np.nan)), (StageLog("initial", len(order), size),)
+
+
 def resume(folder: RunFolder, learner: Learner, pool: Pool) -> tuple[Pool, Checkpoint | None]:
     """The pool and weights as the last recorded round left them; the untouched pool where there is none."""
     folder.clean_unfinished()
@@ -118,9 +133,12 @@ def resume(folder: RunFolder, learner: Learner, pool: Pool) -> tuple[Pool, Check
     return pool, learner.load(folder.checkpoint_path(records[-1].round)) if records else None
 
 
-def infer(learner: Learner, images: Dataset, signals: frozenset[Signal], clock: "Clock"):
+def infer(
+    learner: Learner, train: Dataset, clock: "Clock", ids: Iterable[int], signals: frozenset[Signal]
+) -> Predictions:
+    """What a strategy asks of the learner, timed."""
     with clock("infer"):
-        return learner.infer(images, signals)
+        return learner.infer(train.select(ids), signals)
 
 
 @dataclass

@@ -33,7 +33,9 @@ out = make_console()  # results
 
 
 def _fields(values: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items())
+    return "  ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )
 
 
 @contextmanager
@@ -80,7 +82,9 @@ def _plain(name: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
         if now - last >= LOG_EVERY_S and done < total:
             last = now
             eta = (now - start) / done * (total - done)
-            log.info("%s: %d/%d %s, %.0f s, ETA %.0f s  %s", name, done, total, unit, now - start, eta, _fields(numbers))
+            log.info(
+                "%s: %d/%d %s, %.0f s, ETA %.0f s  %s", name, done, total, unit, now - start, eta, _fields(numbers)
+            )
 
     yield step
     took = time.monotonic() - start

@@ -44,15 +44,18 @@ class Runner:
             log.error("%s: %s", shown, error)
             self.outcomes.append(Outcome(shown, [], str(error), user_error=True))
         except Exception as error:
-            self.outcomes.append(Outcome(shown, [], f"{type(error).__name__}: {first_line(error)}; the traceback is in {shown / 'run.log'}"))
+            why = f"{type(error).__name__}: {first_line(error)}; the traceback is in {shown / 'run.log'}"
+            self.outcomes.append(Outcome(shown, [], why))
             log.error("%s failed: %s", shown, self.outcomes[-1].error)
 
     def finish(self) -> int:
-        """Print what a user looks for at the end. 0 when all runs are done, 2 when users' errors are all that went wrong, else 1."""
+        """Print what a user looks for at the end. 0: all done; 2: a single run ended by a user's error; else 1."""
         failed = [outcome for outcome in self.outcomes if outcome.error]
         if self.many:
             console.print(outcomes_table(self.outcomes))
-            console.print(f"{len(self.outcomes) - len(failed)} of {len(self.outcomes)} runs done." + (" The same command redoes the failed ones." if failed else ""))
+            console.print(f"{len(self.outcomes) - len(failed)} of {len(self.outcomes)} runs done.", highlight=False)
+            if failed:
+                console.print("The same command redoes the failed ones and skips the others.")
         elif not failed and self.outcomes:
             console.print(rounds_table(self.outcomes[0].records))
         done = [outcome for outcome in self.outcomes if outcome.records]
@@ -60,7 +63,10 @@ class Runner:
             study = shlex.quote(str(done[0].folder.parent))
             if not self.many:
                 best = max(done[0].records, key=lambda record: record.metrics["AP"] or 0.0)
-                console.print(f"Best AP {best.metrics['AP'] or 0.0:.2f} in round {best.round} with {best.images} labeled images.", highlight=False)
+                ap = best.metrics["AP"] or 0.0
+                console.print(
+                    f"Best AP {ap:.2f} in round {best.round} with {best.images} labeled images.", highlight=False
+                )
                 console.print(f"Folder:  {done[0].folder}", highlight=False, soft_wrap=True)
                 console.print(f"Look:    al show {shlex.quote(str(done[0].folder))}", highlight=False, soft_wrap=True)
             console.print(f"Report:  al report {study}", highlight=False, soft_wrap=True)
@@ -74,7 +80,9 @@ def outcomes_table(outcomes: list[Outcome]) -> Table:
     for outcome in outcomes:
         last = outcome.records[-1] if outcome.records else None
         ap = f"{last.metrics['AP']:.2f}" if last and last.metrics["AP"] is not None else ""
-        table.add_row(outcome.folder.name, "failed" if outcome.error else "done", str(len(outcome.records)), ap, outcome.error)
+        table.add_row(
+            outcome.folder.name, "failed" if outcome.error else "done", str(len(outcome.records)), ap, outcome.error
+        )
     return table
 
 

@@ -43,10 +43,6 @@ def _require(condition: Any, message: str) -> None:
         raise ValueError(message)
 
 
-def _first_bad(mask: NDArray[np.bool_]) -> int:
-    return int(np.flatnonzero(np.asarray(mask))[0])
-
-
 @dataclass(frozen=True, eq=False)
 class Image:
     """One image and its objects.
@@ -82,7 +78,7 @@ class Image:
             _require(len(getattr(self, column)) == k, f"{name}: {k} boxes but {len(getattr(self, column))} {column}")
         if k:
             bad = ~np.isfinite(self.boxes).all(1) | (self.boxes[:, 2:] <= self.boxes[:, :2]).any(1)
-            _require(not bad.any(), f"{name}: box {self.boxes[_first_bad(bad)].tolist() if bad.any() else ''} is empty")
+            _require(not bad.any(), f"{name}: box {self.boxes[bad][:1].tolist()} is empty or not finite")
             _require(self.classes.min() >= 0, f"{name}: negative class {self.classes.min()}")
 
 
@@ -107,8 +103,7 @@ class Dataset:
             len(self.category_ids) == len(self.class_names),
             f"{len(self.category_ids)} category ids for {len(self.class_names)} classes",
         )
-        order = np.diff(ids) <= 0
-        _require(not order.any(), f"image ids must ascend, but {ids[_first_bad(order) + 1] if order.any() else ''} follows")
+        _require((np.diff(ids) > 0).all(), f"image ids must ascend strictly: {ids[:8].tolist()}...")
         for image in self.images:
             _require(
                 not len(image.classes) or image.classes.max() < len(self.class_names),
@@ -189,7 +184,9 @@ class Predictions:
         set_(self, "classes", np.asarray(self.classes, dtype=np.int64))
         set_(self, "columns", {Signal(k): np.asarray(v) for k, v in self.columns.items()})
         n, m = len(self.image_ids), len(self.scores)
-        _require((np.diff(self.image_ids) > 0).all(), f"image_ids must ascend strictly: {self.image_ids[:8].tolist()}...")
+        _require(
+            (np.diff(self.image_ids) > 0).all(), f"image_ids must ascend strictly: {self.image_ids[:8].tolist()}..."
+        )
         _require(
             len(self.offsets) == n + 1 and self.offsets[0] == 0 and self.offsets[-1] == m,
             f"offsets must run from 0 to {m} in {n + 1} entries, got {len(self.offsets)}: {self.offsets[:8].tolist()}",
@@ -202,11 +199,13 @@ class Predictions:
             _require(not bad.any(), f"scores must lie in (0, 1]: {self.scores[bad][:4].tolist()}")
             _require(np.isfinite(self.boxes).all(), "boxes must be finite")
             lo, hi = int(self.classes.min()), int(self.classes.max())
-            _require(0 <= lo and hi < self.num_classes, f"classes run {lo}..{hi}, outside 0..{self.num_classes - 1}")
+            _require(lo >= 0 and hi < self.num_classes, f"classes run {lo}..{hi}, outside 0..{self.num_classes - 1}")
         for signal, column in self.columns.items():
             for axes, length, what in ((_ROW_AXIS, m, "boxes"), (_IMAGE_AXIS, n, "images")):
                 if signal in axes:
-                    _require(column.shape[axes[signal]] == length, f"{signal}: shape {column.shape} for {length} {what}")
+                    _require(
+                        column.shape[axes[signal]] == length, f"{signal}: shape {column.shape} for {length} {what}"
+                    )
             _require(np.isfinite(column).all(), f"{signal} has values that are not finite")
 
     def __len__(self) -> int:
@@ -284,8 +283,8 @@ class Pool:
         remaining = set(self.unlabeled)
         for i in picked:
             if i not in remaining:
-                why = "was named twice" if i in self.unlabeled else "is already labeled" if i in self.labeled else "is unknown"
-                raise ValueError(f"image {i} cannot be acquired: it {why}")
+                state = "already labeled" if i in self.labeled else "named twice" if i in self.unlabeled else "unknown"
+                raise ValueError(f"image {i} cannot be acquired: it is {state}")
             remaining.remove(i)
         return Pool(self.labeled + tuple(picked), remaining)
 

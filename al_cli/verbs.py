@@ -12,7 +12,10 @@ from al_cli.progress import out as console
 def report(args: argparse.Namespace) -> None:
     from al_cli.report import study
 
-    for path in study.report(args.study):
+    written = study.report(args.study)
+    [table] = [path for path in written if path.name == "arms.md"]
+    console.print(table.read_text(), highlight=False, soft_wrap=True, markup=False)
+    for path in written:
         console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
@@ -53,7 +56,11 @@ def data(args: argparse.Namespace) -> None:
         folder = Path(where[1])
         if folder.exists() and any(folder.iterdir()):
             raise DatasetError("the folder is not empty", where=str(folder), remedy="name a new one")
-        console.print(f"wrote {write_digits(folder)}: use it with dataset=yolo dataset.root={folder}", highlight=False, soft_wrap=True)
+        console.print(
+            f"wrote {write_digits(folder)}: use it with dataset=yolo dataset.root={folder}",
+            highlight=False,
+            soft_wrap=True,
+        )
         return
     if len(where) != 1:
         raise AlError(f"al data takes one folder, or `digits` and a folder, not {where}", remedy="see al data --help")
@@ -66,13 +73,17 @@ def data(args: argparse.Namespace) -> None:
     yolo = args.format == "yolo" if args.format else root.suffix in {".yaml", ".yml"} or any(root.glob("*.y*ml"))
     splits = load_yolo(root) if yolo else load_coco(root)
     rows = summary(splits)
-    table = Table(title=f"{splits.name} ({'yolo' if yolo else 'coco'}), {len(splits.train.class_names)} classes: no problems found")
+    table = Table(
+        title=f"{splits.name} ({'yolo' if yolo else 'coco'}), {len(splits.train.class_names)} classes: no problems found"
+    )
     for column in rows[0]:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table)
-    console.print(f"use it with: al run dataset={'yolo' if yolo else 'coco'} dataset.root={root}", highlight=False, soft_wrap=True)
+    console.print(
+        f"use it with: al run dataset={'yolo' if yolo else 'coco'} dataset.root={root}", highlight=False, soft_wrap=True
+    )
 
 
 def show(args: argparse.Namespace) -> None:
@@ -90,21 +101,30 @@ def show(args: argparse.Namespace) -> None:
     predictions = None
     if args.checkpoint is not None:
         if not args.checkpoint.is_file():
-            raise RunError("there are no weights here", where=str(args.checkpoint), remedy="give a checkpoint.pth of any run")
+            raise RunError(
+                "there are no weights here", where=str(args.checkpoint), remedy="give a checkpoint.pth of any run"
+            )
         learner = app.build_learner(app.check(OmegaConf.create(config)), splits.test.class_names)
         learner.load(args.checkpoint)
         predictions = learner.infer(splits.test)
     records = RunFolder(args.run).records()
     round = args.round if args.round is not None else (records[-1].round if records else 0)
     path = show_run(
-        args.run, round, splits.test, n=args.images, threshold=args.threshold, seed=args.seed, out=args.out, predictions=predictions
+        args.run,
+        round,
+        splits.test,
+        n=args.images,
+        threshold=args.threshold,
+        seed=args.seed,
+        out=args.out,
+        predictions=predictions,
     )
     console.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 
 def doctor(args: argparse.Namespace) -> int:
     """Versions, device, and whether Detectron2 really works. 1 with the remedy if it does not."""
-    from al_cli.app import environment
+    from al_cli.environment import environment
 
     found = environment(args.device)
     for name, version in {"python": found["python"], "platform": found["platform"], **found["versions"]}.items():
@@ -116,7 +136,9 @@ def doctor(args: argparse.Namespace) -> int:
             console.print(f"{name:<18} {value}", highlight=False)
     except Exception as error:  # whatever is broken here, the user needs the remedy rather than our traceback
         console.print(f"[red]broken[/red]: {type(error).__name__}: {error}", soft_wrap=True)
-        console.print("remedy: in a checkout, `make clean setup`; elsewhere, install Detectron2 as the README's section Install says")
+        console.print(
+            "remedy: in a checkout, `make clean setup`; elsewhere, install Detectron2 as the README's section Install says"
+        )
         return 1
     console.print("all is well")
     return 0

@@ -46,7 +46,11 @@ def main() -> None:
     print("round  " + "  ".join(f"seed {seed}" for seed in range(args.seeds)) + "    mean  spread")
     for round in rounds:
         aps = [results[round, seed] for seed in range(args.seeds)]
-        print(f"{round:5d}  " + "  ".join(f"{ap:6.2f}" for ap in aps) + f"  {sum(aps) / len(aps):6.2f}  {max(aps) - min(aps):6.2f}")
+        print(
+            f"{round:5d}  "
+            + "  ".join(f"{ap:6.2f}" for ap in aps)
+            + f"  {sum(aps) / len(aps):6.2f}  {max(aps) - min(aps):6.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from PIL import Image as PILImage
 
 os.environ["COLUMNS"] = "200"  # before anything makes a console: tables must not fold in tests
 
-from al_cli.cli import main  # noqa: E402
-from al_cli.types import Dataset, Image  # noqa: E402
+from al_cli.cli import main
+from al_cli.types import Dataset, Image
 
 CLASSES = ("circle", "square", "star")
 
@@ -41,11 +41,18 @@ def write_yolo(root: Path, sizes: dict[str, int], seed: int = 0) -> Path:
         for kind in ("images", "labels"):
             (root / kind / split).mkdir(parents=True, exist_ok=True)
         for image in dataset.images:
-            pixels = np.random.default_rng([seed, 7, image.id]).integers(0, 60, (image.height, image.width, 3), dtype=np.uint8)
+            pixels = np.random.default_rng([seed, 7, image.id]).integers(
+                0, 60, (image.height, image.width, 3), dtype=np.uint8
+            )
             rows = []
             for (x0, y0, x1, y1), c in zip(image.boxes, image.classes, strict=True):
                 pixels[int(y0) : int(y1), int(x0) : int(x1), c] = 220
-                numbers = (x0 + x1) / 2 / image.width, (y0 + y1) / 2 / image.height, (x1 - x0) / image.width, (y1 - y0) / image.height
+                numbers = (
+                    (x0 + x1) / 2 / image.width,
+                    (y0 + y1) / 2 / image.height,
+                    (x1 - x0) / image.width,
+                    (y1 - y0) / image.height,
+                )
                 rows.append(f"{c} " + " ".join(f"{v:.6f}" for v in numbers))
             PILImage.fromarray(pixels).save(root / "images" / split / image.path.name)
             (root / "labels" / split / f"{image.path.stem}.txt").write_text("\n".join(rows))
@@ -96,7 +103,9 @@ def fake(yolo_root):
     return ["run", "dataset=yolo", f"dataset.root={yolo_root}", "model=fake"]
 
 
-def tree_bytes(folder: Path, skip: tuple[str, ...] = ("timing.json", "environment.json", "run.log", "run.lock")) -> dict[str, bytes]:
+def tree_bytes(
+    folder: Path, skip: tuple[str, ...] = ("timing.json", "environment.json", "run.log", "run.lock")
+) -> dict[str, bytes]:
     """Every file of a run that must be the same in equal runs."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(p.relative_to(folder)): p.read_bytes() for p in files if p.name not in skip}

@@ -93,7 +93,9 @@ def test_hydra_prints_the_configuration(al):
     assert not list(al.cwd.glob("outputs*"))
 
 
-@pytest.mark.parametrize(("line", "expected"), [("al run sam", "sampler="), ("al run sampler=cc", "sampler=ccms"), ("al re", "report")])
+@pytest.mark.parametrize(
+    ("line", "expected"), [("al run sam", "sampler="), ("al run sampler=cc", "sampler=ccms"), ("al re", "report")]
+)
 def test_shell_completion(al, line, expected):
     done = al("-sc", "query=bash", env={"COMP_LINE": line, "COMP_POINT": str(len(line))})
     assert expected in done.stdout.split()

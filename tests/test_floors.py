@@ -12,11 +12,19 @@ PACKAGE = ROOT / "al_cli"
 FLOORS = {
     "types": 0, "rng": 0, "errors": 0, "progress": 0,
     "datasets": 1, "samplers": 1, "learners": 1, "metrics": 1, "records": 1,
-    "strategy": 2, "report": 2, "loop": 3,
+    "strategy": 2, "report": 2, "loop": 3, "environment": 3,
     "app": 4, "compose": 4, "runner": 5, "verbs": 5, "cli": 6,
 }  # fmt: skip
-HEAVY = {"torch": {"learners", "samplers"}, "torchvision": {"learners"}, "detectron2": {"learners"}, "fvcore": {"learners"}}
-CONFIG = {"hydra": {"app", "compose", "runner", "cli", "verbs"}, "omegaconf": {"app", "compose", "runner", "cli", "verbs"}}
+HEAVY = {
+    "torch": {"learners", "samplers"},
+    "torchvision": {"learners"},
+    "detectron2": {"learners"},
+    "fvcore": {"learners"},
+}
+CONFIG = {
+    "hydra": {"app", "compose", "runner", "cli", "verbs"},
+    "omegaconf": {"app", "compose", "runner", "cli", "verbs"},
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -44,9 +52,13 @@ def test_imports_only_lower_floors(path):
             there = rest[0]
             assert there in FLOORS, f"{path.name} imports al_cli.{there}, which has no floor"
             lower = FLOORS[there] < FLOORS[here]
-            assert lower or there == here, f"{path.relative_to(ROOT)} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
+            assert lower or there == here, (
+                f"{path.relative_to(ROOT)} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
+            )
         for table in (HEAVY, CONFIG):
-            assert here in table.get(top, {here}), f"{path.relative_to(ROOT)} imports {top}: only {sorted(table[top])} may"
+            assert here in table.get(top, {here}), (
+                f"{path.relative_to(ROOT)} imports {top}: only {sorted(table[top])} may"
+            )
 
 
 def test_every_part_has_a_floor():

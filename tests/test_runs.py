@@ -42,7 +42,9 @@ def test_equal_commands_give_equal_bytes(al, fake):
     al(*fake, "study=a", "seed=5")
     al(*fake, "study=b", "seed=5")
     al(*fake, "study=b", "seed=6")
-    a, b, other = (tree_bytes(al.cwd / "outputs" / name) for name in ("a/ccms_fake_s5", "b/ccms_fake_s5", "b/ccms_fake_s6"))
+    a, b, other = (
+        tree_bytes(al.cwd / "outputs" / name) for name in ("a/ccms_fake_s5", "b/ccms_fake_s5", "b/ccms_fake_s6")
+    )
     assert a == b
     assert a["round_01/record.json"] != other["round_01/record.json"]
 
@@ -56,7 +58,10 @@ def test_arms_of_one_seed_share_the_initial_set(al, fake):
 def test_seeds_can_be_set_alone(al, fake):
     al(*fake, "study=s", "rounds=1", "seed=1", "seeds.sampling=9")
     al(*fake, "study=s", "rounds=1", "seed=1")
-    one, other = (records(al.cwd / "outputs/s" / name) for name in ("ccms_fake_rounds1_seeds-sampling9_s1", "ccms_fake_rounds1_s1"))
+    one, other = (
+        records(al.cwd / "outputs/s" / name)
+        for name in ("ccms_fake_rounds1_seeds-sampling9_s1", "ccms_fake_rounds1_s1")
+    )
     assert one[0] == other[0]
 
 

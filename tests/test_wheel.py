@@ -23,11 +23,19 @@ def test_the_wheel_runs_on_its_own(tmp_path, fake):
     clean.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(site)}
     where = subprocess.run(
-        [sys.executable, "-c", "import al_cli; print(al_cli.__file__)"], cwd=clean, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", "import al_cli; print(al_cli.__file__)"],
+        cwd=clean,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert where.stdout.startswith(str(site))
     done = subprocess.run(
-        [sys.executable, "-m", "al_cli.cli", *fake, "rounds=1"], cwd=clean, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "al_cli.cli", *fake, "rounds=1"],
+        cwd=clean,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert list(clean.glob("outputs/*/*/rounds.csv"))

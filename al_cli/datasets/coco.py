@@ -9,6 +9,7 @@ Format: https://cocodataset.org/#format-data
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ from al_cli.datasets.headers import read_sizes
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, Splits
 
+log = logging.getLogger("al")
 SLACK_PX = 1.0  # how far a corner may lie outside its image: rounding, clipped
 FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 LAYOUTS = (
@@ -197,7 +199,7 @@ def _dataset(
     before = problems.count
     sizes = dict(zip(paths, read_sizes(list(paths.values()), problems.add), strict=True))
     _check_sizes(file, table, sizes, problems)
-    rows = list(_annotations(file, table, sizes, names, problems))
+    rows = _without_flat_boxes(file, list(_annotations(file, table, sizes, names, problems)))
     check_not_empty(split, len(table["images"]), len(table["annotations"]), str(file), problems)
     boxes = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
@@ -220,6 +222,16 @@ def _dataset(
         Image(i, path, *sizes[i], boxes[of[i]], classes[of[i]], crowd[of[i]], areas[of[i]]) for i, path in paths.items()
     )
     return Dataset(tuple(names.values()), tuple(images), tuple(names))
+
+
+def _without_flat_boxes(file: Path, rows: list[Any]) -> list[Any]:
+    """The rows without boxes of zero width or height: COCO's own train2017 has two, so they are no reason to refuse a file."""
+    flat = [row for row in rows if np.isfinite(row[2]).all() and min(row[2][2:]) == 0]
+    if flat:
+        shown = ", ".join(row[5] for row in flat[:5]) + (", ..." if len(flat) > 5 else "")
+        log.warning("%s: %d box(es) of zero width or height are left out (%s)", file, len(flat), shown)
+    dropped = {id(row) for row in flat}
+    return [row for row in rows if id(row) not in dropped]
 
 
 def _check_sizes(file: Path, table: dict[str, Any], sizes: dict[int, tuple[int, int]], problems: Problems) -> None:

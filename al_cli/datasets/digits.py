@@ -1,10 +1,11 @@
 """The built-in dataset: surveillance-like scenes of real handwritten digits, written once as an ordinary YOLO dataset.
 
-The digits are scikit-learn's copy of the UCI set (Alpaydin and Kaynak, 1998: 1797 scans of 8x8 pixels, 43 writers). What
-active learning is about is built in on purpose: the pool has a long tail of classes (0 is `IMBALANCE` times as common as
-9), bursts of near-duplicate frames, clutter, easy and hard scenes and scenes without any digit. No scan is used in two
-splits. The test split has no bursts and all classes equally often, so that each counts the same number of objects in AP
-(as in the long-tail benchmarks of Cui et al., 2019). Nothing here knows of learners or samplers, nor of the YOLO reader.
+The digits are scikit-learn's copy of the UCI set (Alpaydin and Kaynak, 1998: 1797 scans of 8x8 pixels, 43 writers).
+What active learning is about is built in on purpose: the pool has a long tail of classes (0 is `IMBALANCE` times as
+common as 9), bursts of near-duplicate frames, clutter, easy and hard scenes and scenes without any digit. No scan is
+used in two splits. The test split has no bursts and all classes equally often, so that each class's AP rests on as many
+objects (as in the long-tail benchmarks of Cui et al., 2019). Nothing here knows of learners or samplers, nor
+of the YOLO reader.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,6 @@ from al_cli.rng import rng_for
 
 Float = NDArray[np.float32]
 
-VERSION = 1  # raise it whenever a change below changes a pixel or a label: the cache folder is named after it
 IMBALANCE = 15.0  # most common class : rarest class in the pool, falling geometrically with the digit
 BURST_FRAMES = 5  # near-duplicate frames of one scene
 BURST_SHARE = 0.4  # of the pool's images that come in bursts
@@ -39,7 +40,7 @@ GREY_STEP = 6  # grey levels are rounded to multiples of this, which halves the 
 
 @dataclass(frozen=True)
 class _Thing:
-    """A glyph on a scene: `box` is x0, y0, x1, y1 in whole px, `digit` None for clutter, `tone` its added grey level."""
+    """A glyph on a scene: `box` is x0, y0, x1, y1 in whole px, `digit` None for clutter, `tone` added grey levels."""
 
     ink: Float  # [h, w] 0..1
     box: tuple[int, int, int, int]
@@ -62,7 +63,7 @@ def digits_root() -> Path:
     base = os.environ.get("AL_CACHE")
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     cache = Path(base).expanduser() if base else home
-    folder = cache / "al" / f"digits-v{VERSION}-{_parameters_hash()}"
+    folder = cache / "al" / f"digits-v1-{_parameters_hash()}"
     if not (folder / "data.yaml").exists():
         try:
             write_digits(folder)
@@ -75,7 +76,7 @@ def digits_root() -> Path:
 def write_digits(
     folder: Path, *, seed: int = 0, train: int = 320, val: int = 80, test: int = 700, image_size: int = 128
 ) -> Path:
-    """Write data.yaml, images/{train,val,test}/*.png and labels/.../*.txt to `folder`, all or nothing. Returns `folder`.
+    """Write data.yaml, images/{train,val,test}/*.png and labels/.../*.txt to `folder`, all or nothing; return it.
 
     `train`, `val` and `test` are numbers of images, `image_size` their side in px. A function of its arguments: same
     arguments, same bytes. A scene without digits has an empty label file. Raises DatasetError if `folder` holds
@@ -85,9 +86,15 @@ def write_digits(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DatasetError("the folder for the digits is not empty", where=str(folder), remedy="name a new folder")
     if image_size < 120:
-        raise DatasetError("a large box (above 96x96 px) does not fit", where=f"image_size={image_size}", remedy="use at least 120")
+        raise DatasetError(
+            "a large box (above 96x96 px) does not fit", where=f"image_size={image_size}", remedy="use at least 120"
+        )
     if min(train, val, test) < 1:
-        raise DatasetError("every split needs an image", where=f"train={train} val={val} test={test}", remedy="give counts of at least 1")
+        raise DatasetError(
+            "every split needs an image",
+            where=f"train={train} val={val} test={test}",
+            remedy="give counts of at least 1",
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -96,23 +103,24 @@ def write_digits(
             _write_split(temporary, split, count, scans[split], image_size, rng_for(seed, 0, f"digits/{split}"))
         names = "\n".join(f"  {digit}: '{digit}'" for digit in range(10))
         (temporary / "data.yaml").write_text(
-            f"# al data digits: seed {seed}, version {VERSION}\n"
+            f"# al data digits: seed {seed}\n"
             f"train: images/train\nval: images/val\ntest: images/test\nnc: 10\nnames:\n{names}\n"
         )
         temporary.chmod(0o755)  # mkdtemp makes it private
         try:
             temporary.rename(folder)
         except OSError as error:
-            raise DatasetError(f"the digits cannot be put in place: {error}", where=str(folder), remedy="name a new folder") from error
+            raise DatasetError(
+                f"the digits cannot be put in place: {error}", where=str(folder), remedy="name a new folder"
+            ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
 def _parameters_hash() -> str:
-    """8 hex digits of everything that `write_digits` depends on besides its code (for which VERSION stands)."""
-    constants = (IMBALANCE, BURST_FRAMES, BURST_SHARE, EMPTY_SHARE, CLOSE_UP_SHARE, SCAN_SHARES, GLYPH_PX, GREY_STEP)
-    return hashlib.sha256(repr((constants, write_digits.__kwdefaults__)).encode()).hexdigest()[:8]
+    """8 hex digits of this file and of the default arguments: a changed generator never meets an old cache folder."""
+    return hashlib.sha256(Path(__file__).read_bytes() + repr(write_digits.__kwdefaults__).encode()).hexdigest()[:8]
 
 
 def _scans(seed: int) -> dict[str, list[list[Float]]]:
@@ -140,8 +148,10 @@ def _resize(grey: Float, width: int, height: int) -> Float:
     return np.asarray(Pillow.fromarray(grey).resize((width, height), Pillow.Resampling.BICUBIC), dtype=np.float32)
 
 
-def _write_split(root: Path, split: str, count: int, scans: list[list[Float]], size: int, rng: np.random.Generator) -> None:
-    """Write `count` images and label files. Bursts, in the pool only, are consecutive frames, as a camera writes them."""
+def _write_split(
+    root: Path, split: str, count: int, scans: list[list[Float]], size: int, rng: np.random.Generator
+) -> None:
+    """Write `count` images and label files. Bursts, in the pool only, are consecutive frames, as a camera's are."""
     (root / "images" / split).mkdir(parents=True)
     (root / "labels" / split).mkdir(parents=True)
     bursts = int(BURST_SHARE * count / BURST_FRAMES) if split == "train" else 0
@@ -160,7 +170,7 @@ def _write_split(root: Path, split: str, count: int, scans: list[list[Float]], s
 
 def _deck(scenes: int, long_tail: bool, rng: np.random.Generator) -> list[list[int]]:
     """The digits of each scene: how many is random, how often each class occurs overall is exact (to rounding)."""
-    counts = np.where(rng.random(scenes) < EMPTY_SHARE, 0, rng.integers(1, 9, scenes))
+    counts = np.where(rng.random(scenes) < EMPTY_SHARE, 0, rng.integers(1, 8, scenes))
     weights = IMBALANCE ** -(np.arange(10) / 9) if long_tail else np.ones(10)
     total = int(counts.sum())
     edges = np.round(np.cumsum(weights) / weights.sum() * total).astype(int)
@@ -169,17 +179,17 @@ def _deck(scenes: int, long_tail: bool, rng: np.random.Generator) -> list[list[i
 
 
 def _compose(digits: list[int], scans: list[list[Float]], size: int, rng: np.random.Generator) -> _Scene:
-    """A scene with these digits and some clutter. Its difficulty (0 easy .. 1 hard) sets contrast, noise and clutter."""
+    """A scene with these digits and some clutter. Its difficulty (0 easy .. 1 hard) sets contrast, noise, clutter."""
     difficulty = float(rng.random())
     coarse = rng.normal(0, 6 + 8 * difficulty, (4, 4)).astype(np.float32)
     background = rng.uniform(40, 90) + _resize(coarse, size, size)
-    noise = 3 + 7 * difficulty
+    noise = 3 + 6 * difficulty
     things: list[_Thing] = []
     close_up = rng.random() < CLOSE_UP_SHARE
     for place, digit in enumerate(digits):
         large = close_up and place == 0
-        side = rng.uniform(98, 104) if large else float(np.exp(rng.uniform(np.log(16), np.log(30 if close_up else 76))))
-        contrast = rng.uniform(80, 140) - 35 * difficulty
+        side = rng.uniform(98, 104) if large else float(np.exp(rng.uniform(np.log(20), np.log(31 if close_up else 80))))
+        contrast = rng.uniform(90, 140) - 30 * difficulty
         scan = scans[digit][rng.integers(len(scans[digit]))]
         _place(_pose(scan, rng), side, digit, contrast, things, size, rng, (0.72, 1.0) if large else (0.5, 1.2))
     for _ in range(rng.integers(0, 2 + round(3 * difficulty))):
@@ -204,7 +214,7 @@ def _scribble(rng: np.random.Generator) -> Float:
     ink = np.zeros((GLYPH_PX, GLYPH_PX), np.float32)
     points = rng.uniform(6, GLYPH_PX - 6, (int(rng.integers(2, 4)), 2))
     y, x = np.mgrid[:GLYPH_PX, :GLYPH_PX]
-    for a, b in zip(points[:-1], points[1:], strict=True):
+    for a, b in pairwise(points):
         along = np.clip(((x - a[0]) * (b - a)[0] + (y - a[1]) * (b - a)[1]) / ((b - a) ** 2).sum(), 0, 1)
         distance = np.hypot(x - a[0] - along * (b - a)[0], y - a[1] - along * (b - a)[1])
         ink = np.maximum(ink, np.clip((5 - distance) / 2, 0, 1)).astype(np.float32)
@@ -221,9 +231,9 @@ def _place(
     rng: np.random.Generator,
     aspects: tuple[float, float],
 ) -> None:
-    """Add the ink with a box of about side^2 px where it touches nothing, smaller if it must be; clutter may be left out."""
+    """Add the ink with a box of about side^2 px where it touches nothing, smaller if it must; it may find no place."""
     aspect = float(np.clip(ink.shape[1] / ink.shape[0], *aspects))
-    while side >= (9 if digit is None else 12):
+    while side >= (9 if digit is None else 15):
         width, height = max(4, round(side * aspect**0.5)), max(4, round(side / aspect**0.5))
         if max(width, height) < size - 4:
             for x, y in zip(*rng.integers(2, (size - 1 - width, size - 1 - height), (12, 2)).T.tolist(), strict=True):

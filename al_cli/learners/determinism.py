@@ -34,19 +34,25 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Deterministic kernels inside, the former settings after; then one log line names the operations that had none."""
+def deterministic(threads: int | None = None) -> Iterator[None]:
+    """Deterministic kernels inside, the former settings after; then one log line names the operations that had none.
+
+    `threads`: how many torch uses inside; sums depend on it in their last digits. None: as many as it does outside.
+    """
+    outside = torch.get_num_threads()
     torch_settings: Any = torch.utils.deterministic
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = torch_settings.fill_uninitialized_memory
     with warnings.catch_warnings(record=True) as caught:
+        torch.set_num_threads(threads or outside)
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch_settings.fill_uninitialized_memory = False  # a debugging aid that costs time
         try:
             with torch.jit.optimized_execution(False):
                 yield
         finally:
+            torch.set_num_threads(outside)
             torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
             torch_settings.fill_uninitialized_memory = fill
     exceptions: set[str] = set()

@@ -58,7 +58,9 @@ class FakeLearner(Learner):
         if Signal.PROBS in signals:
             columns[Signal.PROBS] = probs.astype(np.float32)
         if Signal.BOX_FEATURES in signals:
-            columns[Signal.BOX_FEATURES] = np.pad(probs, ((0, 0), (0, FEATURES)))[:, :FEATURES].astype(np.float32) + 0.01
+            columns[Signal.BOX_FEATURES] = (
+                np.pad(probs, ((0, 0), (0, FEATURES)))[:, :FEATURES].astype(np.float32) + 0.01
+            )
         if Signal.IMAGE_FEATURES in signals:
             features = [rng_for(0, 0, f"image/{image.id}").normal(size=FEATURES) for image in images.images]
             columns[Signal.IMAGE_FEATURES] = np.array(features, np.float32).reshape(-1, FEATURES)
@@ -72,7 +74,9 @@ class FakeLearner(Learner):
         blur = self._blur[image.classes][:, None]  # [K, 1]
         size = np.tile(image.boxes[:, 2:] - image.boxes[:, :2], 2)
         corners = image.boxes + rng.normal(size=(k, 4)) * size * 0.5 * blur
-        boxes = np.concatenate([np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:]) + 1], 1)
+        boxes = np.concatenate(
+            [np.minimum(corners[:, :2], corners[:, 2:]), np.maximum(corners[:, :2], corners[:, 2:]) + 1], 1
+        )
         logits = rng.normal(size=(k, self.num_classes + 1)) * 2 * blur  # the last column is background
         logits[np.arange(k), image.classes] += 2 / (0.2 + blur[:, 0])
         probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)

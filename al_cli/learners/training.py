@@ -48,7 +48,10 @@ def train(
     lowest one. RunError, with iteration and learning rate, as soon as a loss is not finite.
     """
     average = None if ema is None else WeightAverage(model, ema)
-    trainer = (AmpTrainer if amp else PlainTrainer)(model, batches, optimizer)
+    if amp:
+        trainer: Any = AmpTrainer(model, batches, optimizer, grad_scaler=torch.amp.GradScaler("cuda"))
+    else:
+        trainer = PlainTrainer(model, batches, optimizer)
     with phase("train", total=iterations, unit="it") as step:
         curve = Curve(step, average, validate, val_every, patience, keep_best)
         trainer.register_hooks([hooks.LRScheduler(optimizer, schedule), _Averaging(average), curve])

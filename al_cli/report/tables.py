@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 
 from al_cli.types import RoundRecord
@@ -19,9 +20,9 @@ def rounds_table(records: Sequence[RoundRecord]) -> Table:
     with_loss = any(record.val_loss is not None for record in records)
     with_ud = any(record.ud is not None for record in records)
     columns = ["round", *(["ud"] if with_ud else []), "images", "boxes", *SHOWN, *(["val loss"] if with_loss else [])]
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     aps = [ap for record in records if (ap := record.metrics.get("AP")) is not None]
     best = max(aps, default=None)
     for record in records:

@@ -31,11 +31,16 @@ def ccms_kmedoids(
 ) -> Selection:
     """`budget` medoids, those that stand for most candidates first. Scores are not read.
 
-    An image without boxes is as far as can be (5, or 2 for `two_minus`) from all others, those without boxes included.
+    Deviates from the thesis where nothing was detected: images without a box above the threshold are as far as can be from
+    all others (similarity 0, distance 5 or 2) but alike among themselves (similarity 2). Taken as unlike each other, every
+    one of them would be a cluster of its own, and an early detector, which misses much, would spend most of the budget on
+    images it sees nothing in (140 of 150 picks in a trial with 30% such images).
     The start is drawn from `query.rng`. An image is at distance 0 from itself, where eq. 7 taken literally says 1/2.2:
     that changes the loss of every set of medoids by the same sum.
     """
     matrix = ccms_matrix(query.candidates, feature, score_threshold, max_boxes)
+    seen = query.candidates.filter(query.candidates.scores >= score_threshold).counts > 0
+    matrix[np.ix_(~seen, ~seen)] = 2
     if distance == "reciprocal":
         matrix += np.float32(0.2)
         np.reciprocal(matrix, out=matrix)

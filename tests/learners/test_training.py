@@ -1,9 +1,11 @@
 """The training loop against Detectron2's own trainer, schedules against hand-worked numbers, the average against its
 closed form."""
 
+import logging
 import math
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -381,8 +383,17 @@ def test_a_scripted_loss_is_the_same_at_every_call_of_a_process():
     assert done.stdout.strip() == "1", f"{done.stdout} different gradients of one loss\n{done.stderr}"
 
 
-def test_deterministic_mode_ends():
-    assert not torch.are_deterministic_algorithms_enabled()
-    with deterministic():
-        assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.are_deterministic_algorithms_enabled()
+def test_deterministic_mode_ends_even_after_an_error():
+    outside = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError), deterministic(threads=outside + 1):
+        assert torch.are_deterministic_algorithms_enabled() and torch.get_num_threads() == outside + 1
+        raise ZeroDivisionError
+    assert not torch.are_deterministic_algorithms_enabled() and torch.get_num_threads() == outside
+
+
+def test_operations_without_a_deterministic_kernel_are_named_and_other_warnings_pass(caplog):
+    message = "roi_align_backward_kernel does not have a deterministic implementation, but you set ..."
+    with caplog.at_level(logging.INFO), pytest.warns(UserWarning, match="disk is full"), deterministic():
+        warnings.warn(message, UserWarning, stacklevel=1)
+        warnings.warn("the disk is full", UserWarning, stacklevel=1)
+    assert "not deterministic on this device: roi_align_backward_kernel" in caplog.text

@@ -111,3 +111,25 @@ def test_ccms_kmedoids_finds_the_least_sum_of_distances_of_equation_7():
     )
     found = [ccms_kmedoids(Query(table, 2, np.random.default_rng(seed))).ids for seed in range(10)]
     assert min(distance[:, ids].min(1).sum() for ids in found) == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize("distance", ["reciprocal", "two_minus"])
+def test_images_without_boxes_are_one_cluster_not_the_whole_budget(distance):
+    rng = np.random.default_rng(0)
+    counts = np.array([0, 3] * 30)  # every second image shows nothing
+    m = int(counts.sum())
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    columns = {Signal.BOX_FEATURES: rng.normal(size=(m, 6))}
+    classes = rng.integers(3, size=m)
+    predictions = Predictions(
+        np.arange(60),
+        offsets,
+        rng.random((m, 4)) + np.array([0, 0, 1, 1]),
+        rng.uniform(0.4, 1, m),
+        classes,
+        3,
+        "softmax",
+        columns,
+    )
+    picked = ccms_kmedoids(Query(predictions, 10, np.random.default_rng(1)), distance=distance).ids
+    assert (counts[picked] == 0).sum() == 1
