@@ -67,6 +67,14 @@ def test_every_part_has_a_floor():
 
 @pytest.mark.parametrize("words", [["--help"], ["ls", "nowhere"], ["samplers"], ["run", "budget=0"]], ids=" ".join)
 def test_light_verbs_do_not_import_torch(words, tmp_path):
-    code = f"import sys; from al_cli.cli import main\ntry: main({words!r})\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    code = f"""
+import sys
+from al_cli.cli import main
+try:
+    main({words!r})
+except SystemExit:
+    pass
+assert "torch" not in sys.modules
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import CLASSES, random_dataset
+from shapes import CLASSES, random_dataset
 
 from al_cli import app, compose, loop
 from al_cli.errors import ConfigError

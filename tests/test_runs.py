@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pandas as pd
 import pytest
-from conftest import tree_bytes
+from shapes import tree_bytes, write_yolo
 
 
 def records(folder):
@@ -27,7 +28,7 @@ def test_a_run_leaves_the_documented_folder(al, fake):
     assert [row["round"] for row in rows] == [0, 1, 2, 3, 4]
     assert [row["images"] for row in rows] == [8, 16, 24, 32, 40]
     assert [row["ud"] for row in rows] == [None, 1, 0.75, 0.5, 0]
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in pairwise(rows):
         assert after["labeled"] == before["labeled"] + after["picked"]
     assert sorted(rows[-1]["labeled"]) == list(range(40))
     table = pd.read_csv(run / "rounds.csv")
@@ -184,8 +185,6 @@ def test_training_regimes_choose_what_is_trained_on(al, fake, yolo_root):
 
 
 def test_early_stopping_needs_a_validation_set(al, tmp_path):
-    from conftest import write_yolo
-
     root = write_yolo(tmp_path / "two", {"train": 20, "test": 5})
     words = ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "training=lund", "sampler=random"]
     assert "dataset.holdout=0.2" in al(*words, code=2).stderr

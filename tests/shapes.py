@@ -1,0 +1,60 @@
+"""A small random dataset, in memory and on disk as YOLO, for tests that need data but not real data."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PILImage
+
+from al_cli.types import Dataset, Image
+
+CLASSES = ("circle", "square", "star")
+
+
+def random_dataset(n: int, first_id: int = 0, seed: int = 0, size: int = 96) -> Dataset:
+    """`n` images of 0 to 4 boxes in three classes of falling frequency. Every fifth image has none."""
+    rng = np.random.default_rng([seed, first_id])
+    images = []
+    for i in range(first_id, first_id + n):
+        k = 0 if i % 5 == 4 else int(rng.integers(1, 5))
+        xy = rng.integers(0, size // 2, size=(k, 2))
+        wh = rng.integers(6, size // 2, size=(k, 2))
+        classes = rng.choice(3, size=k, p=[0.6, 0.3, 0.1])
+        images.append(Image(i, Path(f"{i:04d}.png"), size, size, np.concatenate([xy, xy + wh], 1), classes))
+    return Dataset(CLASSES, tuple(images))
+
+
+def write_yolo(root: Path, sizes: dict[str, int], seed: int = 0) -> Path:
+    """A YOLO folder of random images with a filled rectangle per box."""
+    first = 0
+    for split, n in sizes.items():
+        dataset = random_dataset(n, first, seed)
+        first += n
+        for kind in ("images", "labels"):
+            (root / kind / split).mkdir(parents=True, exist_ok=True)
+        for image in dataset.images:
+            pixels = np.random.default_rng([seed, 7, image.id]).integers(
+                0, 60, (image.height, image.width, 3), dtype=np.uint8
+            )
+            rows = []
+            for (x0, y0, x1, y1), c in zip(image.boxes, image.classes, strict=True):
+                pixels[int(y0) : int(y1), int(x0) : int(x1), c] = 220
+                numbers = (
+                    (x0 + x1) / 2 / image.width,
+                    (y0 + y1) / 2 / image.height,
+                    (x1 - x0) / image.width,
+                    (y1 - y0) / image.height,
+                )
+                rows.append(f"{c} " + " ".join(f"{v:.6f}" for v in numbers))
+            PILImage.fromarray(pixels).save(root / "images" / split / image.path.name)
+            (root / "labels" / split / f"{image.path.stem}.txt").write_text("\n".join(rows))
+    lines = [f"{split}: images/{split}" for split in sizes] + [f"nc: {len(CLASSES)}", f"names: {list(CLASSES)}"]
+    (root / "data.yaml").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def tree_bytes(
+    folder: Path, skip: tuple[str, ...] = ("timing.json", "environment.json", "run.log", "run.lock")
+) -> dict[str, bytes]:
+    """Every file of a run that must be the same in equal runs."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files if p.name not in skip}
