@@ -204,6 +204,7 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         cumulative=training.data == "cumulative",
         carry_weights=training.init == "continue",
         holdout=config["dataset"]["holdout"],
+        best_weights=training.best_weights,
         keep_checkpoints=training.keep_checkpoints == "all",
     )
 

@@ -37,7 +37,8 @@ class Plan:
 
     `sizes` [rounds + 1] images added, the initial set first; `ud` the UD-split of each round (None for the initial one);
     `cumulative`: train on all labeled images, else on the new ones; `carry_weights`: start from the last round's weights,
-    else from the starting weights; `holdout`: share of the initial images that validates instead of training.
+    else from the starting weights; `holdout`: share of the initial images that validates instead of training;
+    `best_weights`: a training ends with the weights of its lowest validation loss, not its last.
     """
 
     sizes: tuple[int, ...]
@@ -47,6 +48,7 @@ class Plan:
     cumulative: bool = True
     carry_weights: bool = False
     holdout: float = 0.0
+    best_weights: bool = False
     keep_checkpoints: bool = False
 
 
@@ -95,7 +97,7 @@ def run(splits: Splits, learner: Learner, strategy: Strategy, plan: Plan, folder
             images=len(labeled),
             boxes=labeled.box_count,
             metrics=evaluation.metrics,
-            val_loss=losses[-1] if losses else None,
+            val_loss=(min(losses) if plan.best_weights else losses[-1]) if losses else None,
             hashes={},
         )
         with clock("save"):

@@ -11,6 +11,8 @@ import pytest
 
 os.environ["COLUMNS"] = "200"  # before anything makes a console: tables must not fold in tests
 
+from shapes import write_yolo
+
 from al_cli.cli import main
 
 

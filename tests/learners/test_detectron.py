@@ -267,4 +267,4 @@ def test_a_zoo_model_trains_and_infers(shapes):
 
 
 def test_check_says_what_worked():
-    assert check_detectron2().startswith("Detectron2 0.")
+    assert check_detectron2(torch.device("cpu")).startswith("yes: ")
