@@ -1,7 +1,8 @@
 # `make` alone prints the targets. Everything lives in .venv; nothing else on the machine is touched.
 PYTHON ?= python3
-DETECTRON2 ?= pinned
 VENV := .venv
+# Which Detectron2: pinned, or git. What `make setup` was told last is kept by the targets that set up by themselves.
+DETECTRON2 ?= $(or $(shell cat $(VENV)/.detectron2 2>/dev/null),pinned)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-$(DETECTRON2)
 
@@ -27,6 +28,7 @@ else
 	  --target "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" -r requirements-detectron2.txt
 endif
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo $(DETECTRON2) > $(VENV)/.detectron2
 	@touch $@
 
 run: $(STAMP) ## the main job: ccms with ud_split=[1,0.75,0.5,0.25] on the built-in digits

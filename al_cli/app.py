@@ -19,12 +19,15 @@ from al_cli import loop
 from al_cli.environment import environment
 from al_cli.errors import AlError, ConfigError, DatasetError, suggest
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
+from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.rng import Seeds
 from al_cli.strategy import Stage, Strategy
 from al_cli.types import Learner, RoundRecord, Splits
 
 log = logging.getLogger("al")
+round_log = logging.getLogger("al.round")  # a line a round, where no terminal shows the table
+traceback_log = logging.getLogger("al.traceback")  # for the run's log file; the terminal gets one line
 DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
 PLOT_EVERY_S = 30  # plots of a long run can be looked at while it goes on
 WHERE = ("outputs", "study", "run_name")  # where a run lies says nothing of what it computes
@@ -235,17 +238,20 @@ def execute(config: DictConfig, path: Path) -> list[RoundRecord]:
         except Exception as error:
             folder.mark_failed(error)
             if not isinstance(error, AlError):
-                log.exception("the run failed")
+                traceback_log.exception("the run failed")
             raise
 
 
 def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     from al_cli.report import plots
+    from al_cli.report.tables import rounds_table
 
     records = folder.records()
     total = experiment.config["rounds"] + 1
     if len(records) == total and folder.state == "done":
-        log.info("%s is done already; delete the folder to run it anew", folder.path)
+        log.info("%s is done already; delete the folder to run it anew", folder.path.name)
+        if console.is_terminal:
+            console.print(rounds_table(records))
         return records
     splits = load_dataset(experiment.config["dataset"])
     plan = plan_rounds(experiment, splits)
@@ -261,7 +267,9 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     plotted = time.monotonic()
     for record in loop.run(splits, learner, experiment.strategy, plan, folder):
         records.append(record)
-        log.info("round %d of %d: %s", record.round, total - 1, summary(record))
+        round_log.info("round %d of %d: %s", record.round, total - 1, summary(record))
+        if console.is_terminal:
+            console.print(rounds_table(records))
         if time.monotonic() - plotted > PLOT_EVERY_S:
             plots.plot_run(folder.path, splits)
             plotted = time.monotonic()

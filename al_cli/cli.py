@@ -152,14 +152,21 @@ def configure_logging() -> None:
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="[%X]")
+        handler.addFilter(lambda record: record.name != "al.round")
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", "%H:%M:%S"))
-    handler.addFilter(lambda record: record.name.split(".")[0] == "al" or record.levelno >= logging.WARNING)
+    handler.addFilter(shown)
     logging.getLogger().handlers = [handler]
     logging.getLogger("al").setLevel(logging.INFO)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
+
+
+def shown(record: logging.LogRecord) -> bool:
+    """Our own lines and others' warnings; tracebacks are for the log file."""
+    ours = record.name.split(".")[0] == "al"
+    return (ours or record.levelno >= logging.WARNING) and record.name != "al.traceback"
 
 
 def hydra_main(words: list[str], task) -> int:

@@ -56,7 +56,7 @@ class Runner:
             console.print(f"{len(self.outcomes) - len(failed)} of {len(self.outcomes)} runs done.", highlight=False)
             if failed:
                 console.print("The same command redoes the failed ones and skips the others.")
-        elif not failed and self.outcomes:
+        elif not failed and self.outcomes and not console.is_terminal:  # a terminal has shown it after the last round
             console.print(rounds_table(self.outcomes[0].records))
         done = [outcome for outcome in self.outcomes if outcome.records]
         if done:

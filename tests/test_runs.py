@@ -61,7 +61,7 @@ def test_seeds_can_be_set_alone(al, fake):
     al(*fake, "study=s", "rounds=1", "seed=1")
     one, other = (
         records(al.cwd / "outputs/s" / name)
-        for name in ("ccms_fake_rounds1_seeds-sampling9_s1", "ccms_fake_rounds1_s1")
+        for name in ("ccms_fake_rounds1_seeds.sampling9_s1", "ccms_fake_rounds1_s1")
     )
     assert one[0] == other[0]
 

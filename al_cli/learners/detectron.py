@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import detectron2
 import numpy as np
 import torch
 from numpy.typing import NDArray

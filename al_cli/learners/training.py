@@ -62,7 +62,7 @@ def train(
             try:
                 while trainer.iter < iterations and not curve.stopped:
                     trainer.before_step()
-                    trainer.run_step()
+                    run_step(trainer)
                     trainer.after_step()
                     trainer.iter += 1
             finally:
@@ -81,6 +81,23 @@ def train(
     return tuple(curve.points)
 
 
+def run_step(trainer: Any) -> None:
+    """One step. Detectron2 notices some divergence before there is a loss: the same RunError then."""
+    try:
+        trainer.run_step()
+    except FloatingPointError as error:
+        raise diverged(str(error).splitlines()[0].rstrip("."), trainer) from error
+
+
+def diverged(what: str, trainer: Any) -> RunError:
+    lr = max(group["lr"] for group in trainer.optimizer.param_groups)
+    return RunError(
+        what,
+        where=f"iteration {trainer.iter + 1}, learning rate {lr:.3g}",
+        remedy=f"lower the learning rate (training.lr={lr / 10:.1g}) or set training.clip_gradients=10",
+    )
+
+
 class _Watched:
     """For Detectron2's trainers: keep the loss of the step as `self.loss`, and refuse one that is not finite.
 
@@ -94,13 +111,8 @@ class _Watched:
     def _write_metrics(self, loss_dict: dict[str, Tensor], *_: Any, **__: Any) -> None:
         self.loss = float(sum(loss.detach() for loss in loss_dict.values()))
         if not math.isfinite(self.loss):
-            lr = max(group["lr"] for group in self.optimizer.param_groups)
             parts = ", ".join(f"{name} {float(loss):.3g}" for name, loss in loss_dict.items())
-            raise RunError(
-                f"the training loss is {self.loss}: {parts}",
-                where=f"iteration {self.iter + 1}, learning rate {lr:.3g}",
-                remedy=f"lower the learning rate (training.lr={lr / 10:.1g}) or set training.clip_gradients=10",
-            )
+            raise diverged(f"the training loss is {self.loss}: {parts}", self)
 
 
 class PlainTrainer(_Watched, SimpleTrainer):

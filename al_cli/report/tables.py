@@ -19,7 +19,7 @@ def rounds_table(records: Sequence[RoundRecord]) -> Table:
     """
     with_loss = any(record.val_loss is not None for record in records)
     with_ud = any(record.ud is not None for record in records)
-    columns = ["round", *(["ud"] if with_ud else []), "images", "boxes", *SHOWN, *(["val loss"] if with_loss else [])]
+    columns = ["round", *(["ud"] if with_ud else []), "images", "boxes", *SHOWN, *(["val\nloss"] if with_loss else [])]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
@@ -32,7 +32,7 @@ def rounds_table(records: Sequence[RoundRecord]) -> Table:
         cells += [f"{record.images:,}", f"{record.boxes:,}"]
         cells += [_number(record.metrics.get(name), 2) for name in SHOWN]
         if with_loss:
-            cells.append(_number(record.val_loss, 4))
+            cells.append(_number(record.val_loss, 3))
         if best is not None and record.metrics.get("AP") == best:
             position = columns.index("AP")
             cells[position] = f"[bold]{cells[position]}[/bold]"

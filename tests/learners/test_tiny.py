@@ -99,13 +99,13 @@ def test_equal_seeds_give_equal_losses(make, architecture) -> None:  # type: ign
 
 @BOTH
 def test_learns_two_shapes(make, architecture) -> None:  # type: ignore[no-untyped-def]
-    """After 60 steps on five images the best box of each lies on its rectangle (IoU above 0.5) with the right class."""
+    """After 40 steps on five images the best box of each lies on its rectangle (IoU above 0.5) with the right class."""
     cfg = make(2)
     model = build(cfg)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 0.5  # the running statistics must follow within 60 steps
-    train(model, 60)
+            module.momentum = 0.5  # the running statistics must follow within 40 steps
+    train(model, 40)
     with torch.no_grad():
         answers = model.eval()(batch())
     for image, answer in list(zip(batch(), answers, strict=True))[:4]:
