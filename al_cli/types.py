@@ -26,16 +26,21 @@ class Signal(StrEnum):
     BOX_FEATURES = "box_features"  # [M, D] the vector the box head classified
     IMAGE_FEATURES = "image_features"  # [N, D]
     DROPOUT = "dropout"  # [T, M, C]
-    JITTER = "jitter"  # [M, J]
+    JITTER = "jitter"  # [M, J] IoU of each box with its match on the image under J levels of noise
+    PROPOSAL_IOU = "proposal_iou"  # [M] IoU of each box with the proposal it was refined from
     CLASS_DIFFICULTY = "class_difficulty"  # [C]
     PREDICTED_LOSS = "predicted_loss"  # [N]
     TRUE_LOSS = "true_loss"  # [N], needs labels: an oracle
+    TRUE_BOXES = "true_boxes"  # [N] number of true boxes: an oracle
     INFLUENCE = "influence"  # [N]
+    GRADIENT_SIMILARITY = "gradient_similarity"  # [N]
 
 
-# Which axis of a column runs over what: decides how `Predictions.select` cuts it.
-_ROW_AXIS = {Signal.PROBS: 0, Signal.BOX_FEATURES: 0, Signal.DROPOUT: 1, Signal.JITTER: 0}
-_IMAGE_AXIS = {Signal.IMAGE_FEATURES: 0, Signal.PREDICTED_LOSS: 0, Signal.TRUE_LOSS: 0, Signal.INFLUENCE: 0}
+# Which axis of a column runs over boxes; every other column runs over images on axis 0, or over classes.
+ROW_AXIS = {Signal.PROBS: 0, Signal.BOX_FEATURES: 0, Signal.DROPOUT: 1, Signal.JITTER: 0, Signal.PROPOSAL_IOU: 0}
+IMAGE_AXIS = {signal: 0 for signal in Signal if signal not in ROW_AXIS and signal != Signal.CLASS_DIFFICULTY}
+# What nobody could know before labeling: a sampler that needs one of these is an oracle, never a practical method.
+ORACLES = frozenset({Signal.TRUE_LOSS, Signal.TRUE_BOXES})
 
 
 def _require(condition: Any, message: str) -> None:
@@ -201,7 +206,7 @@ class Predictions:
             lo, hi = int(self.classes.min()), int(self.classes.max())
             _require(lo >= 0 and hi < self.num_classes, f"classes run {lo}..{hi}, outside 0..{self.num_classes - 1}")
         for signal, column in self.columns.items():
-            for axes, length, what in ((_ROW_AXIS, m, "boxes"), (_IMAGE_AXIS, n, "images")):
+            for axes, length, what in ((ROW_AXIS, m, "boxes"), (IMAGE_AXIS, n, "images")):
                 if signal in axes:
                     _require(
                         column.shape[axes[signal]] == length, f"{signal}: shape {column.shape} for {length} {what}"
@@ -248,10 +253,10 @@ class Predictions:
         counts = np.bincount(self.row_image[rows], minlength=len(self))[images]
         columns = {}
         for signal, column in self.columns.items():
-            if signal in _ROW_AXIS:
-                column = np.compress(rows, column, axis=_ROW_AXIS[signal])
-            elif signal in _IMAGE_AXIS:
-                column = np.compress(images, column, axis=_IMAGE_AXIS[signal])
+            if signal in ROW_AXIS:
+                column = np.compress(rows, column, axis=ROW_AXIS[signal])
+            elif signal in IMAGE_AXIS:
+                column = np.compress(images, column, axis=IMAGE_AXIS[signal])
             columns[signal] = column
         return Predictions(
             self.image_ids[images],

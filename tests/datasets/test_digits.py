@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from al_cli.datasets import digits
+from al_cli.datasets import digits, load_yolo
 from al_cli.datasets.digits import digits_root, write_digits
 from al_cli.errors import DatasetError
 from al_cli.rng import rng_for
@@ -64,6 +64,15 @@ def test_every_image_has_a_label_file_and_is_small(folder: Path) -> None:
         assert [file.stem for file in images] == names and len(names) == count
         assert Image.open(images[0]).size == (SIZE, SIZE)
         assert np.mean([file.stat().st_size for file in images]) < 10_000
+
+
+def test_the_yolo_reader_takes_it_like_anybodys_data(folder: Path) -> None:
+    splits = load_yolo(folder)
+    assert splits.train.class_names == tuple("0123456789")
+    for split, dataset in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
+        assert dataset is not None
+        for image, rows in zip(dataset.images, labels(folder, split), strict=True):
+            assert np.allclose(np.hstack([image.classes[:, None], image.boxes]), rows, atol=1e-3)
 
 
 def test_bursts_are_near_duplicates_and_only_in_the_pool(folder: Path) -> None:
