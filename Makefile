@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-$(DETECTRON2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint format lock clean
+.PHONY: help setup run test test-all lint format docs lock clean
 
 help: ## print this list
 	@echo "al: active learning for object detection"
@@ -48,6 +48,9 @@ lint: $(STAMP) ## ruff (lint and format check) and mypy
 format: $(STAMP) ## rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(STAMP) ## write docs/samplers.md from the samplers' files and docstrings
+	$(BIN)/al samplers --markdown > docs/samplers.md
 
 lock: ## resolve requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock

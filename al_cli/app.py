@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from al_cli import loop
+from al_cli import budget, loop
 from al_cli.environment import environment
 from al_cli.errors import AlError, ConfigError, DatasetError, suggest
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
@@ -32,6 +31,7 @@ DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says 
 PLOT_EVERY_S = 30  # plots of a long run can be looked at while it goes on
 WHERE = ("outputs", "study", "run_name")  # where a run lies says nothing of what it computes
 DEVICES = ("auto", "cpu", "cuda")
+UNITS = ("images", "boxes")
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def check(config: DictConfig) -> Experiment:
     except Exception as error:  # OmegaConf raises several kinds; each names the key in its first line
         raise ConfigError(str(error).splitlines()[0], remedy="give the missing value as key=value") from error
     whole(plain["rounds"], "rounds", at_least=1)
-    for name in ("initial", "budget"):
-        amount(plain[name], name)
-    if plain["budget_unit"] != "images":
-        raise ConfigError(f"budget_unit is {plain['budget_unit']!r}", remedy="valid: images")
+    if plain["budget_unit"] not in UNITS:
+        raise ConfigError(f"budget_unit is {plain['budget_unit']!r}", remedy=suggest(str(plain["budget_unit"]), UNITS))
+    for name, unit in (("initial", "images"), ("budget", plain["budget_unit"])):
+        amount(plain[name], name, unit)
     if plain["device"] not in DEVICES:
         raise ConfigError(f"device is {plain['device']!r}", remedy=suggest(str(plain["device"]), DEVICES))
     for name in ("seed", *(f"seeds.{kind}" for kind in plain["seeds"])):
@@ -87,7 +87,7 @@ def whole(value: Any, name: str, at_least: int) -> None:
         raise ConfigError(f"{name} is {value!r}", remedy=f"give a whole number of at least {at_least}")
 
 
-def amount(value: Any, name: str) -> None:
+def amount(value: Any, name: str, unit: str) -> None:
     """A count of at least 1, a share between 0 and 1, or null."""
     if value is None:
         return
@@ -95,7 +95,7 @@ def amount(value: Any, name: str) -> None:
     if not number or value <= 0 or (value > 1 and value != int(value)):
         raise ConfigError(
             f"{name} is {value!r}",
-            remedy="give a count of images (1, 2, ...), a share of the pool (0.05), or null for equal parts",
+            remedy=f"give a count of {unit} (1, 2, ...), a share of the pool (0.05), or null for equal parts",
         )
 
 
@@ -168,27 +168,14 @@ def load_dataset(dataset: dict[str, Any]) -> Splits:
 
 
 def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
-    """Images per round. Shares are of the whole pool and add up exactly: the last round takes what is left of them.
-
-    Raises ConfigError when the pool is too small for a round to have at least one image.
-    """
-    config, pool = experiment.config, len(splits.train)
-    rounds = config["rounds"]
-    equal = 1 / (rounds + 1)
-    initial, budget = (equal if config[key] is None else config[key] for key in ("initial", "budget"))
-    first = math.floor(pool * initial + 0.5) if isinstance(initial, float) and initial <= 1 else int(initial)
-    totals = [first]
-    for round in range(1, rounds + 1):
-        exact = pool * budget if isinstance(budget, float) and budget <= 1 else int(budget)
-        start = pool * initial if isinstance(initial, float) and initial <= 1 else first
-        totals.append(min(pool, math.floor(start + round * exact + 0.5)))
-    sizes = np.diff([0, *totals]).tolist()
-    if first > pool or min(sizes) < 1:
-        raise ConfigError(
-            f"rounds of {sizes} images do not fit a pool of {pool}",
-            where=f"rounds={rounds} initial={config['initial']} budget={config['budget']}",
-            remedy="lower rounds, initial or budget so that every round has at least one image",
-        )
+    """What each round labels and trains on. ConfigError when the pool is too small for it."""
+    config, train = experiment.config, splits.train
+    amounts = {key: config[key] for key in ("initial", "budget", "rounds")}
+    if config["budget_unit"] == "images":
+        sizes = budget.images_per_round(len(train), **amounts)
+    else:
+        sizes = budget.boxes_per_round(train, loop.initial_order(train, experiment.seeds.initial), **amounts)
+    first = sizes[0]
     training = experiment.training
     if training.early_stopping and splits.val is None and not config["dataset"]["holdout"]:
         raise ConfigError(
@@ -201,6 +188,7 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         )
     return loop.Plan(
         sizes=tuple(sizes),
+        unit=config["budget_unit"],
         ud=experiment.ud,
         seeds=experiment.seeds,
         seed=config["seed"],
@@ -258,8 +246,15 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     folder.clear_failure()
     pool, evaluated, classes = len(splits.train), len(splits.test), len(splits.train.class_names)
     log.info("%s: %d images in the pool, %d to evaluate on, %d classes", splits.name, pool, evaluated, classes)
-    sampler, sizes = experiment.config["sampler"]["name"], ", ".join(map(str, plan.sizes))
-    log.info("%s picks, %s trains: %d rounds that label %s images", sampler, experiment.model.name, total, sizes)
+    sampler, sizes = experiment.config["sampler"]["name"], list(map(str, plan.sizes))
+    amounts = (
+        ", ".join(sizes) + " images"
+        if plan.unit == "images"
+        else f"{sizes[0]} images, then {', '.join(sizes[1:])} boxes"
+    )
+    log.info("%s picks, %s trains: %d rounds that label %s", sampler, experiment.model.name, total, amounts)
+    if experiment.strategy.oracle:
+        log.warning("%s is an oracle: it reads the labels of the pool, so it is a bound and no method", sampler)
     if records:
         log.info("continuing after round %d", records[-1].round)
     start = time.monotonic()

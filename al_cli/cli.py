@@ -78,7 +78,10 @@ def other_verb(words: list[str]) -> int:
     data.add_argument("where", nargs="+", metavar="DIR | digits DIR")
     data.add_argument("--format", choices=("yolo", "coco"), default=None, help="default: told from the folder")
 
-    verbs.add_parser("samplers", help="list the samplers: family, source, what they need from the model")
+    samplers = verbs.add_parser(
+        "samplers", help="list the samplers: source, needs, cost, and which detectors feed them"
+    )
+    samplers.add_argument("--markdown", action="store_true", help="print the page docs/samplers.md (make docs)")
 
     doctor = verbs.add_parser("doctor", help="check the installation: versions, device, one forward pass of Detectron2")
     doctor.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))

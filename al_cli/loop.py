@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
-from al_cli import metrics
+from al_cli import budget, metrics
 from al_cli.records import RunFolder
 from al_cli.rng import Seeds, rng_for, seed_for
 from al_cli.strategy import Strategy
@@ -33,9 +34,10 @@ from al_cli.types import (
 
 @dataclass(frozen=True)
 class Plan:
-    """How many images each round labels, and what it trains on.
+    """How much each round labels, and what it trains on.
 
-    `sizes` [rounds + 1] images added, the initial set first; `ud` the UD-split of each round (None for the initial one);
+    `sizes` [rounds + 1] images added, the initial set first; with `unit` boxes the images of the initial set and then the
+    annotated boxes of each round (`al_cli.budget`); `ud` the UD-split of each round (None for the initial one);
     `cumulative`: train on all labeled images, else on the new ones; `carry_weights`: start from the last round's weights,
     else from the starting weights; `holdout`: share of the initial images that validates instead of training;
     `best_weights`: a training ends with the weights of its lowest validation loss, not its last.
@@ -45,6 +47,7 @@ class Plan:
     ud: tuple[float | None, ...]
     seeds: Seeds
     seed: int
+    unit: Literal["images", "boxes"] = "images"
     cumulative: bool = True
     carry_weights: bool = False
     holdout: float = 0.0
@@ -65,14 +68,7 @@ def run(splits: Splits, learner: Learner, strategy: Strategy, plan: Plan, folder
             if round == 0:
                 selection, stages = initial_set(order, plan.sizes[0])
             else:
-                selection, stages = strategy.select(
-                    pool.unlabeled,
-                    infer=partial(infer, learner, splits.train, clock),
-                    budget=plan.sizes[round],
-                    ud=plan.ud[round],
-                    rng=rng_for(plan.seeds.sampling, round, "sampling"),
-                    truth=splits.train.select(pool.labeled),
-                )
+                selection, stages = choose(strategy, learner, splits.train, pool, plan, round, clock)
         pool = pool.acquire(selection.ids.tolist())
 
         with clock("train"):
@@ -124,6 +120,30 @@ def initial_order(train: Dataset, seed: int) -> list[int]:
 
 def initial_set(order: list[int], size: int) -> tuple[Selection, tuple[StageLog, ...]]:
     return Selection(np.array(order[:size]), np.full(size, np.nan)), (StageLog("initial", len(order), size),)
+
+
+def choose(
+    strategy: Strategy, learner: Learner, train: Dataset, pool: Pool, plan: Plan, round: int, clock: "Clock"
+) -> tuple[Selection, tuple[StageLog, ...]]:
+    """The images that this round adds: as many as its size says, or until they hold as many boxes."""
+    labeled, size = train.select(pool.labeled), plan.sizes[round]
+    ask_learner = budget.Once(partial(infer, learner, train, clock))
+
+    def ask(images: int) -> tuple[Selection, tuple[StageLog, ...]]:
+        return strategy.select(
+            pool.unlabeled,
+            infer=ask_learner,
+            budget=images,
+            ud=plan.ud[round],
+            rng=rng_for(plan.seeds.sampling, round, "sampling"),
+            truth=labeled,
+            labeled=pool.labeled,
+        )
+
+    if plan.unit == "images":
+        return ask(size)
+    boxes = {i: int((~train[i].crowd).sum()) for i in pool.unlabeled}
+    return budget.fill(ask, boxes, size, budget.guess_images(size, labeled.box_count, len(labeled)))
 
 
 def resume(folder: RunFolder, learner: Learner, pool: Pool) -> tuple[Pool, Checkpoint | None]:

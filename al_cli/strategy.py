@@ -7,6 +7,7 @@ functions declare what they need (`al_cli.samplers.base`), and predictions come 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -16,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.errors import ConfigError
-from al_cli.samplers.base import Needs, declaration_of, name_of, needs_of
-from al_cli.types import Dataset, Predictions, Query, Score, Select, Selection, Signal, StageLog
+from al_cli.samplers.base import Needs, declaration_of, name_of, needs_of, together
+from al_cli.types import ORACLES, Dataset, Predictions, Query, Score, Select, Selection, Signal, StageLog
 
 Infer = Callable[
     [NDArray[np.int64], frozenset[Signal]], Predictions
@@ -44,7 +45,7 @@ def keep_count(keep: str, total: int, target: int, ud: float | None = None) -> i
             raise ConfigError(
                 f"this sampler needs a ud_split in [0, 1], got {ud}", where="ud_split", remedy="set ud_split=0.5"
             )
-        return math.floor((total - target) * (1 - Fraction(str(ud))) + target + Fraction(1, 2))
+        return math.floor((total - target) * (1 - _exact(ud)) + target + Fraction(1, 2))
     number = Fraction(keep[:-1])
     wanted = math.ceil(number * target) if kind == "x" else math.ceil(number * total / 100)
     return min(total, max(target, wanted))
@@ -66,14 +67,23 @@ def _keep_kind(keep: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """`select` keeps some of the candidates, by `score` where it has one. Checked when built: ConfigError."""
+    """`select` keeps some of the candidates, by `score` where it has one. Checked when built: ConfigError.
+
+    With a `share`, this stage picks for good: that part of the budget. The stages after it pick the rest of the budget,
+    from other images.
+    """
 
     select: Select
     score: Score | None = None
     keep: str = "budget"
+    share: float | None = None
 
     def __post_init__(self) -> None:
         _keep_kind(self.keep)
+        number = isinstance(self.share, int | float) and not isinstance(self.share, bool)
+        if self.share is not None and not (number and 0 < self.share < 1 and self.keep == "budget"):
+            remedy = "give 0 < share < 1 beside `keep: budget`, for example share: 0.5"
+            raise ConfigError(f"a stage cannot keep {self.keep} with share={self.share!r}", remedy=remedy)
         for role, part in (("selection", self.select), ("score", self.score)):
             if part is not None and declaration_of(part).kind != role:
                 remedy = "scores go under `score`, selections under `select`"
@@ -85,14 +95,19 @@ class Stage:
 
     @property
     def name(self) -> str:
-        return " -> ".join(name_of(part) for part in (self.score, self.select) if part is not None)
+        """The functions in order, as records have it; an oracle says that it is one."""
+        names = " -> ".join(name_of(part) for part in (self.score, self.select) if part is not None)
+        return f"{names} (oracle)" if (self.needs or frozenset()) & ORACLES else names
 
     @property
     def needs(self) -> Needs:
         """The signals of score and selection together; None where neither looks at predictions."""
-        needs = [needs_of(part) for part in (self.score, self.select) if part is not None]
-        known = [n for n in needs if n is not None]
-        return frozenset().union(*known) if known else None
+        return together(needs_of(part) for part in (self.score, self.select) if part is not None)
+
+    @property
+    def labeled(self) -> Needs:
+        """Signals of the labeled images that score and selection read; None where neither looks at those."""
+        return together(declaration_of(part).labeled for part in (self.score, self.select) if part is not None)
 
     def run(self, query: Query) -> tuple[Selection, NDArray[np.float64] | None]:
         """The checked selection of `query.budget` candidates, and the scores [N] of all where there are any."""
@@ -115,20 +130,34 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Strategy:
-    """Stages in order; the last one keeps the budget. ConfigError where it does not."""
+    """Stages in order; the last one keeps the budget. ConfigError where it does not.
+
+    A stage with a `share` ends a part of the list, and each part picks its share of the budget: half by entropy out of a
+    random 20%, half at random, is `random 20%`, `entropy -> top, share 0.5`, `random`. A part chooses from what the first
+    stage of the part before left aside; where that is too little, from everything not picked yet.
+    """
 
     stages: tuple[Stage, ...]
 
     def __init__(self, stages: Sequence[Stage]):
         object.__setattr__(self, "stages", tuple(stages))
-        if not self.stages or self.stages[-1].keep != "budget":
-            remedy = "set `keep: budget` there"
+        if not self.stages or self.stages[-1].keep != "budget" or self.stages[-1].share is not None:
+            remedy = "set `keep: budget` there, without a share"
             raise ConfigError("the last stage of a sampler must keep the budget", where="sampler.stages", remedy=remedy)
+        shares = [stage.share for stage in self.stages if stage.share is not None]
+        if sum(map(_exact, shares)) >= 1:
+            remedy = "leave some of the budget to the last stage"
+            raise ConfigError(f"shares of {shares} are the whole budget", where="sampler.stages", remedy=remedy)
 
     @property
     def needs(self) -> frozenset[Signal]:
-        """All signals of all stages: what the learner must provide."""
-        return frozenset().union(*(stage.needs or () for stage in self.stages))
+        """All signals of all stages, those of labeled images included: what the learner must provide."""
+        return frozenset().union(*(signals or () for stage in self.stages for signals in (stage.needs, stage.labeled)))
+
+    @property
+    def oracle(self) -> frozenset[Signal]:
+        """The signals of the candidates that nobody could know before labeling: empty for a practical method."""
+        return frozenset().union(*(stage.needs or () for stage in self.stages)) & ORACLES
 
     @property
     def uses_ud(self) -> bool:
@@ -143,38 +172,102 @@ class Strategy:
         ud: float | None,
         rng: np.random.Generator,
         truth: Dataset | None = None,
+        labeled: Collection[int] = (),
     ) -> tuple[Selection, tuple[StageLog, ...]]:
         """`budget` of the candidates, best first, with the scores of the last stage that scored them (NaN without).
 
         A stage that would drop nothing is skipped, and the log says so: with ud = 1 the later stages, with ud = 0 the
-        `ud` stage. Candidates that all fit in the budget are returned in ascending order and nothing is computed.
+        `ud` stage. Candidates that all fit in the budget are returned in ascending order and nothing is computed. Where
+        shares divide the budget, the picks of the parts alternate so that the first ones are divided alike.
         `infer` is called at most once a stage, for what the stages before have left, and not where a stage needs no
-        predictions or the table at hand already has what it needs.
+        predictions or the table at hand already has what it needs. A stage that declares signals of labeled images gets
+        them for all of `labeled` in one more call.
 
         Raises RuntimeError, naming the function, where one returns what it must not.
         """
         ids = np.sort(np.fromiter((int(i) for i in candidate_ids), dtype=np.int64))
         _check(bool((np.diff(ids) > 0).all()), "candidate ids must be distinct")
-        best_first = ids
-        score_of = np.full(len(ids), np.nan)  # along `ids`
-        table: Predictions | None = None
+        _check(budget >= 1, f"cannot select {budget} images")
+        circumstances = _Circumstances(infer, ud, rng, truth, labeled)
+        everything, left = ids, budget
+        picks: list[Selection] = []
         logs: list[StageLog] = []
-        for stage in self.stages:
-            keep = keep_count(stage.keep, len(ids), budget, ud)
-            if keep == len(ids):
-                at = f" at ud={ud:g}" if stage.keep == "ud" and ud is not None else ""
-                why = f"nothing to drop: keep={stage.keep}{at} is all {keep} candidates"
-                logs.append(StageLog(stage.name, keep, keep, skipped=why))
+        for part in self._parts():
+            share = part[-1].share
+            target = left
+            if share is not None and len(everything) > budget:
+                target = min(left, math.floor(_exact(share) * budget + Fraction(1, 2)))
+            if target == 0:
+                why = f"nothing to pick: {left} of the budget of {budget} is left, share={share or 'the rest'}"
+                logs += [StageLog(stage.name, len(ids), 0, skipped=why) for stage in part]
                 continue
-            table = _table(stage, ids, table, infer)
-            candidates = _blank(ids) if stage.needs is None else _only(table, stage.needs)
-            selection, scores = stage.run(Query(candidates, keep, rng, truth=truth, ud=ud))
-            logs.append(StageLog(stage.name, len(ids), keep))
-            best_first = selection.ids
-            chosen = np.isin(ids, best_first)
-            score_of = (score_of if scores is None else scores)[chosen]
-            ids = ids[chosen]
-        return Selection(best_first, score_of[np.searchsorted(ids, best_first)]), tuple(logs)
+            picked, looked_at, narrowing = _narrow(part, ids, target, circumstances)
+            picks.append(picked)
+            logs += narrowing
+            left -= len(picked.ids)
+            ids = np.setdiff1d(ids, looked_at)
+            if len(ids) < left:
+                ids = np.setdiff1d(everything, np.concatenate([pick.ids for pick in picks]))
+        return _alternate(picks), tuple(logs)
+
+    def _parts(self) -> list[tuple[Stage, ...]]:
+        """The stages, cut after each share."""
+        ends = [number for number, stage in enumerate(self.stages, 1) if stage.share is not None]
+        return [self.stages[a:b] for a, b in itertools.pairwise([0, *ends, len(self.stages)])]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Circumstances:
+    """What the stages of one selection have in common."""
+
+    infer: Infer
+    ud: float | None
+    rng: np.random.Generator
+    truth: Dataset | None
+    labeled: Collection[int]
+
+
+def _narrow(
+    stages: Sequence[Stage], ids: NDArray[np.int64], budget: int, given: _Circumstances
+) -> tuple[Selection, NDArray[np.int64], list[StageLog]]:
+    """`budget` of these ascending ids, narrowed stage by stage; what the first stage kept; and what each stage did."""
+    best_first = looked_at = ids
+    score_of = np.full(len(ids), np.nan)  # along `ids`
+    table: Predictions | None = None
+    logs: list[StageLog] = []
+    for stage in stages:
+        keep = keep_count(stage.keep, len(ids), budget, given.ud)
+        if keep == len(ids):
+            at = f" at ud={given.ud:g}" if stage.keep == "ud" and given.ud is not None else ""
+            why = f"nothing to drop: keep={stage.keep}{at} is all {keep} candidates"
+            logs.append(StageLog(stage.name, keep, keep, skipped=why))
+            continue
+        table = _table(stage, ids, table, given.infer)
+        candidates = _blank(ids) if stage.needs is None else _only(table, stage.needs)
+        labeled = _labeled(stage, given.labeled, given.infer)
+        query = Query(candidates, keep, given.rng, truth=given.truth, labeled=labeled, ud=given.ud)
+        selection, scores = stage.run(query)
+        logs.append(StageLog(stage.name, len(ids), keep))
+        best_first = selection.ids
+        chosen = np.isin(ids, best_first)
+        score_of = (score_of if scores is None else scores)[chosen]
+        ids = ids[chosen]
+        if len(logs) == 1:
+            looked_at = ids
+    return Selection(best_first, score_of[np.searchsorted(ids, best_first)]), looked_at, logs
+
+
+def _alternate(picks: Sequence[Selection]) -> Selection:
+    """One selection of all, each in its own order and spread evenly, so that the start has the parts of the whole."""
+    place = np.concatenate([(np.arange(len(pick.ids)) + 0.5) / max(1, len(pick.ids)) for pick in picks])
+    order = np.argsort(place, kind="stable")
+    ids, scores = (np.concatenate([getattr(pick, name) for pick in picks])[order] for name in ("ids", "scores"))
+    return Selection(ids, scores)
+
+
+def _exact(number: float) -> Fraction:
+    """The decimal that a number is written as: 0.1 is a tenth."""
+    return Fraction(str(number))
 
 
 def _table(stage: Stage, ids: NDArray[np.int64], table: Predictions | None, infer: Infer) -> Predictions | None:
@@ -183,11 +276,24 @@ def _table(stage: Stage, ids: NDArray[np.int64], table: Predictions | None, infe
         table = table.select(ids)
     if stage.needs is None or (table is not None and stage.needs <= table.columns.keys()):
         return table
-    table = infer(ids, stage.needs)
+    return _inferred(infer, ids, stage.needs)
+
+
+def _labeled(stage: Stage, labeled: Collection[int], infer: Infer) -> Predictions | None:
+    """Predictions of all labeled images with the columns the stage declared for them; None where it declared none."""
+    if stage.labeled is None:
+        return None
+    _check(len(labeled) > 0, f"{stage.name} compares with the labeled images, and there are none")
+    ids = np.sort(np.fromiter((int(i) for i in labeled), dtype=np.int64))
+    return _only(_inferred(infer, ids, stage.labeled), stage.labeled)
+
+
+def _inferred(infer: Infer, ids: NDArray[np.int64], signals: frozenset[Signal]) -> Predictions:
+    table = infer(ids, signals)
     _check(
         np.array_equal(table.image_ids, ids), f"infer returned {len(table)} images instead of the {len(ids)} asked for"
     )
-    missing = sorted(stage.needs - table.columns.keys())
+    missing = sorted(signals - table.columns.keys())
     _check(not missing, f"infer returned no {', '.join(missing)}")
     return table
 

@@ -37,8 +37,13 @@ class Signal(StrEnum):
 
 
 # Which axis of a column runs over boxes; every other column runs over images on axis 0, or over classes.
-ROW_AXIS = {Signal.PROBS: 0, Signal.BOX_FEATURES: 0, Signal.DROPOUT: 1, Signal.JITTER: 0, Signal.PROPOSAL_IOU: 0}
-IMAGE_AXIS = {signal: 0 for signal in Signal if signal not in ROW_AXIS and signal != Signal.CLASS_DIFFICULTY}
+ROW_AXIS: dict[Signal, int] = {
+    **dict.fromkeys((Signal.PROBS, Signal.BOX_FEATURES, Signal.JITTER, Signal.PROPOSAL_IOU), 0),
+    Signal.DROPOUT: 1,
+}
+IMAGE_AXIS: dict[Signal, int] = {
+    signal: 0 for signal in Signal if signal not in ROW_AXIS and signal != Signal.CLASS_DIFFICULTY
+}
 # What nobody could know before labeling: a sampler that needs one of these is an oracle, never a practical method.
 ORACLES = frozenset({Signal.TRUE_LOSS, Signal.TRUE_BOXES})
 
@@ -343,10 +348,12 @@ class LossPoint:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Trained weights as the learner left them. `state` is opaque to everyone else; `history` are its loss curves."""
+    """Trained weights as the learner left them. `state` is opaque to everyone else; `history` are its loss curves;
+    `extras` is what training told beyond the weights, arrays by name (a class's difficulty)."""
 
     state: Mapping[str, Any]
     history: tuple[LossPoint, ...] = ()
+    extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class Learner(Protocol):

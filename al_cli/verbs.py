@@ -1,12 +1,14 @@
 """The verbs beside `run`: each takes its parsed arguments, prints, and returns an exit code (None is 0)."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from rich.table import Table
 
 from al_cli.errors import AlError, DatasetError, RunError
 from al_cli.progress import out as console
+from al_cli.types import Signal
 
 
 def report(args: argparse.Namespace) -> None:
@@ -37,15 +39,36 @@ def ls(args: argparse.Namespace) -> None:
 
 def samplers(args: argparse.Namespace) -> None:
     from al_cli.compose import shipped
-    from al_cli.samplers.catalog import catalog
+    from al_cli.samplers import guide
 
-    table = Table(caption="use one with: al run sampler=NAME")
-    for column in ("name", "family", "needs", "about", "source"):
-        table.add_column(column, overflow="fold")
-    for row in catalog(shipped("conf") / "sampler"):
-        needs = "no inference" if row.needs is None else ", ".join(["boxes", *sorted(row.needs)])
-        table.add_row(row.name, row.family, needs, row.about, row.source)
-    console.print(table)
+    entries = guide.guide(shipped("conf") / "sampler", detectors())
+    if args.markdown:
+        sys.stdout.write(guide.markdown(entries))
+        return
+    practical, oracles = [e for e in entries if not e.oracle], [e for e in entries if e.oracle]
+    for title, rows in (
+        ("samplers", practical),
+        ("oracles: they read labels that nobody has yet, so they are no methods", oracles),
+    ):
+        console.print(f"{title}\n", style="bold", highlight=False)
+        for e in rows:
+            console.print(f"{e.name:<27} {e.family}", style="cyan", highlight=False, soft_wrap=True)
+            told = f"needs {guide.wording(e.needs)}; passes over: {e.cost}; fed by: {e.detectors}"
+            console.print(f"    {told}\n    {e.source}", highlight=False, soft_wrap=True, markup=False)
+        console.print()
+    console.print("Use one with: al run sampler=NAME. What each is good for: docs/samplers.md", highlight=False)
+
+
+def detectors() -> dict[str, frozenset[Signal]]:
+    """What each kind of detector provides, as it comes and with dropout layers."""
+    from al_cli.learners.spec import ModelSpec, provides
+
+    kinds = {"R-CNN": "rcnn", "RetinaNet": "retinanet", "FCOS": "fcos"}
+    found = {}
+    for name, family in kinds.items():
+        found[name] = provides(ModelSpec(name, None, family=family))
+        found[f"{name}, with model.dropout"] = provides(ModelSpec(name, None, family=family, dropout=0.1))
+    return found
 
 
 def data(args: argparse.Namespace) -> None:

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "al_cli"
 FLOORS = {
     "types": 0, "rng": 0, "errors": 0, "progress": 0,
     "datasets": 1, "samplers": 1, "learners": 1, "metrics": 1, "records": 1,
-    "strategy": 2, "report": 2, "loop": 3, "environment": 3,
+    "strategy": 2, "budget": 2, "report": 2, "loop": 3, "environment": 3,
     "app": 4, "compose": 4, "runner": 5, "verbs": 5, "cli": 6,
 }  # fmt: skip
 HEAVY = {

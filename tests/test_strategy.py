@@ -217,6 +217,103 @@ def test_scores_are_those_of_the_last_scored_stage():
     assert calls == []
 
 
+# shares ---------------------------------------------------------------------------------------------------------------
+
+
+def halves(share=0.5):
+    return [Stage(random, keep="20%"), Stage(top, entropy, share=share), Stage(random)]
+
+
+def test_half_by_entropy_in_a_random_fifth_and_half_at_random_from_the_rest():
+    chosen, logs, calls = choose(halves())
+    assert calls == [(20, {Signal.PROBS})], "only the fifth is looked at"
+    assert [(log.candidates, log.kept) for log in logs] == [(100, 20), (20, 5), (80, 5)]
+    subset = (
+        Strategy([Stage(random)])
+        .select(range(100), infer=Inference(), budget=20, ud=None, rng=np.random.default_rng(0))[0]
+        .ids
+    )
+    by_entropy, at_random = chosen.ids[::2], chosen.ids[1::2]  # they alternate
+    assert set(by_entropy) <= set(subset)
+    assert not set(at_random) & set(subset)
+    assert np.isfinite(chosen.scores[::2]).all() and np.isnan(chosen.scores[1::2]).all()
+    assert (np.diff(chosen.scores[::2]) <= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("share", "picks"), [(0.3, (3, 7)), (0.25, (3, 7)), (0.04, (0, 10)), (0.96, (10, 0)), (0.7, (7, 3))]
+)
+def test_any_share(share, picks):
+    chosen, logs, _ = choose(halves(share))
+    assert (logs[1].kept, logs[2].kept) == picks, "rounded to the nearest, halves up"
+    assert len(chosen.ids) == 10
+    assert [bool(log.skipped) for log in logs] == [picks[0] == 0, picks[0] == 0, picks[1] == 0]
+
+
+def test_a_rest_that_is_too_small_is_filled_from_what_was_looked_at():
+    """19 of 20, a tenth by entropy: 2 of a random 4. The other 16 are fewer than the 17 to come, so all 18 may be drawn."""
+    chosen, logs, _ = choose(halves(0.1), n=20, budget=19)
+    assert [(log.candidates, log.kept) for log in logs] == [(20, 4), (4, 2), (18, 17)]
+    assert len(chosen.ids) == 19
+
+
+def test_three_parts():
+    stages = [Stage(top, entropy, share=0.2), Stage(top, class_entropy, share=0.3), Stage(random)]
+    chosen, logs, calls = choose(stages)
+    assert [(log.candidates, log.kept) for log in logs] == [(100, 2), (98, 3), (95, 5)]
+    assert calls == [(100, {Signal.PROBS}), (98, set())]
+    assert len(set(chosen.ids.tolist())) == 10
+    _, logs, _ = choose(stages, n=11)
+    assert [(log.candidates, log.kept) for log in logs] == [(11, 2), (9, 3), (6, 5)], "9 are fewer than the budget"
+
+
+def test_shares_of_candidates_that_fit_in_the_budget():
+    chosen, logs, calls = choose(halves(), n=9)
+    assert calls == []
+    assert chosen.ids.tolist() == list(range(9))
+    assert all(log.skipped for log in logs)
+
+
+# labeled images -------------------------------------------------------------------------------------------------------
+
+
+def test_a_stage_gets_the_labeled_images_it_declares_and_only_then():
+    seen = []
+
+    @score(needs=frozenset(), labeled=frozenset({Signal.PROBS}), source="", family="")
+    def compares(query):
+        seen.append((query.labeled.image_ids.tolist(), set(query.labeled.columns), set(query.candidates.columns)))
+        return np.zeros(len(query.candidates))
+
+    @score(needs=frozenset(), source="", family="")
+    def alone(query):
+        assert query.labeled is None
+        return np.zeros(len(query.candidates))
+
+    strategy = Strategy([Stage(top, compares, "4x"), Stage(top, alone)])
+    infer = Inference()
+    arguments = {"infer": infer, "budget": 10, "ud": None, "rng": np.random.default_rng(0)}
+    strategy.select(range(100), labeled=(205, 201), **arguments)
+    assert infer.calls == [(100, set()), (2, {Signal.PROBS})]
+    assert seen == [([201, 205], {"probs"}, set())]
+    assert strategy.needs == {Signal.PROBS}, "the learner must provide it"
+    with pytest.raises(RuntimeError, match="compares -> top compares with the labeled images, and there are none"):
+        strategy.select(range(100), **arguments)
+
+
+def test_an_oracle_is_one_by_what_it_needs_of_the_candidates():
+    @score(needs=frozenset({Signal.TRUE_LOSS}), source="", family="")
+    def cheats(query): ...
+
+    @score(needs=frozenset(), labeled=frozenset({Signal.TRUE_LOSS}), source="", family="")
+    def learns(query): ...
+
+    assert Strategy([Stage(top, cheats)]).oracle == {Signal.TRUE_LOSS}
+    assert Stage(top, cheats).name == "cheats -> top (oracle)", "so the record says it"
+    assert not Strategy([Stage(top, learns)]).oracle
+    assert not Strategy([DIVERSE]).oracle
+
+
 # refusals ------------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +337,13 @@ def test_strategy_declares_needs_and_ud():
         (lambda: Stage(partial(ccms_kmedoids, feature="colour")), "box or coords"),
         (lambda: Strategy([]), "last stage"),
         (lambda: Strategy([uncertain("ud")]), "last stage"),
+        (lambda: Strategy([Stage(random, share=0.5)]), "last stage"),
+        (lambda: Strategy([Stage(random, share=0.5), Stage(random, share=0.5), Stage(random)]), "whole budget"),
+        (lambda: Stage(random, share=1), "share=1"),
+        (lambda: Stage(random, share=0), "share=0"),
+        (lambda: Stage(random, share=True), "share=True"),
+        (lambda: Stage(random, share="half"), "share='half'"),
+        (lambda: Stage(random, keep="4x", share=0.5), "cannot keep 4x with share=0.5"),
         (lambda: choose([uncertain("ud"), DIVERSE], ud=None), "needs a ud_split"),
     ],
 )

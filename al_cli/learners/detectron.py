@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,19 @@ from al_cli.learners.data import (
     training_batches,
 )
 from al_cli.learners.determinism import deterministic, seed_everything
+from al_cli.learners.difficulty import ClassDifficulty
 from al_cli.learners.loss import batch_losses, mean_loss
-from al_cli.learners.signals import Detections, Tap, tap
+from al_cli.learners.signals import Detections, MapReader, Tap, tap
 from al_cli.learners.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
 from al_cli.learners.training import train as train_model
 from al_cli.learners.weights import load_weights, locate
 from al_cli.learners.zoo import build, choose_device, open_config
 from al_cli.progress import phase
-from al_cli.types import Checkpoint, Dataset, Learner, LossPoint, Predictions, Signal
+from al_cli.types import ROW_AXIS, Checkpoint, Dataset, Learner, LossPoint, Predictions, Signal
 
 INFERENCE_BATCH = 16
+Source = Callable[[Dataset], NDArray[Any]]  # answers one signal of images or classes: [N] or [N, D], or [C]
 
 
 class DetectronLearner(Learner):
@@ -74,6 +76,14 @@ class DetectronLearner(Learner):
         self._cache = ImageCache()
         self._model: nn.Module | None = None
         self._tap: Tap | None = None
+        self._extras: Mapping[str, NDArray[Any]] = {}  # of the checkpoint that answers: its seed and what training told
+        # What the inference pass cannot tell. A signal of the pass itself is read off the backbone's maps instead.
+        self._sources: dict[Signal, Source] = {
+            Signal.TRUE_LOSS: self.loss,
+            Signal.TRUE_BOXES: true_boxes,
+            Signal.CLASS_DIFFICULTY: lambda _images: self._extras["class_difficulty"],
+        }
+        self._readers: dict[Signal, MapReader] = {}
 
     # ---- training
 
@@ -103,6 +113,7 @@ class DetectronLearner(Learner):
                 by_aspect=self.config.groups_by_aspect,
                 workers=self._workers,
             )
+            difficulty = ClassDifficulty(len(self.class_names), init)
             history = train_model(
                 model,
                 batches,
@@ -115,9 +126,11 @@ class DetectronLearner(Learner):
                 val_every=(spec.val_every or 1) * unit,
                 patience=spec.early_stopping,
                 keep_best=spec.best_weights,
+                observers=[difficulty],
             )
-        self._adopt(model)
-        return Checkpoint({key: value.detach().cpu().clone() for key, value in model.state_dict().items()}, history)
+        extras = {"seed": np.array(seed), **difficulty.extras}
+        self._adopt(model, extras)
+        return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, history, extras)
 
     def _start_model(self, init: Checkpoint | None) -> nn.Module:
         model = build(self.config, self.spec)
@@ -138,10 +151,14 @@ class DetectronLearner(Learner):
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
         """Boxes as the model itself gives them (its own threshold, NMS and limit per image), best first, without scores
         of exactly 0; and a column per signal. ValueError for a signal not provided.
+
+        Signals of boxes and features come out of one pass through the backbone, however many are asked for (JITTER takes
+        six more, on noisy images); the rest are answered by their source, if asked for.
         """
         if missing := sorted(signals - self.provides):
             raise ValueError(f"{self.spec.name} does not provide {', '.join(missing)}; it has {sorted(self.provides)}")
         read = self._ready()
+        tapped, seed = signals & read.provides, int(self._extras.get("seed", 0))
         batch_size = 1 if self.config.resizes else INFERENCE_BATCH
         batches = ordered_batches(
             to_dicts(images), self._mapper(labels=False), batch_size=batch_size, workers=self._workers
@@ -149,8 +166,10 @@ class DetectronLearner(Learner):
         tables: list[_Table] = []
         with phase("infer", total=len(images)) as step, deterministic(self._threads):
             for batch in batches:
-                tables += [_Table(one) for one in read(batch, signals)]
+                tables += [_Table(one) for one in read(batch, tapped, seed=seed)]
                 step(len(batch))
+        columns = {signal: _join([table.columns[signal] for table in tables], signal) for signal in sorted(tapped)}
+        columns |= {signal: self._sources[signal](images) for signal in sorted(signals - tapped)}
         none = np.zeros(0)
         return Predictions(
             images.ids,
@@ -160,7 +179,7 @@ class DetectronLearner(Learner):
             np.concatenate([none.astype(np.int64), *(table.classes for table in tables)]),
             len(self.class_names),
             read.prob_kind,
-            {signal: _join([table.columns[signal] for table in tables], signal) for signal in signals},
+            columns,
         )
 
     def loss(self, images: Dataset) -> NDArray[np.float64]:
@@ -185,7 +204,8 @@ class DetectronLearner(Learner):
         history = [[point.iteration, point.train_loss, point.val_loss] for point in checkpoint.history]
         unfinished = path.with_name(path.name + ".tmp")
         with unfinished.open("wb") as file:
-            torch.save({"model": dict(checkpoint.state), "history": history}, file)
+            extras = {name: torch.from_numpy(array) for name, array in checkpoint.extras.items()}
+            torch.save({"model": dict(checkpoint.state), "history": history, "extras": extras}, file)
         unfinished.replace(path)
 
     def load(self, path: Path) -> Checkpoint:
@@ -194,6 +214,7 @@ class DetectronLearner(Learner):
         try:
             data = torch.load(path, map_location="cpu", weights_only=True)
             state, history = data["model"], data["history"]
+            extras = {name: tensor.numpy() for name, tensor in data.get("extras", {}).items()}
         except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
             raise RunError(
                 f"the checkpoint cannot be read: {type(error).__name__}",
@@ -202,8 +223,8 @@ class DetectronLearner(Learner):
             ) from error
         model = build(self.config, self.spec)
         self._put(model, state, str(path))
-        self._adopt(model)
-        return Checkpoint(state, tuple(LossPoint(*point) for point in history))
+        self._adopt(model, extras)
+        return Checkpoint(state, tuple(LossPoint(*point) for point in history), extras)
 
     # ---- parts
 
@@ -217,8 +238,9 @@ class DetectronLearner(Learner):
                 remedy="use the model and dataset it was trained with, or start from it with model.weights=FILE",
             ) from error
 
-    def _adopt(self, model: nn.Module) -> None:
-        self._model, self._tap = model, tap(model)
+    def _adopt(self, model: nn.Module, extras: Mapping[str, NDArray[Any]]) -> None:
+        self._model, self._extras = model, extras
+        self._tap = tap(model, passes=self.spec.dropout_passes, readers=self._readers)
 
     def _ready(self) -> Tap:
         if self._tap is None:
@@ -258,7 +280,7 @@ class _Table:
         self.columns: dict[Signal, NDArray[Any]] = {}
         for signal, tensor in found.columns.items():
             column = _array(tensor)
-            self.columns[signal] = column if signal is Signal.IMAGE_FEATURES else column[rows]
+            self.columns[signal] = np.take(column, rows, ROW_AXIS[signal]) if signal in ROW_AXIS else column
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
@@ -266,10 +288,15 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 
 def _join(columns: list[NDArray[Any]], signal: Signal) -> NDArray[Any]:
-    """One array of all images: a row per image for image features, a row per box for the rest."""
+    """One array of all images: their boxes one after the other, or a row an image."""
     if not columns:
         return np.zeros((0, 0), np.float32)
-    return np.stack(columns) if signal is Signal.IMAGE_FEATURES else np.concatenate(columns)
+    return np.concatenate(columns, ROW_AXIS[signal]) if signal in ROW_AXIS else np.stack(columns)
+
+
+def true_boxes(images: Dataset) -> NDArray[np.int64]:
+    """[N] annotated objects of each image, crowd regions left out: what labeling it costs in boxes. An oracle."""
+    return np.array([(~image.crowd).sum() for image in images.images], dtype=np.int64)
 
 
 def check_detectron2(device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 It runs the whole loop in a second on a CPU (tests, trying out a sampler, `al run model=fake`). It cheats: predictions are
 the true boxes plus noise that shrinks with the number of labeled boxes of their class, so AP rises as labels come in.
+It provides every signal, each of the right shape and range and in the spirit of the real one, so it can try any sampler.
 No torch, no files besides its checkpoint. Everything is a function of the seed and the image id.
 """
 
@@ -17,12 +18,14 @@ from al_cli.rng import rng_for
 from al_cli.types import Checkpoint, Dataset, Image, Learner, LossPoint, Predictions, Signal
 
 FEATURES = 8
+PASSES = 5  # of dropout
+LEVELS = 6  # of image noise
 
 
 class FakeLearner(Learner):
     """`fit_s` stretches a training to that many seconds, so that a test can kill it midway."""
 
-    provides = frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES})
+    provides = frozenset(Signal)
     device = "cpu"
 
     def __init__(self, class_names: tuple[str, ...], *, iterations: int = 20, fit_s: float = 0.0):
@@ -54,18 +57,48 @@ class FakeLearner(Learner):
         tables = [self._detect(image) for image in images.images]
         none = (np.zeros((0, 4)), np.zeros(0), np.zeros(0, int), np.zeros((0, self.num_classes)))
         boxes, scores, classes, probs = (np.concatenate(parts) for parts in zip(none, *tables, strict=True))
-        columns: dict[Signal, NDArray] = {}
-        if Signal.PROBS in signals:
-            columns[Signal.PROBS] = probs.astype(np.float32)
-        if Signal.BOX_FEATURES in signals:
-            columns[Signal.BOX_FEATURES] = (
-                np.pad(probs, ((0, 0), (0, FEATURES)))[:, :FEATURES].astype(np.float32) + 0.01
-            )
-        if Signal.IMAGE_FEATURES in signals:
-            features = [rng_for(0, 0, f"image/{image.id}").normal(size=FEATURES) for image in images.images]
-            columns[Signal.IMAGE_FEATURES] = np.array(features, np.float32).reshape(-1, FEATURES)
         offsets = np.concatenate([[0], np.cumsum([len(table[1]) for table in tables], dtype=int)])
+        columns = {signal: self._column(signal, images, probs).astype(np.float32) for signal in sorted(signals)}
         return Predictions(images.ids, offsets, boxes, scores, classes, self.num_classes, "softmax", columns)
+
+    def _column(self, signal: Signal, images: Dataset, probs: NDArray) -> NDArray:
+        """One signal of these images, with the shape that `types.Signal` documents. `probs` [M,C] are those of all boxes."""
+        match signal:
+            case Signal.PROBS:
+                return probs
+            case Signal.BOX_FEATURES:
+                return np.pad(probs, ((0, 0), (0, FEATURES)))[:, :FEATURES] + 0.01
+            case Signal.DROPOUT:
+                draws = 0.3 * self._noise("dropout", images, rows=True, width=PASSES * self.num_classes)
+                passes = probs[:, None] * np.exp(draws.reshape(-1, PASSES, self.num_classes))  # [M, T, C]
+                return np.moveaxis(passes / np.maximum(passes.sum(2, keepdims=True), 1), 1, 0)
+            case Signal.JITTER:  # the more noise, the further the box moves
+                return np.exp(-np.abs(self._noise("jitter", images, rows=True, width=LEVELS)).cumsum(1) / LEVELS)
+            case Signal.PROPOSAL_IOU:
+                return np.exp(-np.abs(self._noise("proposal", images, rows=True, width=1)[:, 0]))
+            case Signal.CLASS_DIFFICULTY:
+                return self._blur
+            case Signal.IMAGE_FEATURES:
+                features = [rng_for(0, 0, f"image/{image.id}").normal(size=FEATURES) for image in images.images]
+                return np.array(features).reshape(-1, FEATURES)
+            case Signal.TRUE_BOXES:
+                return np.array([(~image.crowd).sum() for image in images.images])
+            case Signal.TRUE_LOSS:
+                return self.loss(images)
+            case Signal.PREDICTED_LOSS:
+                return self.loss(images) + 0.1 * self._noise("loss", images)[:, 0]
+            case Signal.INFLUENCE:
+                return 0.1 * self._noise("influence", images)[:, 0] - self.loss(images)
+            case Signal.GRADIENT_SIMILARITY:
+                return np.tanh(self._noise("gradient", images)[:, 0] - self.loss(images))
+
+    def _noise(self, purpose: str, images: Dataset, *, rows: bool = False, width: int = 1) -> NDArray:
+        """[N, width] normal numbers, or [M, width] where `rows`; those of an image depend on it and the seed alone."""
+        draws = [np.zeros((0, width))]
+        for image in images.images:
+            rng = rng_for(self.state["seed"], image.id, purpose)
+            draws.append(rng.normal(size=(len(image.classes) if rows else 1, width)))
+        return np.concatenate(draws)
 
     def _detect(self, image: Image) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         """Boxes [K,4], scores [K], classes [K], probs [K,C] of one image, best first."""

@@ -16,14 +16,19 @@ BOX_FEATURES [M, D] are what the class scores were computed from:
 IMAGE_FEATURES [D]: the mean of every map the backbone returns, finest first, concatenated: res4 for C4, P2..P6 or
 P3..P7 with FPN. All levels, because small and large objects live in different ones and the coarsest is a single cell on
 a small image. Padding that other images of the batch caused is not averaged in.
-An image without detections gives PROBS [0, C] and BOX_FEATURES [0, D]; IMAGE_FEATURES as ever.
+PROPOSAL_IOU [M], R-CNN only: IoU of each box with the proposal it was refined from, both inside the image (Kao et al. 2018).
+DROPOUT [T, M, C]: PROBS of the same boxes, T times with dropout active in the class head (`dropout.py`).
+JITTER [M, 6]: how far each box moves under noise (`jitter.py`); the one signal that takes more passes of the backbone.
+An image without detections gives PROBS [0, C], BOX_FEATURES [0, D] and so on; IMAGE_FEATURES as ever.
+DROPOUT and JITTER draw random numbers for the image's id: their inputs need Detectron2's `image_id`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,10 +39,16 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from al_cli.errors import ModelError
-from al_cli.learners.views import dense_view, outputs_of, rcnn_view
+from al_cli.learners.dropout import dropout_probs, stochastic_part
+from al_cli.learners.jitter import jitter
+from al_cli.learners.views import ANCHOR, CENTERNESS, LEVEL, PROPOSAL, dense_view, inputs_of, outputs_of, rcnn_view
+from al_cli.rng import seed_for
 from al_cli.types import ProbKind, Signal
 
-_OF_BOXES = frozenset({Signal.PROBS, Signal.BOX_FEATURES})
+_FIELDS = frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.PROPOSAL_IOU})  # what views leave with each box
+# Reads a signal of images off what the backbone returned: maps [B, C, H, W] by name and (height, width) of each image,
+# which the maps exceed by padding -> one tensor an image, or one of them all.
+MapReader = Callable[[Mapping[str, Tensor], list[tuple[int, int]]], Sequence[Tensor] | Tensor]
 SUPPORTED = "GeneralizedRCNN (StandardROIHeads or Res5ROIHeads), RetinaNet, FCOS"
 
 
@@ -56,43 +67,78 @@ class Tap:
     model: nn.Module
     prob_kind: ProbKind
     view: Callable[[nn.Module, frozenset[Signal]], Any]
-    provides: frozenset[Signal] = _OF_BOXES | {Signal.IMAGE_FEATURES}
+    provides: frozenset[Signal]
+    readers: Mapping[Signal, MapReader]
+    passes: int  # T of DROPOUT
 
     def __call__(
-        self, batched_inputs: list[dict[str, Any]], signals: frozenset[Signal] = frozenset()
+        self, batched_inputs: list[dict[str, Any]], signals: frozenset[Signal] = frozenset(), *, seed: int = 0
     ) -> list[Detections]:
         """Detectron2's standard inputs to detections, in the same order: evaluation mode, no gradients, one pass.
 
-        The model is left as it was found, each module in the mode it had. ValueError for a signal not provided.
+        The model is left as it was found, each module in the mode it had. `seed` is DROPOUT's. ValueError for a signal
+        not provided.
         """
         if missing := sorted(signals - self.provides):
             raise ValueError(
                 f"{type(self.model).__name__} gives no {', '.join(missing)}; it has {sorted(self.provides)}"
             )
+        with torch.no_grad(), evaluating(self.model):
+            detections = self._one_pass(batched_inputs, signals, seed)
+            if Signal.JITTER in signals:
+                columns = jitter(self.model, batched_inputs, [one.instances.pred_boxes for one in detections])
+                for one, column in zip(detections, columns, strict=True):
+                    one.columns[Signal.JITTER] = column
+        return detections
+
+    def _one_pass(
+        self, batched_inputs: list[dict[str, Any]], signals: frozenset[Signal], seed: int
+    ) -> list[Detections]:
         backbone: Any = self.model.backbone
-        with torch.no_grad(), evaluating(self.model), outputs_of(backbone) as maps:
+        dropping = Signal.DROPOUT in signals
+        head: Any = inputs_of(stochastic_part(self.model)[0]) if dropping else nullcontext([])
+        with outputs_of(backbone) as maps, head as inputs:
             outputs = self.view(self.model, signals)(batched_inputs)
-        detections = [_detach_columns(output["instances"], signals) for output in outputs]
-        if Signal.IMAGE_FEATURES in signals:
-            strides = {name: shape.stride for name, shape in backbone.output_shape().items()}
-            for i, (one, image) in enumerate(zip(detections, batched_inputs, strict=True)):
-                height, width = image["image"].shape[-2:]
-                one.columns[Signal.IMAGE_FEATURES] = _image_feature(maps[0], i, strides, height, width)
+        detections = []
+        for i, (image, output) in enumerate(zip(batched_inputs, outputs, strict=True)):
+            instances, columns = output["instances"], {}
+            if dropping:
+                own = seed_for(seed, 0, f"dropout/{image['image_id']}")
+                columns[Signal.DROPOUT] = dropout_probs(self.model, inputs, i, instances, self.passes, own)
+            detections.append(_detach_columns(instances, signals, columns))
+        sizes = [tuple(image["image"].shape[-2:]) for image in batched_inputs]
+        for signal in sorted(signals & self.readers.keys()):
+            for one, value in zip(detections, self.readers[signal](maps[0], sizes), strict=True):
+                one.columns[signal] = value
         return detections
 
 
-def tap(model: nn.Module) -> Tap:
-    """The tap that fits this model. ModelError, naming the supported ones, for an architecture that none fits."""
+def tap(model: nn.Module, *, passes: int = 10, readers: Mapping[Signal, MapReader] | None = None) -> Tap:
+    """The tap that fits this model; `readers` answer further signals from the backbone's maps, in the same pass.
+
+    ModelError, naming the supported ones, for an architecture that none fits.
+    """
+    given = {Signal.PROBS, Signal.BOX_FEATURES, Signal.JITTER}
     if isinstance(model, GeneralizedRCNN):
         predictor: Any = getattr(model.roi_heads, "box_predictor", None)
-        if _is_stock_predictor(predictor):
-            return Tap(model, "sigmoid" if predictor.use_sigmoid_ce else "softmax", rcnn_view)
-        where = f"{type(model).__name__} with {type(model.roi_heads).__name__}"
+        if not _is_stock_predictor(predictor):
+            raise _unsupported(f"{type(model).__name__} with {type(model.roi_heads).__name__}")
+        kind: ProbKind = "sigmoid" if predictor.use_sigmoid_ce else "softmax"
+        view, given = rcnn_view, given | {Signal.PROPOSAL_IOU}
     elif isinstance(model, RetinaNet | FCOS) and isinstance(model.head, RetinaNetHead):
-        return Tap(model, "sigmoid", dense_view)
+        kind, view = "sigmoid", dense_view
     else:
-        where = type(model).__name__
-    raise ModelError(
+        raise _unsupported(type(model).__name__)
+    if stochastic_part(model):
+        given.add(Signal.DROPOUT)
+    backbone: Any = model.backbone
+    strides = {name: shape.stride for name, shape in backbone.output_shape().items()}
+    of_maps: dict[Signal, MapReader] = {Signal.IMAGE_FEATURES: partial(_image_features, strides), **(readers or {})}
+    return Tap(model, kind, view, frozenset(given | of_maps.keys()), of_maps, passes)
+
+
+def _unsupported(where: str) -> ModelError:
+    return ModelError(
         "probabilities and features cannot be read from this architecture",
         where=where,
         remedy=f"supported: {SUPPORTED}",
@@ -116,14 +162,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _detach_columns(instances: Instances, signals: frozenset[Signal]) -> Detections:
-    """Takes the view's extra fields off again, and checks that they belong to the rows they came with."""
-    columns: dict[Signal, Tensor] = {}
-    for signal in sorted(_OF_BOXES & signals):
+def _detach_columns(instances: Instances, signals: frozenset[Signal], columns: dict[Signal, Tensor]) -> Detections:
+    """Takes the view's extra fields off again into `columns`, and checks that they belong to the rows they came with."""
+    for signal in sorted(_FIELDS & signals):
         if not instances.has(signal):
             raise _unexpected(f"boxes came without {signal}")
         columns[signal] = instances.get(signal)
-        instances.remove(signal)
+    for field in (*_FIELDS, LEVEL, ANCHOR, CENTERNESS, PROPOSAL):
+        if instances.has(field):
+            instances.remove(field)
     if Signal.PROBS in columns:
         of_class = columns[Signal.PROBS].gather(1, instances.pred_classes[:, None])[:, 0]
         if not torch.equal(of_class, instances.scores):
@@ -140,10 +187,13 @@ def _unexpected(what: str) -> ModelError:
     )
 
 
-def _image_feature(
-    maps: Mapping[str, Tensor], index: int, strides: Mapping[str, int], height: int, width: int
-) -> Tensor:
-    """[D] the mean of each map over the cells that the image covers (one covered in part counts), finest first."""
+def _image_features(
+    strides: Mapping[str, int], maps: Mapping[str, Tensor], sizes: list[tuple[int, int]]
+) -> list[Tensor]:
+    """Per image [D]: the mean of each map over the cells that the image covers (one covered in part counts), finest first."""
     finest_first = sorted(maps, key=lambda name: strides[name])
-    cells = [maps[name][index, :, : -(-height // strides[name]), : -(-width // strides[name])] for name in finest_first]
-    return torch.cat([cell.mean(dim=(1, 2)) for cell in cells])
+    features = []
+    for i, (height, width) in enumerate(sizes):
+        cells = [maps[name][i, :, : -(-height // strides[name]), : -(-width // strides[name])] for name in finest_first]
+        features.append(torch.cat([cell.mean(dim=(1, 2)) for cell in cells]))
+    return features

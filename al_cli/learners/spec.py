@@ -9,7 +9,7 @@ Field names are the keys of those files. `check` raises ConfigError with the val
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ class ModelSpec:
     `config` is a file of Detectron2's model zoo (`COCO-Detection/….yaml|.py`) or one of TINY. `weights`: `zoo` (what
     Detectron2 publishes for this config), `none` (drawn from the seed), or a file or URL that Detectron2 can load.
     `overrides` are Detectron2's own keys, nested or dotted. `family` is read off `config` where it is None.
+    `dropout`: the share of activations that dropout layers in the class head put to 0 while training; None: no such
+    layers. `dropout_passes`: how often DROPOUT asks that head anew about the same boxes (10, as the FSDL program does).
     """
 
     name: str
@@ -34,6 +36,8 @@ class ModelSpec:
     weights: str = "zoo"
     overrides: Mapping[str, Any] = field(default_factory=dict)
     family: str | None = None
+    dropout: float | None = None
+    dropout_passes: int = 10
 
     def check(self) -> ModelSpec:
         """This spec, or ConfigError for a value that no model can have."""
@@ -63,6 +67,13 @@ class ModelSpec:
                 where="model.weights=zoo",
                 remedy="use none or the path of a file",
             )
+        _number("model.dropout", self.dropout, lambda x: 0 < x < 1, "above 0 and below 1")
+        if isinstance(self.dropout_passes, bool) or not isinstance(self.dropout_passes, int) or self.dropout_passes < 2:
+            raise ConfigError(
+                "passes that are to differ must be two at least",
+                where=f"model.dropout_passes={self.dropout_passes}",
+                remedy="give an integer of at least 2",
+            )
         if not isinstance(self.overrides, Mapping):
             raise ConfigError(
                 f"overrides must be keys with values, not {self.overrides!r}",
@@ -79,8 +90,25 @@ class ModelSpec:
 
 
 def provides(model: ModelSpec) -> frozenset[Signal]:
-    """The signals this model can give, known without building it. What the taps read, they read from every family."""
-    return frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES})
+    """The signals this model can give, known without building it."""
+    if model.architecture == "fake":
+        return frozenset(Signal)
+    given = {Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES, Signal.JITTER}
+    given |= {Signal.TRUE_LOSS, Signal.TRUE_BOXES, Signal.CLASS_DIFFICULTY}
+    if model.architecture == "rcnn":
+        given.add(Signal.PROPOSAL_IOU)
+    if model.dropout is not None:
+        given.add(Signal.DROPOUT)
+    return frozenset(given)
+
+
+def remedy_for(model: ModelSpec, lacking: Collection[Signal]) -> str:
+    """What to do about signals that this model does not provide, and why it does not where that can be said."""
+    if Signal.PROPOSAL_IOU in lacking:
+        return "a dense detector refines no proposals; take a Faster R-CNN, for example model=faster_rcnn_R50_FPN_3x"
+    if Signal.DROPOUT in lacking:
+        return "it has no dropout layers; set model.dropout=0.2 to train with them"
+    return f"it provides {', '.join(sorted(provides(model)))}; take another sampler or model"
 
 
 @dataclass(frozen=True)

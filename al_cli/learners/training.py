@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -40,12 +40,14 @@ def train(
     val_every: int = 1,
     patience: int | None = None,
     keep_best: bool = False,
+    observers: Sequence[HookBase] = (),
 ) -> tuple[LossPoint, ...]:
     """Train `model` in place for `iterations` steps and return its loss curves.
 
     `validate()` measures the validation loss of the model as it then is (the average, where there is one), every
     `val_every` steps and after the last. Training ends early after `patience` measurements in a row without a new
     lowest one. RunError, with iteration and learning rate, as soon as a loss is not finite.
+    `observers` are hooks that learn something from the training and change nothing in it.
     """
     average = None if ema is None else WeightAverage(model, ema)
     if amp:
@@ -54,7 +56,7 @@ def train(
         trainer = PlainTrainer(model, batches, optimizer)
     with phase("train", total=iterations, unit="it") as step:
         curve = Curve(step, average, validate, val_every, patience, keep_best)
-        trainer.register_hooks([hooks.LRScheduler(optimizer, schedule), _Averaging(average), curve])
+        trainer.register_hooks([hooks.LRScheduler(optimizer, schedule), _Averaging(average), *observers, curve])
         # TrainerBase.train would do, but it cannot end early.
         trainer.iter, trainer.start_iter, trainer.max_iter = 0, 0, iterations
         with EventStorage() as trainer.storage:

@@ -18,11 +18,25 @@ import torch
 from detectron2.modeling.meta_arch.dense_detector import DenseDetector
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures.boxes import matched_pairwise_iou
 from torch import Tensor, nn
 
 from al_cli.types import Signal
 
-LEVEL, ANCHOR = "al_level", "al_anchor"  # where a dense detector found a box: fields of its Instances inside a view
+# Where a box came from, as fields of its Instances; DROPOUT's passes read them, and the tap takes them off.
+LEVEL, ANCHOR, CENTERNESS = "al_level", "al_anchor", "al_centerness"  # dense; the last one FCOS only, [M, 1]
+PROPOSAL = "al_proposal"  # R-CNN: the row of its proposal among those of the whole batch
+
+
+@contextmanager
+def inputs_of(module: nn.Module) -> Iterator[list[Any]]:
+    """A list that collects what `module` is given as its first argument, as `outputs_of` does."""
+    seen: list[Any] = []
+    handle = module.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 @contextmanager
@@ -46,7 +60,7 @@ def view(module: nn.Module, extension: type | None = None, **children: nn.Module
 
 
 def rcnn_view(model: nn.Module, signals: frozenset[Signal]) -> Any:
-    """A GeneralizedRCNN (FPN or C4) whose detections carry fields for PROBS and BOX_FEATURES, as far as asked for."""
+    """A GeneralizedRCNN (FPN or C4) whose detections carry fields for the signals of boxes that are asked for."""
     heads: Any = model.roi_heads
     predictor = view(heads.box_predictor, TappedBoxPredictor)
     predictor.signals = signals
@@ -54,14 +68,14 @@ def rcnn_view(model: nn.Module, signals: frozenset[Signal]) -> Any:
 
 
 def dense_view(model: nn.Module, signals: frozenset[Signal]) -> Any:
-    """A RetinaNet or FCOS whose detections carry fields for PROBS and BOX_FEATURES, as far as asked for."""
+    """A RetinaNet or FCOS whose detections carry fields for the signals of boxes that are asked for."""
     dense = view(model, TappedDense)
     dense.signals = signals
     return dense
 
 
 class TappedBoxPredictor(FastRCNNOutputLayers):
-    """Detectron2's Fast R-CNN predictor. Each kept box gets the class probabilities and the vector of its proposal."""
+    """Detectron2's Fast R-CNN predictor. Each kept box gets what is known of the proposal it was refined from."""
 
     signals: frozenset[Signal]
 
@@ -74,6 +88,7 @@ class TappedBoxPredictor(FastRCNNOutputLayers):
         probs = self.predict_probs(predictions, proposals)  # per image [Ri, C + 1], background last
         boxes = self.predict_boxes(predictions, proposals)
         vectors = self.vectors.split([len(p) for p in proposals])
+        before = 0  # proposals of the images before this one
         for i, result in enumerate(results):
             # Stock inference drops proposals that are not finite first, and counts its kept indices without them.
             finite = torch.isfinite(boxes[i]).all(dim=1) & torch.isfinite(probs[i]).all(dim=1)
@@ -82,6 +97,12 @@ class TappedBoxPredictor(FastRCNNOutputLayers):
                 result.set(Signal.PROBS, probs[i][rows, :-1])
             if Signal.BOX_FEATURES in self.signals:
                 result.set(Signal.BOX_FEATURES, vectors[i][rows])
+            if Signal.PROPOSAL_IOU in self.signals:
+                refined = proposals[i].proposal_boxes[rows]
+                result.set(Signal.PROPOSAL_IOU, matched_pairwise_iou(refined, result.pred_boxes))
+            if Signal.DROPOUT in self.signals:
+                result.set(PROPOSAL, before + rows)
+            before += len(proposals[i])
         return results, kept
 
 
@@ -99,15 +120,24 @@ class TappedDense(DenseDetector):
             return super().forward(batched_inputs)
 
     def forward_inference(self, images: ImageList, features: list[Tensor], predictions: Any) -> list[Instances]:
+        centerness = (
+            [c.sigmoid() for c in predictions[2]] if len(predictions) == 3 else None
+        )  # before stock writes to it
         results = super().forward_inference(images, features, predictions)
         for i, result in enumerate(results):
             if Signal.BOX_FEATURES in self.signals:
-                towers = [t[i].flatten(start_dim=1).T for t in self.towers]  # [H x W, D], row by row
-                share = [n // len(t) for n, t in zip(self.anchors_per_level, towers, strict=True)]
-                result.set(Signal.BOX_FEATURES, _gather(result, towers, share))
-            result.remove(LEVEL)
-            result.remove(ANCHOR)
+                result.set(Signal.BOX_FEATURES, self._at_locations(result, self.towers, i))
+            if Signal.DROPOUT not in self.signals:
+                result.remove(LEVEL)
+                result.remove(ANCHOR)
+            elif centerness is not None:
+                result.set(CENTERNESS, self._at_locations(result, centerness, i))
         return results
+
+    def _at_locations(self, result: Instances, maps: list[Tensor], image: int) -> Tensor:
+        """[M, D] the cell of each box in its level's map [B, D, H, W]."""
+        tables = [m[image].flatten(start_dim=1).T for m in maps]  # [H x W, D], row by row
+        return gather(result, tables, [n // len(t) for n, t in zip(self.anchors_per_level, tables, strict=True)])
 
     def inference_single_image(
         self, anchors: list[Boxes], box_cls: list[Tensor], box_delta: list[Tensor], image_size: tuple[int, int]
@@ -115,7 +145,7 @@ class TappedDense(DenseDetector):
         self.anchors_per_level = [len(scores) for scores in box_cls]
         result = super().inference_single_image(anchors, box_cls, box_delta, image_size)
         if Signal.PROBS in self.signals:
-            result.set(Signal.PROBS, _gather(result, box_cls, [1] * len(box_cls)))
+            result.set(Signal.PROBS, gather(result, box_cls, [1] * len(box_cls)))
         return result
 
     def _decode_multi_level_predictions(self, anchors: list[Boxes], *args: Any) -> Instances:
@@ -143,7 +173,7 @@ class _AskedAnchors:
         return self.boxes.tensor[indices]
 
 
-def _gather(result: Instances, per_level: list[Tensor], anchors_per_row: list[int]) -> Tensor:
+def gather(result: Instances, per_level: list[Tensor], anchors_per_row: list[int]) -> Tensor:
     """[M, D] the row of each box in its level's table [R, D]; `anchors_per_row` successive anchors share a row."""
     level, anchor = result.get(LEVEL), result.get(ANCHOR)
     out = per_level[0].new_empty(len(level), per_level[0].shape[1])

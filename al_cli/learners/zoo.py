@@ -26,6 +26,7 @@ from torch import nn
 
 from al_cli.errors import ConfigError, ModelError
 from al_cli.learners import tiny
+from al_cli.learners.dropout import insert_dropout
 from al_cli.learners.spec import TINY, ModelSpec
 
 # What al decides, and where the user says it instead.
@@ -92,7 +93,10 @@ def open_config(spec: ModelSpec, num_classes: int, device: torch.device) -> Dete
 
 
 def build(config: DetectronConfig, spec: ModelSpec) -> nn.Module:
-    """The model with drawn weights. ModelError where it is of another family than the spec says, or cannot be built."""
+    """The model with drawn weights, dropout layers in its class head where the spec asks for them.
+
+    ModelError where it is of another family than the spec says, or cannot be built.
+    """
     try:
         model = config.model()
     except (AssertionError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -107,6 +111,8 @@ def build(config: DetectronConfig, spec: ModelSpec) -> nn.Module:
             where="model.family",
             remedy=f"set model.family to one of {', '.join(_FAMILY)}",
         )
+    if spec.dropout is not None:
+        insert_dropout(model, spec.dropout)
     return model
 
 

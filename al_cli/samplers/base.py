@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar
@@ -30,13 +30,18 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a score or selection is and needs. `scored`: a selection that cannot do without scores."""
+    """What a score or selection is and needs.
+
+    `needs` are signals of the candidates, `labeled` signals of the labeled images (None: it does not look at those);
+    `scored`: a selection that cannot do without scores.
+    """
 
     kind: Literal["score", "selection"]
     needs: NeedsRule
     scored: bool
     source: str
     family: str
+    labeled: Needs = None
 
 
 @dataclass(frozen=True)
@@ -50,16 +55,19 @@ class Between:
         return f"in [{self.low:g}, {self.high:g}]" if self.high < float("inf") else f"of at least {self.low:g}"
 
 
-def score(*, needs: NeedsRule, source: str, family: str) -> Callable[[Function], Function]:
-    """Declare a score: what it needs, the source with its equation, and the family `al samplers` lists it under."""
-    return _declare(Declaration("score", needs, False, source, family))
+def score(*, needs: NeedsRule, source: str, family: str, labeled: Needs = None) -> Callable[[Function], Function]:
+    """Declare a score: what it needs, the source with its equation, and the family `al samplers` lists it under.
+
+    With `labeled` it is also given `query.labeled`, a table of the labeled images with these signals, and `query.truth`.
+    """
+    return _declare(Declaration("score", needs, False, source, family, labeled))
 
 
 def selection(
-    *, source: str, family: str, needs: NeedsRule = None, scored: bool = False
+    *, source: str, family: str, needs: NeedsRule = None, scored: bool = False, labeled: Needs = None
 ) -> Callable[[Function], Function]:
-    """Declare a selection. By default it reads neither predictions nor scores."""
-    return _declare(Declaration("selection", needs, scored, source, family))
+    """Declare a selection. By default it reads neither predictions nor scores, nor the labeled images."""
+    return _declare(Declaration("selection", needs, scored, source, family, labeled))
 
 
 def _declare(declaration: Declaration) -> Callable[[Function], Function]:
@@ -98,6 +106,12 @@ def needs_of(part: Callable[..., Any]) -> Needs:
     """
     needs, options = declaration_of(part).needs, bind(part)
     return needs(options) if callable(needs) else needs
+
+
+def together(needs: Iterable[Needs]) -> Needs:
+    """All signals of all; None where each is None."""
+    known = [n for n in needs if n is not None]
+    return frozenset().union(*known) if known else None
 
 
 def bind(part: Callable[..., Any]) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from typing import Any
 import yaml
 
 from al_cli.errors import ConfigError
-from al_cli.samplers.base import Needs, declaration_of, name_of, needs_of
+from al_cli.samplers.base import Needs, declaration_of, name_of, needs_of, together
+from al_cli.types import ORACLES, Signal
 
 
 @dataclass(frozen=True)
 class SamplerRow:
-    """One line of `al samplers`. `needs` is None where a sampler costs no inference."""
+    """One line of `al samplers`. `needs` is None where a sampler costs no inference, `labeled` where it does not look at
+    the labeled images; `oracle` are those of its needs that take the labels of the pool: it is no practical method."""
 
     name: str
     about: str
@@ -25,6 +27,8 @@ class SamplerRow:
     stages: str
     source: str
     needs: Needs
+    labeled: Needs
+    oracle: frozenset[Signal]
 
 
 def catalog(conf_dir: Path) -> list[SamplerRow]:
@@ -54,21 +58,23 @@ def _partial(node: Mapping[str, Any]) -> Callable[..., Any]:
 def _row(path: Path) -> SamplerRow:
     stages = read_stages(path)
     parts = [stage[role] for stage in stages for role in ("score", "select") if stage.get(role)]
-    needs = [needs_of(part) for part in parts]
-    known = [n for n in needs if n is not None]
+    needs = together(needs_of(part) for part in parts)
     return SamplerRow(
         name=path.stem,
         about=path.read_text(encoding="utf-8").splitlines()[0].lstrip("# "),
         family=_joined(declaration_of(part).family for part in parts),
         stages=", then ".join(_stage(stage) for stage in stages),
         source=_joined(declaration_of(part).source for part in parts),
-        needs=frozenset().union(*known) if known else None,
+        needs=needs,
+        labeled=together(declaration_of(part).labeled for part in parts),
+        oracle=(needs or frozenset()) & ORACLES,
     )
 
 
 def _stage(stage: Mapping[str, Any]) -> str:
     names = [name_of(stage[role]) for role in ("score", "select") if stage.get(role)]
-    return f"{' -> '.join(names)} (keep {stage.get('keep', 'budget')})"
+    share = f", share {stage['share']}" if stage.get("share") else ""
+    return f"{' -> '.join(names)} (keep {stage.get('keep', 'budget')}{share})"
 
 
 def _joined(words: Any) -> str:

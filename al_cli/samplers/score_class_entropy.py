@@ -17,6 +17,10 @@ def class_entropy(query: Query) -> NDArray[np.float64]:
 
     UN(c) is summed over all candidates first and used after, so the value of an image does not depend on the order of
     files; the released program weights with the running sum. Entropy is in nats; a box adds at most 1/e.
+
+    When to use: where nothing but boxes and scores is to be had, as the first stage of a chain. It sums over boxes and
+    weighs classes by their share of all uncertainty, so it buys crowded images and frequent classes; compare it with
+    `box_count`. -s ln s is largest at s = 0.37, not 0.5, and the class weight changes with the pool.
     """
     table = query.candidates
     s = table.scores.astype(np.float64)

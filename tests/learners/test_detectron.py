@@ -103,7 +103,31 @@ def test_predictions_are_a_table_of_the_models_boxes(trained, shapes):
         assert (np.diff(scores) <= 0).all()
     assert np.array_equal(p.columns[Signal.PROBS][np.arange(len(p.scores)), p.classes], p.scores)
     assert p.columns[Signal.IMAGE_FEATURES].shape[0] == len(p)
-    assert one.provides == SIGNALS == one._ready().provides
+    assert SIGNALS < one.provides == one._ready().provides | one._sources.keys()
+
+
+def test_oracles_come_from_the_labels(trained, shapes):
+    one, _ = trained
+    crowded = replace(shapes.test.images[0], crowd=np.ones(len(shapes.test.images[0].boxes), bool))
+    images = Dataset(shapes.test.class_names, (crowded, *shapes.test.images[1:]))
+    p = one.infer(images, frozenset({Signal.TRUE_BOXES, Signal.TRUE_LOSS}))
+    assert p.columns[Signal.TRUE_BOXES].tolist() == [0, *(len(image.boxes) for image in images.images[1:])]
+    assert np.array_equal(p.columns[Signal.TRUE_LOSS], one.loss(images))
+    assert_same(one.infer(images), replace(p, columns={}))
+
+
+def test_one_pass_of_the_backbone_however_many_signals(trained, shapes):
+    one, _ = trained
+    calls = []
+    handle = one._model.backbone.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        one.infer(shapes.test)
+        plain = len(calls)
+        p = one.infer(shapes.test, one._ready().provides)
+    finally:
+        handle.remove()
+    assert len(calls) == plain + 7 * plain, "the pass itself, and six on noisy images"
+    assert p.columns.keys() == one._ready().provides
 
 
 @pytest.mark.parametrize("size", [None, 128], ids=["as they are", "resized to 128"])

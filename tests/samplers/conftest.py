@@ -1,11 +1,12 @@
 """Random ragged predictions for the sampler tests."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from al_cli.types import Predictions, Signal
+from al_cli.types import Dataset, Image, Predictions, Signal
 
 
 def make_ragged(
@@ -25,11 +26,20 @@ def make_ragged(
     probs = rng.dirichlet(np.ones(classes + 1), m)[:, :classes]  # without the background
     if prob_kind == "sigmoid":
         probs = rng.random((m, classes))
+    passes = rng.dirichlet(np.ones(classes + 1), (3, m))[..., :classes]
     columns = {
         Signal.PROBS: probs,
         Signal.BOX_FEATURES: rng.normal(size=(m, dim)).astype(np.float32),
         Signal.IMAGE_FEATURES: rng.normal(size=(images, dim)).astype(np.float32),
-        Signal.PREDICTED_LOSS: rng.random(images),
+        Signal.DROPOUT: passes if prob_kind == "softmax" else rng.random((3, m, classes)),
+        Signal.JITTER: rng.random((m, 6)),
+        Signal.PROPOSAL_IOU: rng.random(m),
+        Signal.CLASS_DIFFICULTY: rng.random(classes),
+        Signal.PREDICTED_LOSS: rng.normal(size=images),
+        Signal.TRUE_LOSS: rng.random(images),
+        Signal.TRUE_BOXES: rng.integers(9, size=images),
+        Signal.INFLUENCE: rng.normal(size=images),
+        Signal.GRADIENT_SIMILARITY: rng.uniform(-1, 1, images),
     }
     return Predictions(
         image_ids=np.cumsum(rng.integers(1, 4, images)),
@@ -43,6 +53,20 @@ def make_ragged(
     )
 
 
+def make_truth(table: Predictions) -> Dataset:
+    """Labels for the images of a table: the boxes of every other row, so that a detector of these was right half the time."""
+    images = []
+    for n, image_id in enumerate(table.image_ids.tolist()):
+        rows = np.arange(table.offsets[n], table.offsets[n + 1])[::2]
+        images.append(Image(image_id, Path(f"{image_id}.jpg"), 300, 300, table.boxes[rows], table.classes[rows]))
+    return Dataset(tuple(f"class {c}" for c in range(table.num_classes)), tuple(images))
+
+
 @pytest.fixture(scope="session")  # it has no state, and Hypothesis accepts no narrower scope
 def ragged() -> Callable[..., Predictions]:
     return make_ragged
+
+
+@pytest.fixture(scope="session")
+def truth_of() -> Callable[[Predictions], Dataset]:
+    return make_truth

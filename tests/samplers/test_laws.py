@@ -1,6 +1,8 @@
 """The laws that every sampler of conf/sampler must keep. The folder is listed: a new yaml is tested by being there."""
 
+import dataclasses
 import functools
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,11 @@ FOLDER = Path(__file__).parents[2] / "conf" / "sampler"
 FILES = sorted(FOLDER.glob("*.yaml"))
 
 each_sampler = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-each_ud = pytest.mark.parametrize("ud", [0, 0.5, 1])
+each_sampler_and_ud = pytest.mark.parametrize(
+    ("path", "ud"),
+    [(path, ud) for path in FILES for ud in ([0, 0.5, 1] if "keep: ud" in path.read_text() else [None])],
+    ids=lambda value: value.stem if isinstance(value, Path) else f"ud{value}",
+)
 each_kind = pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 
 
@@ -32,24 +38,38 @@ def frozen(table: Predictions) -> Predictions:
     return table
 
 
-def pick(strategy, table, budget, ud, seed=0, candidates=None):
-    def infer(ids, signals):
-        cut = table.select(ids)
-        columns = {s: cut.columns[s] for s in signals}  # nothing that was not asked for
-        return frozen(
-            Predictions(
-                cut.image_ids, cut.offsets, cut.boxes, cut.scores, cut.classes, cut.num_classes, cut.prob_kind, columns
-            )
+@pytest.fixture
+def pick(ragged, truth_of):
+    """Ask a strategy about a table; the labeled images are others, with ids far above."""
+
+    def ask(strategy, table, budget, ud, seed=0, candidates=None):
+        known = ragged(np.random.default_rng(99), images=15, prob_kind=table.prob_kind)
+        known = dataclasses.replace(known, image_ids=known.image_ids + 10_000)
+
+        def infer(ids, signals):
+            cut = (known if ids[0] > 10_000 else table).select(ids)
+            return frozen(dataclasses.replace(cut, columns={s: cut.columns[s] for s in signals}))  # nothing else
+
+        return strategy.select(
+            table.image_ids if candidates is None else candidates,
+            infer=infer,
+            budget=budget,
+            ud=ud,
+            rng=np.random.default_rng(seed),
+            truth=truth_of(known),
+            labeled=known.image_ids.tolist(),
         )
 
-    ids = table.image_ids if candidates is None else candidates
-    return strategy.select(ids, infer=infer, budget=budget, ud=ud, rng=np.random.default_rng(seed))
+    return ask
 
 
-@each_sampler
-@each_ud
+def test_random_tables_have_every_signal(ragged):
+    assert set(ragged(np.random.default_rng(0)).columns) == set(Signal)
+
+
+@each_sampler_and_ud
 @each_kind
-def test_exact_budget_distinct_ids_subset_same_rng_same_ids(path, ud, kind, ragged):
+def test_exact_budget_distinct_ids_subset_same_rng_same_ids(path, ud, kind, ragged, pick):
     strategy = strategy_of(path)
     for seed in range(4):
         rng = np.random.default_rng([seed, 17])
@@ -62,27 +82,27 @@ def test_exact_budget_distinct_ids_subset_same_rng_same_ids(path, ud, kind, ragg
             assert set(chosen.ids.tolist()) <= set(candidates.tolist())
             assert not np.isinf(chosen.scores).any()
             assert logs[0].candidates == 30
-            assert logs[-1].kept == budget
-            assert [log.kept for log in logs[:-1]] == [log.candidates for log in logs[1:]]
+            ends = [stage.share is not None for stage in strategy.stages[:-1]] + [True]
+            assert sum(log.kept for log, end in zip(logs, ends, strict=True) if end) == budget
+            for n, (log, after) in enumerate(itertools.pairwise(logs)):
+                assert ends[n] or log.kept == after.candidates
             again, logs_again = pick(strategy, table, budget, ud, seed, candidates)
             assert np.array_equal(again.ids, chosen.ids)
             assert np.array_equal(again.scores, chosen.scores, equal_nan=True)
             assert logs_again == logs
 
 
-@each_sampler
-@each_ud
-def test_no_detections_anywhere(path, ud, ragged):
+@each_sampler_and_ud
+def test_no_detections_anywhere(path, ud, ragged, pick):
     table = ragged(np.random.default_rng(0), images=20, empty_share=1)
     assert len(table.scores) == 0
     chosen, _ = pick(strategy_of(path), table, 6, ud)
     assert len(set(chosen.ids.tolist())) == 6
 
 
-@each_sampler
-@each_ud
+@each_sampler_and_ud
 @pytest.mark.parametrize("budget", [12, 13, 500])
-def test_budget_of_the_whole_pool_or_more(path, ud, budget, ragged):
+def test_budget_of_the_whole_pool_or_more(path, ud, budget, ragged, pick):
     table = ragged(np.random.default_rng(0), images=12)
     chosen, logs = pick(strategy_of(path), table, budget, ud)
     assert chosen.ids.tolist() == table.image_ids.tolist()
@@ -91,7 +111,7 @@ def test_budget_of_the_whole_pool_or_more(path, ud, budget, ragged):
 
 
 @each_sampler
-def test_the_order_of_the_candidates_does_not_matter(path, ragged):
+def test_the_order_of_the_candidates_does_not_matter(path, ragged, pick):
     table = ragged(np.random.default_rng(3), images=25)
     straight, _ = pick(strategy_of(path), table, 5, 0.5)
     mixed = np.random.default_rng(1).permutation(table.image_ids)
@@ -103,7 +123,8 @@ def test_hydra_builds_the_same_stages(path):
     content = instantiate(yaml.safe_load(path.read_text()), _convert_="all")
     built = Strategy([Stage(**stage) for stage in content["stages"]])
     ours = strategy_of(path)
-    assert [(s.name, s.keep, s.needs) for s in built.stages] == [(s.name, s.keep, s.needs) for s in ours.stages]
+    assert built.needs == ours.needs
+    assert [(s.name, s.keep, s.share) for s in built.stages] == [(s.name, s.keep, s.share) for s in ours.stages]
     for one, other in zip(built.stages, ours.stages, strict=True):
         assert isinstance(one.select, functools.partial)
         assert one.select.keywords == other.select.keywords
@@ -111,20 +132,26 @@ def test_hydra_builds_the_same_stages(path):
 
 def test_catalog():
     rows = {row.name: row for row in catalog(FOLDER)}
-    assert (
-        set(rows)
-        == {path.stem for path in FILES}
-        >= {"random", "entropy", "class_entropy", "ccms", "ccms_coords", "ppal"}
-    )
+    assert set(rows) == {path.stem for path in FILES}
     assert rows["random"].needs is None
     assert rows["entropy"].needs == {Signal.PROBS}
     assert rows["class_entropy"].needs == rows["ccms_coords"].needs == frozenset()
-    assert rows["ccms"].needs == rows["ppal"].needs == {Signal.BOX_FEATURES}
+    assert rows["ccms"].needs == {Signal.BOX_FEATURES}
+    assert rows["ccms"].labeled is None
+    assert rows["coreset"].labeled == {Signal.IMAGE_FEATURES}
+    assert rows["half_random"].stages.endswith("entropy -> top (keep budget, share 0.5), then random (keep budget)")
     assert rows["ccms"].stages == "class_entropy -> probabilistic (keep ud), then ccms_kmedoids (keep budget)"
     assert "thesis eq. 5-7" in rows["ccms"].source
     for row in rows.values():
         assert row.about.endswith(".")
         assert row.family
+        assert row.oracle == strategy_of(FOLDER / f"{row.name}.yaml").oracle
+
+
+def test_only_oracles_read_the_labels_of_the_pool_and_they_say_so():
+    rows = catalog(FOLDER)
+    assert {row.name for row in rows if row.oracle} == {"loss_descending", "true_box_count"}
+    assert all(row.about.startswith("An oracle: ") == bool(row.oracle) for row in rows)
 
 
 @pytest.mark.parametrize(

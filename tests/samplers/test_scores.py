@@ -1,4 +1,4 @@
-"""Each score on a case worked by hand, and against SciPy."""
+"""Each score on a case worked by hand, and against SciPy or a loop over boxes."""
 
 import math
 
@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from scipy.stats import entropy as scipy_entropy
 
-from al_cli.samplers import class_entropy, entropy
+from al_cli.samplers import (
+    box_count,
+    class_entropy,
+    entropy,
+    least_confidence,
+    margin,
+    ratio,
+    true_box_count,
+    true_loss,
+)
+from al_cli.samplers.uncertainty import entropy_of, least_confidence_of, margin_of, ratio_of
 from al_cli.types import Predictions, Query, Signal
 
 
@@ -47,10 +57,71 @@ def test_entropy_equals_scipy(ragged):
     p = ragged(np.random.default_rng(0), images=40)
     probs = p.columns[Signal.PROBS]
     per_box = scipy_entropy(np.hstack([probs, 1 - probs.sum(1, keepdims=True)]), axis=1) / np.log(5)
-    for name, combine in (("mean", np.mean), ("max", np.max), ("sum", np.sum)):
+    for name, combine in (("mean", np.mean), ("max", np.max), ("sum", np.sum), ("top_n", lambda x: x[:2].mean())):
         expected = [combine(per_box[p.rows(i)]) if p.counts[i] else 0 for i in range(40)]
-        assert entropy(ask(p), aggregate=name) == pytest.approx(expected, abs=1e-12)
-    assert (p.counts == 0).any()
+        assert entropy(ask(p), aggregate=name, top_n=2) == pytest.approx(expected, abs=1e-12)
+    assert (p.counts == 0).any() and (p.counts == 1).any() and (p.counts > 2).any()
+
+
+HAND = [  # class vector, kind -> least confidence, margin, ratio
+    ([1 / 3, 1 / 3], "softmax", 1, 1, 1),  # background as likely as each of the two classes
+    ([1, 0], "softmax", 0, 0, 0),
+    ([0.5, 0.5], "softmax", 0.5 * 3 / 2, 1, 1),
+    ([0.1, 0.1], "softmax", 0.2 * 3 / 2, 0.3, 0.125),  # background 0.8
+    ([0.5, 0.5], "sigmoid", 1, 1, 1),  # background 1 - max p, here 0.5
+    ([0, 1], "sigmoid", 0, 0, 0),
+    ([0.9, 0.8], "sigmoid", 0.2, 0.9, 8 / 9),  # between two classes
+    ([0.1, 0.05], "sigmoid", 0.2, 0.2, 1 / 9),  # hardly anything: background 0.9
+]
+
+
+@pytest.mark.parametrize(("probs", "kind", "least", "gap", "part"), HAND)
+def test_confidence_scores_by_hand(probs, kind, least, gap, part):
+    p = table([0, 2, 1], [0.9, 0.8, 0.5], [0, 0, 0], [probs, [1, 0], probs], kind)
+    for score, value in ((least_confidence, least), (margin, gap), (ratio, part)):
+        assert score(ask(p)) == pytest.approx([0, value / 2, value]), (
+            "the mean of this box and a certain one; and alone"
+        )
+        assert score(ask(p), aggregate="max") == pytest.approx([0, value, value])
+        assert score(ask(p), aggregate="top_n", top_n=1) == pytest.approx([0, value, value])
+
+
+def test_the_three_candidates_of_datahunt():
+    """Puppy, cat, hamster: the blog gives 0.5 / 0.34 / 0.4 as largest, 0.1 / 0.01 / 0 as margins, and the entropies in bits.
+
+    Its order by least confidence, 3 > 1 > 2, contradicts its own rule and numbers (0.34 is the lowest); the rule is right.
+    """
+    p = np.array([[0.5, 0.4, 0.1], [0.33, 0.33, 0.34], [0.4, 0.4, 0.2]])
+    assert least_confidence_of(p, "softmax") * 3 / 4 == pytest.approx(1 - np.array([0.5, 0.34, 0.4]))
+    assert 1 - margin_of(p, "softmax") == pytest.approx([0.1, 0.01, 0])
+    assert entropy_of(p, "softmax") * np.log2(4) == pytest.approx([1.361, 1.585, 1.522], abs=5e-4)
+    orders = {f: (np.argsort(-f(p, "softmax")) + 1).tolist() for f in (least_confidence_of, margin_of, entropy_of)}
+    assert orders == {least_confidence_of: [2, 3, 1], margin_of: [3, 2, 1], entropy_of: [2, 3, 1]}
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("measure", [least_confidence_of, margin_of, ratio_of, entropy_of])
+def test_a_box_has_a_value_from_0_to_1(measure, kind, ragged):
+    rng = np.random.default_rng(0)
+    probs = np.concatenate([ragged(rng, prob_kind=kind).columns[Signal.PROBS] for _ in range(20)]).astype(np.float32)
+    probs = np.concatenate([probs, np.eye(4, dtype=np.float32), np.zeros((1, 4), np.float32), np.full((1, 4), 0.2)])
+    values = measure(probs, kind)
+    assert values.shape == (len(probs),)
+    assert (values >= 0).all() and (values <= 1).all()
+    assert values[-6:-1] == pytest.approx(np.zeros(5)), "one answer is certain"
+    if kind == "softmax":
+        assert values[-1] == pytest.approx(1), "all five answers are equally likely"
+    assert measure(probs[:0], kind).shape == (0,)
+
+
+def test_controls_and_oracles_by_hand():
+    p = table([3, 0, 1], [0.9, 0.3, 0.2, 0.1], [0, 0, 0, 0])
+    assert box_count(ask(p)).tolist() == [2, 0, 0]
+    assert box_count(ask(p), score_threshold=0).tolist() == [3, 0, 1]
+    columns = {Signal.TRUE_BOXES: [1, 4, 0], Signal.TRUE_LOSS: [0.5, 2.5, 0.1]}
+    known = Predictions(p.image_ids, p.offsets, p.boxes, p.scores, p.classes, 2, "softmax", columns)
+    assert true_box_count(ask(known)).tolist() == [1, 4, 0]
+    assert true_loss(ask(known)).tolist() == [0.5, 2.5, 0.1]
 
 
 def test_class_entropy_by_hand():
@@ -72,7 +143,7 @@ def test_class_entropy_does_not_depend_on_the_order_of_images(ragged):
     assert class_entropy(ask(mirrored)) == pytest.approx(values[::-1], abs=1e-12)
 
 
-@pytest.mark.parametrize("score", [class_entropy, entropy])
+@pytest.mark.parametrize("score", [class_entropy, entropy, least_confidence, margin, ratio, box_count])
 def test_no_detections_anywhere_is_zero(score):
     p = table([0, 0], [], [], probs=np.zeros((0, 2)))
     assert score(ask(p)).tolist() == [0, 0]

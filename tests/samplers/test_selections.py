@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from al_cli.samplers import ccms_kmedoids, probabilistic, random, top
+from al_cli.samplers import ccms_kmedoids, class_balanced, pivot, probabilistic, random, top
 from al_cli.types import Predictions, Query, Signal
 
 
@@ -133,3 +133,77 @@ def test_images_without_boxes_are_one_cluster_not_the_whole_budget(distance):
     )
     picked = ccms_kmedoids(Query(predictions, 10, np.random.default_rng(1)), distance=distance).ids
     assert (counts[picked] == 0).sum() == 1
+
+
+def test_pivot_by_hand():
+    """Ranks by score: ids 40, 30, 20, 10, 0. The middle is rank 2; of its neighbours the harder comes first."""
+    scores = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
+    picked = pivot(images(5, 3), scores, pivot=0.5)
+    assert picked.ids.tolist() == [20, 30, 10]
+    assert picked.scores.tolist() == [0.3, 0.4, 0.2]
+    assert pivot(images(5, 4), scores, pivot=0.25).ids.tolist() == [30, 40, 20, 10], "rank 1, then 0 and 2, then 3"
+    assert pivot(images(5, 3), scores, pivot=1).ids.tolist() == [0, 10, 20], "easiest first"
+
+
+def test_pivot_0_is_top():
+    scores = np.random.default_rng(0).integers(5, size=30).astype(float)
+    assert np.array_equal(pivot(images(30, 9), scores, pivot=0).ids, top(images(30, 9), scores).ids)
+
+
+def shows(classes, budget, scores=None, seed=0):
+    """A query about images that show these classes, a list each, and falling priority."""
+    flat = [c for row in classes for c in row]
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in classes])])
+    ids, boxes = np.arange(len(classes)) * 10, np.tile([0, 0, 1, 1], (len(flat), 1))
+    scores = np.full(len(flat), 0.9) if scores is None else scores
+    table = Predictions(ids, offsets, boxes, scores, flat, num_classes=3)
+    return Query(table, budget, np.random.default_rng(seed)), -np.arange(len(classes), dtype=float)
+
+
+def test_class_balanced_keeps_lunds_example():
+    """Two classes, human and car, five images: never more than three of one class, in the order of priority."""
+    query, priority = shows([[0], [0], [0], [0], [1], [1], [1]], budget=5)
+    picked = class_balanced(query, priority)
+    assert picked.ids.tolist() == [0, 40, 10, 50, 20]
+    assert picked.scores.tolist() == [0, -4, -1, -5, -2]
+
+
+def test_class_balanced_counts_boxes_and_leaves_images_without_any_for_last():
+    """Image 0 brings two boxes of class 0. Then 1 and 2 are rarest and image 20 comes before 30; it shows 0 and 1. Then 2."""
+    query, priority = shows([[0, 0], [], [1, 0], [2], [0]], budget=5)
+    assert class_balanced(query, priority).ids.tolist() == [0, 20, 30, 40, 10]
+    faint, _ = shows([[0], [0], [1]], budget=2, scores=[0.9, 0.9, 0.2])
+    assert class_balanced(faint, priority[:3]).ids.tolist() == [0, 10], "a class below the threshold is not there"
+    assert class_balanced(faint, priority[:3], score_threshold=0.1).ids.tolist() == [0, 20]
+
+
+def test_class_balanced_alone_is_random_and_even():
+    firsts = Counter()
+    for seed in range(300):
+        query, _ = shows([[0]] * 20 + [[1]] * 4, budget=8, seed=seed)
+        picked = class_balanced(query)
+        assert (picked.ids >= 200).sum() == 4, "all four of the rare class"
+        assert np.isnan(picked.scores).all()
+        firsts[int(picked.ids[0])] += 1
+    assert len(firsts) > 15
+
+
+def test_class_balanced_equals_the_rule_said_plainly(ragged):
+    for seed in range(5):
+        table = ragged(np.random.default_rng(seed), images=30)
+        scores = np.random.default_rng(seed).integers(9, size=30).astype(float)
+        order = sorted(range(30), key=lambda i: (-scores[i], i))
+        boxes = [table.classes[table.rows(i)][table.scores[table.rows(i)] >= 0.3] for i in range(30)]
+        chosen, count = [], Counter()
+        while len(chosen) < 25:
+            left = [i for i in order if i not in chosen]
+            there = {c for i in left for c in boxes[i]}
+            if not there:
+                chosen.append(left[0])
+                continue
+            first = {c: next(n for n, i in enumerate(left) if c in boxes[i]) for c in there}
+            rarest = min(there, key=lambda c: (count[c], first[c]))
+            chosen.append(left[first[rarest]])
+            count.update(boxes[chosen[-1]])
+        picked = class_balanced(Query(table, 25, np.random.default_rng(0)), scores)
+        assert picked.ids.tolist() == table.image_ids[chosen].tolist()

@@ -1,0 +1,140 @@
+"""Influence of unlabeled images on the loss of a reference set (ISAL: Liu et al. 2021, eq. 2 and 4, appendix B).
+
+    I(x) = - g^T H^-1 grad l(x, y')       g: gradient of the reference set's mean loss; H: Hessian of the labeled images' mean
+    S(x) =   g^T grad l(x, y')            loss; l(x, y'): the image's loss with the detector's own detections as labels;
+                                          all with respect to the last layers (`last_layers`)
+
+The more negative I, the more the reference loss would fall; S is gradient similarity, the paper's ablation without the
+Hessian. s = H^-1 g is estimated once a checkpoint (`lissa`). Then I(x) = - d/de l(theta + e s), and no image needs a
+backward pass of its own: a batch costs one pass through the backbone, which also finds the pseudo labels, and the
+derivatives of all its images come together (`HeadLoss.derivatives`).
+
+Box losses that are linear (L1, Detectron2's default) or not convex (GIoU) have no positive curvature: there the inverse is
+the damping alone, so the box layers weigh more in I than they would under a quadratic loss. That is ISAL's as published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from al_cli.learners.data import Batch, Mapper, ordered_batches, to_dicts
+from al_cli.learners.influence_spec import InfluenceSpec
+from al_cli.learners.last_layers import HeadLoss, LastLayers, Maps, RCNNLayers, Sizes, last_layers
+from al_cli.learners.lissa import Loss, gradient, inverse_hessian_product
+from al_cli.progress import phase
+from al_cli.rng import rng_for
+from al_cli.types import Dataset, Signal
+
+KEPT_BYTES = 2**30  # of inputs to the last layers that labeled images may keep in memory between steps
+
+
+class InfluenceSource:
+    """Answers INFLUENCE and GRADIENT_SIMILARITY [N] for the images of a Dataset, with the model as it now is.
+
+    `labeled` are the images of the last training, `reference` those whose loss counts; both with labels. `mapper(labels=)`
+    gives the learner's mapper. Valid until the model is trained or loaded anew. Deterministic on a CPU: the images that
+    estimate the Hessian are drawn from the labeled data's fingerprint, so a resumed run draws the same ones.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        mapper: Callable[..., Mapper],
+        *,
+        labeled: Dataset,
+        reference: Dataset,
+        spec: InfluenceSpec,
+        batch_size: int = 1,
+        workers: int = 0,
+    ):
+        if not len(labeled) or not len(reference):
+            raise ValueError(f"influence needs images: {len(labeled)} labeled, {len(reference)} reference")
+        self.layers, self.mapper, self.spec = last_layers(model), mapper, spec.check()
+        self.labeled, self.reference = labeled, reference
+        self.batch_size, self.workers = batch_size, workers
+        self.theta = self.layers.theta()  # [P]
+
+    def influence(self, images: Dataset) -> NDArray[np.float64]:
+        """[N] I(x), lowest for the image that would help most; of an image without detections, that of its background."""
+        return self._answer(Signal.INFLUENCE, images)
+
+    def gradient_similarity(self, images: Dataset) -> NDArray[np.float64]:
+        """[N] S(x), highest for the image that would help most."""
+        return self._answer(Signal.GRADIENT_SIMILARITY, images)
+
+    def reader(self, signal: Signal) -> Callable[[Maps, Sizes], Tensor]:
+        """For a Tap, which has the backbone's maps already: maps by name and (height, width) of each image -> [B].
+
+        What does not depend on the images is computed here, so ask before the pass begins.
+        """
+        sign, direction = (-1, self.direction) if signal is Signal.INFLUENCE else (1, self.gradient)
+
+        def read(maps: Maps, sizes: Sizes) -> Tensor:
+            loss = self.layers.record_maps(maps, sizes, self.spec.threshold)
+            return sign * loss.derivatives(self.theta, direction)
+
+        return read
+
+    def _answer(self, signal: Signal, images: Dataset) -> NDArray[np.float64]:
+        read, values = self.reader(signal), [self.theta.new_zeros(0)]
+        for batch, step in self._batches(images, labels=False, name="influence"):
+            values.append(read(*self.layers.maps(batch)))
+            step(len(batch))
+        return torch.cat(values).cpu().numpy().astype(np.float64)
+
+    @cached_property
+    def gradient(self) -> Tensor:
+        """[P] g, of the reference set's mean loss."""
+        total = torch.zeros_like(self.theta)
+        for batch, step in self._batches(self.reference, labels=True, name="reference"):
+            for one in batch:
+                total += gradient(self.layers.record([one]), self.theta)
+            step(len(batch))
+        return total / len(self.reference)
+
+    @cached_property
+    def direction(self) -> Tensor:
+        """[P] s = H^-1 g."""
+        most = self.spec.samples or (500 if isinstance(self.layers, RCNNLayers) else 5000)
+        steps = min(most, len(self.labeled))
+        rng = rng_for(0, 0, f"influence/{self.labeled.fingerprint}")
+        orders = np.stack([rng.permutation(len(self.labeled))[:steps] for _ in range(self.spec.repeats)])
+        losses = LabeledLosses(self.layers, self.mapper(labels=True), self.labeled)
+        gradient, damping, scale = self.gradient, self.spec.damping, self.spec.scale
+        with phase("hessian", total=orders.size, unit="steps") as step:
+            return inverse_hessian_product(
+                losses, self.theta, gradient, orders=orders, damping=damping, scale=scale, step=step
+            )
+
+    def _batches(self, images: Dataset, *, labels: bool, name: str) -> Iterator[tuple[Batch, Callable[..., None]]]:
+        """Every image once, in order, with what reports progress."""
+        records, mapper = to_dicts(images), self.mapper(labels=labels)
+        with phase(name, total=len(images)) as step:
+            for batch in ordered_batches(records, mapper, batch_size=self.batch_size, workers=self.workers):
+                yield batch, step
+
+
+class LabeledLosses(Sequence[Loss]):
+    """The losses of labeled images by position, recorded when first asked for and kept as far as memory allows."""
+
+    def __init__(self, layers: LastLayers, mapper: Mapper, labeled: Dataset, limit: int = KEPT_BYTES):
+        self.layers, self.mapper, self.records, self.left = layers, mapper, to_dicts(labeled), limit
+        self._kept: dict[int, HeadLoss] = {}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, position: int) -> HeadLoss:  # type: ignore[override]
+        if position in self._kept:
+            return self._kept[position]
+        loss = self.layers.record([self.mapper(self.records[position])])
+        if loss.nbytes <= self.left:
+            self.left -= loss.nbytes
+            self._kept[position] = loss
+        return loss

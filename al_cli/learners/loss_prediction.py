@@ -1,0 +1,198 @@
+"""Learning loss: a small module beside the detector that learns which of two images has the larger training loss.
+
+Yoo and Kweon 2019; ISAL's comparison (appendix D.2): on the maps of the feature pyramid, each
+
+    map -> global average -> FC(128) -> ReLU,   all of them concatenated -> FC(1) = predicted loss p
+
+The images of a batch are taken in pairs (i, j), and with their losses l (eq. 2, margin xi = 1)
+
+    L = mean over pairs of max(0, -sign(l_i - l_j) (p_i - p_j) + xi)
+
+ISAL stops the gradient before the backbone ("otherwise, the detector performance would deteriorate significantly"), and
+so does this, from the first step: what the detector learns is the same to the bit with and without the module. The
+averages of the maps are those of `Signal.IMAGE_FEATURES`; in inference a `MapReader` predicts from them in the same pass.
+
+A detector's training loss is one number a batch. Those of its images are computed from the maps the backbone has just
+returned: only the heads run again, image by image, without gradients, dropout or statistics being updated, and with
+random numbers of their own. The optimizer is Adam, not the detector's SGD, so that one rate suits pyramids of any scale;
+the paper's weight of the loss has no effect without a shared gradient, and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from detectron2.engine import HookBase
+from detectron2.utils.events import EventStorage
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from al_cli.errors import ConfigError
+from al_cli.learners.data import Batch
+from al_cli.learners.loss import NORMALIZER, _cuda_devices, _measuring
+from al_cli.learners.signals import MapReader, _image_features
+from al_cli.learners.views import view
+from al_cli.types import Checkpoint
+
+WIDTH, MARGIN, LR = 128, 1.0, 1e-3
+PREFIX = "loss_prediction."  # of its arrays among a checkpoint's extras
+
+
+class LossModule(nn.Module):
+    """[B, D] averages of the maps, finest first, to [B] predicted losses. `channels` are the maps' shares of D."""
+
+    def __init__(self, channels: list[int]):
+        super().__init__()
+        self.channels = channels
+        self.maps = nn.ModuleList(nn.Linear(c, WIDTH) for c in channels)
+        self.last = nn.Linear(WIDTH * len(channels), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [fc(part).relu() for fc, part in zip(self.maps, x.split(self.channels, dim=1), strict=True)]
+        return self.last(torch.cat(parts, dim=1))[:, 0]
+
+
+def ranking_loss(predicted: Tensor, losses: Tensor) -> Tensor:
+    """Yoo and Kweon's eq. 2 over B // 2 disjoint pairs of a batch: first with last, second with last but one, ...
+
+    ValueError for fewer than two images.
+    """
+    half = len(losses) // 2
+    if half == 0:
+        raise ValueError(f"{len(losses)} images make no pair")
+    i, j = torch.arange(half), len(losses) - 1 - torch.arange(half)
+    sign = torch.where(losses[i] > losses[j], 1.0, -1.0)
+    return (MARGIN - sign * (predicted[i] - predicted[j])).clamp(min=0).mean()
+
+
+def loss_reader(model: Any, extras: Mapping[str, NDArray[Any]]) -> MapReader:
+    """Reads PREDICTED_LOSS, a number an image, off the maps of `model`, with the module among a checkpoint's extras.
+
+    An image without boxes has a prediction like any other. KeyError where no module was trained.
+    """
+    module, strides = _restored(extras).to(model.device), strides_of(model)
+
+    def read(maps: Mapping[str, Tensor], sizes: list[tuple[int, int]]) -> Sequence[Tensor]:
+        with torch.no_grad():
+            return list(module(torch.stack(_image_features(strides, maps, sizes)).float()))
+
+    return read
+
+
+def require_pairs(batch_size: int) -> None:
+    """ConfigError for batches of one image, which cannot be compared with anything: to be asked before any training."""
+    if batch_size < 2:
+        raise ConfigError(
+            "loss prediction learns by comparing the images of a batch",
+            where=f"batches of {batch_size}",
+            remedy="set training.batch_size of at least 2, or take another sampler",
+        )
+
+
+def has_loss_module(extras: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether the training that left these extras was told to learn to predict losses."""
+    return any(key.startswith(PREFIX) for key in extras)
+
+
+def strides_of(model: Any) -> dict[str, int]:
+    """Pixels between cells of each map that the backbone returns, by the map's name."""
+    return {name: shape.stride for name, shape in model.backbone.output_shape().items()}
+
+
+def _restored(extras: Mapping[str, NDArray[Any]]) -> LossModule:
+    state = {k.removeprefix(PREFIX): torch.from_numpy(v) for k, v in extras.items() if k.startswith(PREFIX)}
+    if not state:
+        raise KeyError("the checkpoint has no loss prediction: it was trained without")
+    module = LossModule([state[f"maps.{i}.weight"].shape[1] for i in range((len(state) - 2) // 2)])
+    module.load_state_dict(state)
+    return module
+
+
+class LossPrediction(HookBase):
+    """A hook of Detectron2's trainer that trains a LossModule beside `model` and leaves the model as it would be without.
+
+    `start` is the checkpoint that training continues from, if any: its module goes on from where it was. `seed` draws a
+    new one. Batches need two images at least (`require_pairs`).
+    """
+
+    def __init__(self, model: Any, *, seed: int, start: Checkpoint | None = None):
+        self.model = model
+        self.strides = strides_of(model)
+        if start is not None and has_loss_module(start.extras):
+            self.module = _restored(start.extras)
+        else:
+            shapes = self.model.backbone.output_shape()
+            finest_first = sorted(shapes, key=lambda name: shapes[name].stride)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                self.module = LossModule([shapes[name].channels for name in finest_first])
+        self.module.to(self.model.device)
+        self.optimizer = torch.optim.Adam(self.module.parameters(), LR)
+        self._armed = False  # from the start of a step to its forward: validation runs the model in training mode too
+
+    @property
+    def extras(self) -> dict[str, NDArray[Any]]:
+        """What a checkpoint keeps of it."""
+        return {PREFIX + key: value.cpu().numpy().copy() for key, value in self.module.state_dict().items()}
+
+    def before_train(self) -> None:
+        self._handles = [
+            self.model.backbone.register_forward_hook(self._after_backbone),
+            self.model.register_forward_hook(self._after_forward),
+        ]
+
+    def before_step(self) -> None:
+        self._armed = True
+
+    def after_train(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _after_backbone(self, _module: nn.Module, _args: Any, maps: Mapping[str, Tensor]) -> None:
+        if self._armed:
+            self._maps = {name: one.detach() for name, one in maps.items()}
+
+    def _after_forward(self, _module: nn.Module, args: tuple[Batch], _losses: Any) -> None:
+        if not self._armed:
+            return
+        self._armed = False
+        losses = image_losses(self.model, args[0], self._maps)
+        with torch.autocast(self.model.device.type, enabled=False), torch.enable_grad():
+            sizes = [tuple(one["image"].shape[-2:]) for one in args[0]]
+            features = torch.stack(_image_features(self.strides, self._maps, sizes)).float()  # [B, D]
+            self.optimizer.zero_grad()
+            ranking_loss(self.module(features), losses).backward()
+            self.optimizer.step()
+        del self._maps
+
+
+@torch.no_grad()
+def image_losses(model: Any, batch: Batch, maps: Mapping[str, Tensor]) -> Tensor:
+    """[B] training loss of each image of a batch, given the maps [B, c, h, w] that the backbone made of it.
+
+    Dense detectors divide by the running number of positives of the batches so far, the same for every image. Model,
+    event storage and random numbers are left as they were.
+    """
+    given = view(model.backbone, _Given)
+    lens = view(model, backbone=given)
+    values = []
+    with _measuring(model), EventStorage():
+        for i, one in enumerate(batch):
+            given.maps = {name: of_batch[i : i + 1] for name, of_batch in maps.items()}
+            if NORMALIZER in model.__dict__:
+                setattr(lens, NORMALIZER, getattr(model, NORMALIZER))
+            with torch.random.fork_rng(devices=_cuda_devices(model)):
+                torch.manual_seed(0)
+                values.append(sum(lens.forward([one]).values()))
+    return torch.stack([torch.as_tensor(value, device=model.device).float() for value in values])
+
+
+class _Given(nn.Module):
+    """In front of a backbone's class: returns maps that are there already."""
+
+    maps: dict[str, Tensor]
+
+    def forward(self, _images: Tensor) -> dict[str, Tensor]:
+        return self.maps

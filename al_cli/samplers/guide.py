@@ -1,0 +1,249 @@
+"""What `al samplers` prints and docs/samplers.md says of each sampler: read off its file, declarations and docstrings.
+
+The advice is the paragraph "When to use:" of the sampler file's comment, where it has one, else of the first of its
+functions whose docstring has one. What detectors can feed a sampler is told by the caller: samplers know no learner.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from al_cli.samplers.base import Needs, declaration_of, function_of, name_of, needs_of
+from al_cli.samplers.catalog import read_stages
+from al_cli.types import ORACLES, Signal
+
+ADVICE = "When to use:"
+GENERIC = {"top", "random"}  # what says nothing of a sampler that has any other part
+# Passes that a signal takes beyond the one that all signals share: over the same images, and over others.
+MORE_PASSES = {Signal.JITTER: 6, Signal.TRUE_LOSS: 1}
+OTHER_PASSES = {Signal.INFLUENCE: ("labeled", "validation"), Signal.GRADIENT_SIMILARITY: ("validation",)}
+Part = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """`times` passes through the backbone over `images`."""
+
+    images: str
+    times: int
+
+    def __str__(self) -> str:
+        return self.images if self.times == 1 else f"{self.times} x {self.images}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sampler. `needs` is None where it costs no inference; `oracle` are needs that nobody could know."""
+
+    name: str
+    about: str
+    details: str
+    advice: str
+    family: str
+    source: str
+    needs: Needs
+    passes: tuple[Pass, ...]
+    detectors: str
+    oracle: frozenset[Signal]
+    stages: tuple[Mapping[str, Any], ...]
+
+    @property
+    def cost(self) -> str:
+        return " + ".join(map(str, self.passes)) or "none"
+
+
+def guide(conf_dir: Path, detectors: Mapping[str, frozenset[Signal]]) -> list[Entry]:
+    """An entry for each sampler file, practical ones first, by family and name.
+
+    `detectors`: what each kind provides. A name with a comma ("R-CNN, with model.dropout") is a kind with an option, and
+    counts only where the kind alone does not suffice. ConfigError names a file that is not a sampler.
+    """
+    entries = [_entry(path, detectors) for path in sorted(Path(conf_dir).glob("*.yaml"))]
+    return sorted(entries, key=lambda entry: (bool(entry.oracle), entry.family, entry.name))
+
+
+def _entry(path: Path, detectors: Mapping[str, frozenset[Signal]]) -> Entry:
+    stages = read_stages(path)
+    parts = [part for stage in stages for part in _parts(stage)]
+    own = [part for part in parts if name_of(part) not in GENERIC] or parts
+    about, details, advice = comment(path.read_text(encoding="utf-8"))
+    needs = _together(needs_of(part) for part in parts)
+    labeled = _together(declaration_of(part).labeled for part in parts)
+    return Entry(
+        name=path.stem,
+        about=about,
+        details=details,
+        advice=capitalised(advice or next((text for part in own if (text := described(part)[1])), "")),
+        family=_joined(declaration_of(part).family for part in own),
+        source=_joined(declaration_of(part).source for part in own),
+        needs=_together([needs, labeled]),
+        passes=_passes(stages),
+        detectors=_feeding(frozenset((needs or frozenset()) | (labeled or frozenset())), detectors),
+        oracle=(needs or frozenset()) & ORACLES,
+        stages=tuple(stages),
+    )
+
+
+def _parts(stage: Mapping[str, Any]) -> list[Part]:
+    return [stage[role] for role in ("score", "select") if stage.get(role) is not None]
+
+
+def _passes(stages: Sequence[Mapping[str, Any]]) -> tuple[Pass, ...]:
+    """What is inferred for each stage: its candidates, unless the table at hand has all it needs; and labeled images."""
+    passes: list[Pass] = []
+    here: frozenset[Signal] | None = None  # columns of the table at hand
+    left = "pool"
+    for stage in stages:
+        needs = _together(needs_of(part) for part in _parts(stage))
+        if needs is not None and (here is None or not needs <= here):
+            passes += _inference(left, needs)
+            here = needs
+        labeled = _together(declaration_of(part).labeled for part in _parts(stage))
+        if labeled is not None:
+            passes += _inference("labeled", labeled)
+        keep = str(stage.get("keep", "budget"))
+        left = {"budget": "budget", "ud": "what ud keeps"}.get(keep, keep.replace("x", "x budget"))
+        left = left.replace("%", "% of pool")
+        if stage.get("share"):  # it settles a part of the budget, and what follows looks at the others
+            left, here = "the rest", None
+    return tuple(passes)
+
+
+def _inference(images: str, signals: frozenset[Signal]) -> list[Pass]:
+    times = 1 + sum(MORE_PASSES.get(signal, 0) for signal in signals)
+    others = dict.fromkeys(other for signal in sorted(signals) for other in OTHER_PASSES.get(signal, ()))
+    return [Pass(images, times), *(Pass(other, 1) for other in others)]
+
+
+def _feeding(needs: frozenset[Signal], detectors: Mapping[str, frozenset[Signal]]) -> str:
+    """`all`, or the kinds that provide these signals; `all, with OPTION` where each needs the same option for it."""
+    plain = [name for name in detectors if ", " not in name]
+    fed = [name for name in plain if needs <= detectors[name]]
+    optional = [name for name in detectors if ", " in name and needs <= detectors[name]]
+    optional = [name for name in optional if name.split(", ")[0] not in fed]
+    options = list(dict.fromkeys(name.split(", ", 1)[1] for name in optional))
+    for option in options:
+        kinds = [name.split(", ")[0] for name in optional if name.endswith(option)]
+        if len(kinds) == len(plain):
+            return f"all, {option}"
+    return "all" if len(fed) == len(plain) else "; ".join(fed + optional) or "none"
+
+
+def comment(text: str) -> tuple[str, str, str]:
+    """Of a sampler file's opening comment: its first line, what follows, and the advice after "When to use:"."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# ").rstrip())
+    details, _, advice = " ".join(lines[1:]).partition(ADVICE)
+    return lines[0] if lines else "", details.strip(), advice.strip()
+
+
+def described(part: Part) -> tuple[str, str]:
+    """A function's docstring without its advice, and the advice in one line."""
+    paragraphs = (inspect.getdoc(function_of(part)) or "").split("\n\n")
+    advice = [p for p in paragraphs if p.startswith(ADVICE)]
+    rest = "\n\n".join(p for p in paragraphs if not p.startswith(ADVICE))
+    return rest, " ".join(advice[0].removeprefix(ADVICE).split()) if advice else ""
+
+
+def capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def markdown(entries: Sequence[Entry]) -> str:
+    """The whole of docs/samplers.md."""
+    practical, oracles = [e for e in entries if not e.oracle], [e for e in entries if e.oracle]
+    functions = {name_of(part): function_of(part) for e in entries for stage in e.stages for part in _parts(stage)}
+    return (
+        "\n\n".join(
+            [
+                HEAD,
+                "## The samplers",
+                _table(practical),
+                *[section for entry in practical for section in _section(entry)],
+                "## Oracles",
+                "They need what nobody knows before labeling: they show what knowing it would be worth, and are no methods.",
+                _table(oracles),
+                *[section for entry in oracles for section in _section(entry)],
+                "## The functions they are made of",
+                *[section for name in sorted(functions) for section in _function(name, functions[name])],
+            ]
+        ).rstrip()
+        + "\n"
+    )
+
+
+HEAD = """# Samplers
+
+<!-- Written by `make docs` from conf/sampler/*.yaml and the docstrings in al_cli/samplers. Do not edit. -->
+
+One section a sampler: what it picks, where it comes from, what it costs, and when to use it. `al samplers` prints the table.
+
+* **Needs**: what the detector is asked for beside boxes, scores and classes.
+* **Passes**: images that go through the detector for one selection; training and evaluation come on top. `pool` is
+  every unlabeled image once. `benchmarks/signals.py` measures the seconds.
+* **Detectors**: which kinds can feed it: Faster R-CNN, RetinaNet, FCOS, or all three. A run that asks for a signal which
+  its model cannot give is refused before anything is trained."""
+
+
+def _table(entries: Iterable[Entry]) -> str:
+    rows = ["| sampler | family | needs | passes | detectors |", "|---|---|---|---|---|"]
+    rows += [
+        f"| [`{e.name}`](#{e.name}) | {e.family} | {wording(e.needs)} | {e.cost} | {e.detectors} |" for e in entries
+    ]
+    return "\n".join(rows)
+
+
+def wording(needs: Needs) -> str:
+    """Needs for a reader: "no predictions", "boxes", or the names of the signals."""
+    return "no predictions" if needs is None else ", ".join(sorted(needs)) or "boxes"
+
+
+def _section(entry: Entry) -> list[str]:
+    stages = [
+        f"{number}. {' → '.join(_call(part) for part in _parts(stage))}, "
+        + ", ".join(f"{key} {value}" for key, value in stage.items() if key not in ("score", "select"))
+        for number, stage in enumerate(entry.stages, 1)
+    ]
+    about = " ".join(filter(None, [entry.about, entry.details]))
+    return [
+        f"### {entry.name}",
+        about,
+        "\n".join(stages),
+        f"Source: {entry.source}. Needs: {wording(entry.needs)}. Passes: {entry.cost}. Detectors: {entry.detectors}.",
+        f"**When to use.** {entry.advice}",
+    ]
+
+
+def _call(part: Part) -> str:
+    """A link to the function, with the options that the file sets."""
+    given = part.keywords if isinstance(part, functools.partial) else {}
+    options = ", ".join(f"{key}={value}" for key, value in given.items())
+    return f"[`{name_of(part)}`](#function-{name_of(part)})" + (f" ({options})" if options else "")
+
+
+def _function(name: str, function: Part) -> list[str]:
+    module = inspect.getdoc(sys.modules[function.__module__]) or ""
+    options = ", ".join(
+        p.name if p.default is p.empty else f"{p.name}={p.default!r}"
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is p.KEYWORD_ONLY
+    )
+    return [f'### <a id="function-{name}"></a>{name}({options})', module, described(function)[0]]
+
+
+def _together(needs: Iterable[Needs]) -> Needs:
+    known = [n for n in needs if n is not None]
+    return frozenset().union(*known) if known else None
+
+
+def _joined(words: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(words))

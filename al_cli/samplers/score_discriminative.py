@@ -1,0 +1,35 @@
+"""Images that a network can tell from the labeled ones: the labeled set should look like the pool.
+
+FSDL section 4.6; Gissin and Shalev-Shwartz 2019 (discriminative active learning): s(I) = P(I is unlabeled | features),
+from a classifier trained on labeled against unlabeled images.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_cli.samplers.base import score
+from al_cli.samplers.network import learn_and_predict
+from al_cli.types import Query, Signal
+
+_FEATURES = frozenset({Signal.IMAGE_FEATURES})
+
+
+@score(needs=_FEATURES, labeled=_FEATURES, source="FSDL 4.6; Gissin & Shalev-Shwartz 2019", family="learned")
+def discriminative(query: Query) -> NDArray[np.float64]:
+    """[N] probability of being unlabeled, from pooled backbone features; an image without boxes has those too.
+
+    As in FSDL, the network learns from as many images of one kind as of the other, drawn with `query.rng`, and the whole
+    budget is picked at once. Gissin and Shalev-Shwartz pick in several batches with a new classifier after each, so that
+    later ones avoid what earlier ones bought.
+
+    When to use: when the labeled images are not a fair sample of the pool (collected elsewhere, or by another method). On
+    a random initial set there is little to tell apart, and it is close to random.
+    """
+    assert query.labeled is not None
+    labeled = query.labeled.columns[Signal.IMAGE_FEATURES]
+    unlabeled = query.candidates.columns[Signal.IMAGE_FEATURES]
+    n = min(len(labeled), len(unlabeled))
+    sample = np.concatenate(
+        [some[np.sort(query.rng.choice(len(some), n, replace=False))] for some in (labeled, unlabeled)]
+    )
+    return learn_and_predict(sample, np.repeat([0.0, 1.0], n), unlabeled, query.rng)

@@ -1,0 +1,385 @@
+"""Influence on real detectors, against the stock model's own training loss and one backward pass an image.
+
+The reference never uses what the code recorded: it calls the model as Detectron2's trainer does, on one image, and
+differentiates what comes out with respect to the model's own parameters.
+"""
+
+import numpy as np
+import pytest
+import torch
+import torch.autograd.forward_ad as forward_ad
+from detectron2 import model_zoo
+from detectron2.config import instantiate
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from al_cli.datasets.yolo import load_yolo
+from al_cli.errors import ConfigError, ModelError
+from al_cli.learners.data import CachedMapper, ImageCache, to_dicts
+from al_cli.learners.influence import InfluenceSource, LabeledLosses
+from al_cli.learners.influence_spec import InfluenceSpec
+from al_cli.learners.last_layers import last_layers
+from al_cli.learners.lissa import (
+    gradient,
+    hessian_product,
+    inverse_hessian_product,
+    largest_curvature,
+)
+from al_cli.learners.loss import NORMALIZER, _measuring, batch_losses
+from al_cli.learners.tiny import tiny_faster_rcnn_cfg, tiny_retinanet_cfg
+from al_cli.learners.views import outputs_of
+from al_cli.types import Dataset, Signal
+
+C4, FCOS = "COCO-Detection/faster_rcnn_R_50_C4_3x.yaml", "COCO-Detection/fcos_R_50_FPN_1x.py"
+MODELS = ["tiny_faster_rcnn", "tiny_retinanet", "fcos", "c4"]
+CLASSES, THRESHOLD = 3, 0.4
+LAYERS = {
+    "tiny_faster_rcnn": {"objectness_logits", "anchor_deltas", "cls_score", "bbox_pred"},
+    "c4": {"objectness_logits", "anchor_deltas", "cls_score", "bbox_pred"},
+    "tiny_retinanet": {"cls_score", "bbox_pred"},
+    "fcos": {"cls_score", "bbox_pred", "ctrness"},
+}
+
+
+def build(name):
+    torch.manual_seed(0)
+    if name == "fcos":
+        config = model_zoo.get_config(FCOS)
+        config.model.backbone.bottom_up.stages.depth = 18
+        del config.model.backbone.bottom_up.stages.stride_in_1x1  # depth 18 has no such convolution
+        config.model.backbone.out_channels = config.model.backbone.top_block.in_channels = 64
+        config.model.head.conv_dims = [64, 64]  # its GroupNorm has 32 groups
+        for shape in config.model.head.input_shape:
+            shape.channels = 64
+        config.model.num_classes, config.model.pixel_std = CLASSES, [57.0] * 3
+        return instantiate(config.model)
+    if name == "c4":
+        cfg = model_zoo.get_config(C4)
+        small = {"STEM_OUT_CHANNELS": 8, "RES2_OUT_CHANNELS": 16, "WIDTH_PER_GROUP": 4}
+        cfg.merge_from_list([item for key, value in small.items() for item in (f"MODEL.RESNETS.{key}", value)])
+        cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.MODEL.PIXEL_STD = CLASSES, [57.0] * 3
+        cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = cfg.MODEL.RPN.BATCH_SIZE_PER_IMAGE = 64
+    else:
+        cfg = {"tiny_faster_rcnn": tiny_faster_rcnn_cfg, "tiny_retinanet": tiny_retinanet_cfg}[name](CLASSES)
+    cfg.MODEL.DEVICE = "cpu"
+    return build_model(cfg)
+
+
+def enliven(model, batch):
+    """Spread what the last layers put out, one after the other, so that random weights detect something."""
+    spread = {"objectness": 2.0, "deltas": 0.3, "cls_score": 1.5, "bbox_pred": 0.5, "ctrness": 1.0}
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+            nn.init.kaiming_normal_(module.weight)
+    model.eval()
+    for name, layer in last_layers(model).layers.items():
+        outputs = []
+        handle = layer.register_forward_hook(
+            lambda _m, _i, out, to=outputs: to.append(out.movedim(1, -1).flatten(0, -2).clone())
+        )
+        with torch.no_grad():
+            model(batch)
+            values = torch.cat(outputs)
+            scale = spread[name] / (values - layer.bias).std(0).mean()
+            layer.weight.mul_(scale)
+            layer.bias.copy_(-scale * (values - layer.bias).mean(0))
+        handle.remove()
+    return model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.jit.optimized_execution(False):
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(yolo_root) -> Dataset:
+    return load_yolo(yolo_root).train
+
+
+def mapper(labels):
+    return CachedMapper(ImageCache(), "BGR", labels=labels, flip=False)
+
+
+def batch_of(dataset, labels=True):
+    read = mapper(labels)
+    return [read(record) for record in to_dicts(dataset)]
+
+
+@pytest.fixture(scope="module")
+def models(data, one_thread):
+    return {name: enliven(build(name), batch_of(data.select(data.ids[:6]))) for name in MODELS}
+
+
+@pytest.fixture(params=MODELS)
+def model(request, models):
+    """As training leaves it: training mode, and for a dense detector a running normaliser."""
+    one = models[request.param].train()
+    if not hasattr(one, "roi_heads"):
+        setattr(one, NORMALIZER, 7.0)
+    return one
+
+
+@pytest.fixture
+def name(request):
+    return request.node.callspec.params["model"]
+
+
+@pytest.fixture
+def six(data):
+    """Six images; the fifth has no objects."""
+    dataset = data.select(data.ids[:6])
+    assert [len(image.classes) == 0 for image in dataset.images] == [False] * 4 + [True, False]
+    return dataset
+
+
+def direction_for(theta):
+    return torch.randn(len(theta), generator=torch.Generator().manual_seed(1)) / len(theta) ** 0.5
+
+
+# --- the reference: Detectron2's training forward on one image, differentiated backwards
+
+
+def stock_loss(model, one):
+    """What the trainer would minimise for this image alone, as a graph; the normaliser as it initially is."""
+    former = model.__dict__.pop(NORMALIZER, None)
+    with _measuring(model), EventStorage(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        loss = sum(model([one]).values())
+    model.__dict__.pop(NORMALIZER, None)
+    if former is not None:
+        setattr(model, NORMALIZER, former)
+    return loss
+
+
+def stock_gradient(model, one):
+    """[P] in the order of `theta`, from the model's own parameters."""
+    parameters = [p for layer in last_layers(model).layers.values() for p in layer.parameters()]
+    loss = stock_loss(model, one)
+    grads = torch.autograd.grad(loss, parameters, materialize_grads=True)
+    return torch.cat([g.flatten() for g in grads]), float(loss)
+
+
+def stock_pseudo_labels(model, one, threshold=THRESHOLD):
+    """The image with the stock model's detections as its labels."""
+    model.eval()
+    with torch.no_grad():
+        found = model([{"image": one["image"]}])[0]["instances"]
+    model.train()
+    found = found[found.scores >= threshold]
+    labels = Instances(found.image_size, gt_boxes=Boxes(found.pred_boxes.tensor), gt_classes=found.pred_classes)
+    return {"image": one["image"], "instances": labels}
+
+
+def forward_mode(loss, theta, direction):
+    """The derivative by dual numbers: no backward pass at all."""
+    with torch.no_grad(), forward_ad.dual_level():
+        return forward_ad.unpack_dual(loss(forward_ad.make_dual(theta, direction))).tangent
+
+
+# --- tests
+
+
+def test_the_last_layers_are_those_of_the_paper(model, name):
+    """And theta holds every weight and bias of them."""
+    layers, modules = last_layers(model), dict(model.named_modules())
+    assert {full.split(".")[-1] for full, m in modules.items() if m in set(layers.layers.values())} == LAYERS[name]
+    assert len(layers.theta()) == sum(p.numel() for layer in layers.layers.values() for p in layer.parameters())
+
+
+def test_the_recorded_loss_is_the_models_own(model, six):
+    batch, layers = batch_of(six), last_layers(model)
+    theta = layers.theta()
+    ours = [float(layers.record([one])(theta)) for one in batch]
+    stock = [value for value, _ in batch_losses(model, [[one] for one in batch], as_in_training=False)]
+    assert ours == pytest.approx(stock, rel=1e-4)
+    assert len(set(ours)) == 6
+
+
+def test_a_batch_gives_each_image_its_own_derivative(model, six):
+    """By its labels, so that no last digit changes what is matched: against one stock backward pass each, and dual numbers."""
+    batch, layers = batch_of(six), last_layers(model)
+    theta = layers.theta()
+    direction = direction_for(theta)
+    together = layers.record(batch).derivatives(theta, direction)
+    assert together.shape == (6,) and not together.requires_grad
+    for value, one in zip(together, batch, strict=True):
+        expected = stock_gradient(model, one)[0]
+        near = {"abs": 1e-4 * float(expected.norm() * direction.norm())}
+        assert float(value) == pytest.approx(float(expected @ direction), **near)
+        assert float(value) == pytest.approx(float(forward_mode(layers.record([one]), theta, direction)), **near)
+
+
+def test_derivatives_equal_one_backward_pass_an_image_through_the_stock_model(model, six):
+    """On pseudo labels. Hessian products equal finite differences of the gradient where the loss is smooth: not along the
+    box layers, whose L1 and GIoU losses have kinks."""
+    layers = last_layers(model)
+    theta, batch = layers.theta(), batch_of(six, labels=False)
+    direction = direction_for(theta)
+    labeled = [stock_pseudo_labels(model, one) for one in batch]
+    counts = [len(one["instances"]) for one in labeled]
+    assert max(counts) > 2
+    for image, one in zip(batch, labeled, strict=True):
+        loss = layers.record([image], threshold=THRESHOLD)
+        expected, value = stock_gradient(model, one)
+        scale = float(expected.norm() * direction.norm())
+        assert float(loss(theta)) == pytest.approx(value, rel=1e-4)
+        for way in (loss.derivatives(theta, direction)[0], forward_mode(loss, theta, direction)):
+            assert float(way) == pytest.approx(float(expected @ direction), abs=1e-4 * scale)
+        assert float((gradient(loss, theta) - expected).norm()) < 1e-3 * float(expected.norm())
+    smooth = [
+        torch.full((p.numel(),), float("cls" in part or "objectness" in part or "ctrness" in part))
+        for part, layer in layers.layers.items()
+        for p in layer.parameters()
+    ]
+    along = direction * torch.cat(smooth)
+    product = hessian_product(loss, theta, along)
+    finite = (gradient(loss, theta + 0.01 * along) - gradient(loss, theta - 0.01 * along)) / 0.02
+    assert float((product - finite).norm()) < 0.01 * float(product.norm())
+
+
+def test_without_detections_it_is_the_loss_of_the_background(model, six):
+    layers = last_layers(model)
+    [one] = batch_of(six.select(six.ids[:1]), labels=False)
+    loss = layers.record([one], threshold=1.0)
+    size = tuple(one["image"].shape[-2:])
+    empty = Instances(size, gt_boxes=Boxes(torch.zeros(0, 4)), gt_classes=torch.zeros(0, dtype=torch.int64))
+    expected, value = stock_gradient(model, {"image": one["image"], "instances": empty})
+    assert float(loss(layers.theta())) == pytest.approx(value, rel=1e-4)
+    direction = direction_for(expected)
+    forward = float(loss.derivatives(layers.theta(), direction))
+    assert forward == pytest.approx(float(expected @ direction), abs=1e-4 * float(expected.norm()))
+    assert forward != 0
+
+
+def source(model, data, **spec):
+    spec = InfluenceSpec(**{"threshold": THRESHOLD, "samples": 8, "repeats": 2, **spec})
+    labeled, reference = data.select(data.ids[10:22]), data.select(data.ids[30:36])
+    # One image at a time: in a batch the last digits differ, and with random weights some of 100 scores lie at the threshold.
+    return InfluenceSource(model, mapper_of, labeled=labeled, reference=reference, spec=spec, batch_size=1)
+
+
+def mapper_of(*, labels):
+    return mapper(labels)
+
+
+def test_the_signals_by_their_definition(model, data, six):
+    """g is the mean of stock gradients over the reference set; I and S are its products with each image's stock gradient."""
+    one = source(model, data)
+    influence, similarity = one.influence(six), one.gradient_similarity(six)
+    assert influence.shape == similarity.shape == (6,) and influence.dtype == np.float64
+    assert np.isfinite(influence).all() and len(set(influence)) == 6
+
+    reference = [stock_gradient(model, image)[0] for image in batch_of(one.reference)]
+    g = torch.stack(reference).mean(0)
+    assert float((g - one.gradient).norm()) < 1e-3 * float(g.norm())
+    pseudo = [stock_gradient(model, stock_pseudo_labels(model, image))[0] for image in batch_of(six, labels=False)]
+    for i, image in enumerate(pseudo):
+        assert similarity[i] == pytest.approx(float(g @ image), abs=1e-3 * float(g.norm() * image.norm()))
+        assert influence[i] == pytest.approx(
+            -float(one.direction @ image), abs=1e-3 * float(one.direction.norm() * image.norm())
+        )
+
+
+def test_the_direction_is_a_damped_inverse(model, data):
+    """Of (H + damping scale I), H the mean Hessian of few images, seen often: s has to give g back."""
+    one = source(model, data)
+    losses = LabeledLosses(one.layers, mapper(True), one.labeled)
+    scale, damping = 2 * largest_curvature([losses[0], losses[1]], one.theta), 0.2
+    orders = np.tile([0, 1], (1, 200))
+    s = inverse_hessian_product(losses, one.theta, one.gradient, orders=orders, damping=damping, scale=scale)
+    back = sum(hessian_product(losses[i], one.theta, s) for i in (0, 1)) / 2 + damping * scale * s
+    assert float((back - one.gradient).norm()) < 0.15 * float(one.gradient.norm())
+
+
+def test_twice_the_same_and_the_model_stays_as_it_was(model, data, six):
+    """Bit for bit; weights, modes, normaliser, hooks and the generator untouched."""
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    generator, normaliser = torch.get_rng_state(), model.__dict__.get(NORMALIZER)
+    first = source(model, data).influence(six)
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert modes == [module.training for module in model.modules()]
+    assert model.__dict__.get(NORMALIZER) == normaliser
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    assert all(p.grad is None for p in model.parameters())
+
+    torch.manual_seed(99)
+    assert np.array_equal(source(model, data).influence(six), first)
+    assert source(model, data).influence(six.select([])).shape == (0,)
+    assert not np.array_equal(source(model, data, threshold=1.0).influence(six), first)
+
+
+def test_a_tap_may_read_it_off_the_maps(model, data, six):
+    """One pass through the backbone answers as the source does on its own."""
+    one, batch = source(model, data), batch_of(six, labels=False)
+    for signal, expected in (
+        (Signal.INFLUENCE, one.influence(six)),
+        (Signal.GRADIENT_SIMILARITY, one.gradient_similarity(six)),
+    ):
+        read = one.reader(signal)
+        with outputs_of(model.backbone) as passes:
+            values = [read(*one.layers.maps([image])) for image in batch]
+        assert len(passes) == 6
+        assert torch.cat(values).tolist() == expected.tolist()
+        assert read(*one.layers.maps(batch)).shape == (6,)
+
+
+def test_labeled_losses_are_the_same_whether_kept_or_not(models, data):
+    layers, few = last_layers(models["tiny_faster_rcnn"]), data.select(data.ids[:3])
+    kept, fresh = LabeledLosses(layers, mapper(True), few), LabeledLosses(layers, mapper(True), few, limit=0)
+    assert len(kept) == 3 and kept[1] is kept[1] and fresh[1] is not fresh[1]
+    theta = layers.theta()
+    assert torch.equal(kept[2](theta), fresh[2](theta))
+    tight = LabeledLosses(layers, mapper(True), few, limit=kept[0].nbytes + 1)
+    assert tight[0] is tight[0] and tight[1] is not tight[1]
+
+
+def test_how_many_images_estimate_the_hessian(models, data):
+    """ISAL: at most 500 for R-CNN; never more than there are."""
+    steps = []
+    one = source(models["tiny_faster_rcnn"], data, samples=None, repeats=1)
+    one.layers.losses, stock = (lambda *args: steps.append(1) or stock(*args)), one.layers.losses
+    _ = one.gradient
+    steps.clear()
+    _ = one.direction
+    probed = 10 * 10  # power iterations that find the scale
+    assert len(steps) == probed + len(one.labeled)
+
+
+def test_it_refuses_what_it_cannot_do(models, data):
+    with pytest.raises(ModelError, match="supported: GeneralizedRCNN"):
+        last_layers(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match="0 reference"):
+        InfluenceSource(
+            models["fcos"], mapper_of, labeled=data, reference=data.select([]), spec=InfluenceSpec(), batch_size=1
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reference": "vall"}, "did you mean val"),
+        ({"threshold": 1.5}, r"influence\.threshold=1\.5.*\[0, 1\]"),
+        ({"samples": 0}, r"influence\.samples=0"),
+        ({"repeats": None}, r"influence\.repeats=None"),
+        ({"repeats": True}, r"influence\.repeats=True"),
+        ({"damping": 1.0}, r"influence\.damping=1\.0"),
+        ({"scale": 0.0}, r"influence\.scale=0\.0"),
+        ({"scale": float("nan")}, r"influence\.scale=nan"),
+    ],
+)
+def test_settings_that_cannot_work(options, message):
+    with pytest.raises(ConfigError, match=message):
+        InfluenceSpec(**options).check()
+
+
+def test_defaults_are_valid():
+    assert InfluenceSpec().check() == InfluenceSpec("val", 0.5, None, 4, 0.01, None)

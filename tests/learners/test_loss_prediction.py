@@ -1,0 +1,203 @@
+"""The loss module: its loss by hand, the losses it learns from against the model's own, and a detector it leaves alone."""
+
+import numpy as np
+import pytest
+import torch
+from detectron2.utils.events import EventStorage
+from scipy.stats import spearmanr
+
+from al_cli.datasets.yolo import load_yolo
+from al_cli.errors import ConfigError
+from al_cli.learners.data import CachedMapper, ImageCache, ordered_batches, to_dicts, training_batches
+from al_cli.learners.determinism import deterministic, seed_everything
+from al_cli.learners.difficulty import ClassDifficulty
+from al_cli.learners.loss import NORMALIZER, _measuring, batch_losses, mean_loss
+from al_cli.learners.loss_prediction import (
+    LossModule,
+    LossPrediction,
+    image_losses,
+    loss_reader,
+    ranking_loss,
+    require_pairs,
+)
+from al_cli.learners.signals import tap
+from al_cli.learners.solver import make_optimizer, make_schedule, numbers
+from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.learners.training import train
+from al_cli.learners.zoo import build, open_config
+from al_cli.types import Checkpoint, Dataset, Signal
+
+CPU = torch.device("cpu")
+SPEC = TrainingSpec(iterations=4, batch_size=4, optimizer="adamw", lr=1e-3, schedule="constant", ema=0.9)
+MODELS = {
+    "rcnn": ModelSpec("rcnn", "tiny_faster_rcnn", "none"),
+    "retinanet": ModelSpec("retinanet", "tiny_retinanet", "none"),
+    "fcos": ModelSpec("fcos", "COCO-Detection/fcos_R_50_FPN_1x.py", "none"),
+}
+
+
+@pytest.fixture(scope="module")
+def shapes(yolo_root) -> Dataset:
+    return load_yolo(yolo_root).train
+
+
+@pytest.fixture(autouse=True)
+def repeatable():
+    with deterministic(1):
+        yield
+
+
+def fresh(name: str) -> torch.nn.Module:
+    seed_everything(0)
+    return build(open_config(MODELS[name], 3, CPU), MODELS[name])
+
+
+def mapper(flip: bool = False) -> CachedMapper:
+    return CachedMapper(ImageCache(), "BGR", labels=True, flip=flip)
+
+
+def trained(name: str, shapes: Dataset, *, observe: bool, iterations: int = 4, validate: bool = False, beside=()):
+    """The model after a few steps as the learner makes them, its loss curve, the hook, and the next random number."""
+    config, model = open_config(MODELS[name], 3, CPU), fresh(name)
+    optimizer = make_optimizer(config, SPEC, numbers(config, SPEC), model)
+    hook = LossPrediction(model, seed=5) if observe else None
+    records = to_dicts(shapes)
+    batches = training_batches(records, mapper(flip=True), batch_size=4, seed=0, by_aspect=True, workers=0)
+
+    def loss() -> float:
+        return mean_loss(model, ordered_batches(records[:4], mapper(), batch_size=4))
+
+    history = train(
+        model,
+        batches,
+        optimizer,
+        make_schedule(config, SPEC, optimizer, iterations),
+        iterations=iterations,
+        ema=SPEC.ema,
+        validate=loss if validate else None,
+        observers=[*beside, *([hook] if hook else [])],
+    )
+    return model, history, hook, torch.rand(1).item()
+
+
+def test_ranking_loss_by_hand():
+    """Pairs (0, 4) and (1, 3); the middle one is left over. 0 has the smaller loss but is predicted larger by 2: 2 + 1.
+    1 has the larger loss and is predicted larger by 0.25: 1 - 0.25. Mean 1.875."""
+    predicted = torch.tensor([3.0, 1.25, 9.0, 1.0, 1.0])
+    losses = torch.tensor([1.0, 5.0, 0.0, 4.0, 2.0])
+    assert ranking_loss(predicted, losses).item() == 1.875
+    assert ranking_loss(torch.tensor([2.0, 0.5]), torch.tensor([4.0, 1.0])).item() == 0  # apart by more than the margin
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_detector_is_the_same_to_the_bit(name, shapes):
+    steps = 2 if name == "fcos" else 4
+    with_it, curve, hook, number = trained(name, shapes, observe=True, iterations=steps)
+    without, plain_curve, _, plain_number = trained(name, shapes, observe=False, iterations=steps)
+    state, plain = with_it.state_dict(), without.state_dict()
+    assert state.keys() == plain.keys() and all(torch.equal(state[key], plain[key]) for key in plain)
+    assert curve == plain_curve and number == plain_number
+    assert with_it.__dict__.get(NORMALIZER) == without.__dict__.get(NORMALIZER)
+    assert not with_it._forward_hooks and not with_it.backbone._forward_hooks
+    start = LossPrediction(without, seed=5).extras
+    assert all(np.isfinite(value).all() for value in hook.extras.values())
+    assert any(not np.array_equal(hook.extras[key], start[key]) for key in start)  # and it did learn something
+
+
+def test_beside_another_observer_both_learn_what_they_learn_alone(shapes):
+    """Class difficulty runs the training through a view of the model: neither hook notices the other."""
+    for name in ("rcnn", "retinanet"):
+        alone, difficulty = trained(name, shapes, observe=True)[2], ClassDifficulty(3)
+        model, _, hook, _ = trained(name, shapes, observe=True, beside=[difficulty])
+        only = ClassDifficulty(3)
+        plain = trained(name, shapes, observe=False, beside=[only])[0]
+        assert all(np.array_equal(hook.extras[key], alone.extras[key]) for key in alone.extras)
+        assert np.array_equal(difficulty.value, only.value) and (only.value != 1).any()
+        assert all(torch.equal(a, b) for a, b in zip(model.parameters(), plain.parameters(), strict=True))
+
+
+def test_validation_in_between_is_not_learned_from(shapes):
+    plain, validated = (trained("rcnn", shapes, observe=True, validate=v)[2] for v in (False, True))
+    assert all(np.array_equal(plain.extras[key], validated.extras[key]) for key in plain.extras)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_losses_of_images_are_the_models_own(name, shapes):
+    """The heads on ready maps give what the whole model gives for the image on its own: the same number to the bit."""
+    model = fresh(name)
+    if name != "rcnn":
+        setattr(model, NORMALIZER, 17.0)
+    images = list(ordered_batches(to_dicts(shapes)[:6], mapper(), batch_size=1))
+    for one in images:
+        with _measuring(model), torch.no_grad():
+            maps = model.backbone(model.preprocess_image(one).tensor)
+        expected, _ = next(batch_losses(model, [one], as_in_training=True))
+        assert image_losses(model, one, maps).tolist() == [pytest.approx(expected, abs=1e-6)]
+    batch = [one[0] for one in images]
+    with _measuring(model), torch.no_grad():
+        maps = model.backbone(model.preprocess_image(batch).tensor)
+    alone = [value for value, _ in batch_losses(model, images, as_in_training=True)]
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    assert image_losses(model, batch, maps).tolist() == pytest.approx(alone, rel=1e-4)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert name == "rcnn" or getattr(model, NORMALIZER) == 17.0
+
+
+def test_the_backbone_runs_once_a_step(shapes):
+    model, calls = fresh("rcnn"), []
+    hook = LossPrediction(model, seed=0)
+    hook.before_train()
+    model.backbone.bottom_up.register_forward_hook(lambda *_: calls.append(1))
+    batch = next(iter(ordered_batches(to_dicts(shapes)[:4], mapper(), batch_size=4)))
+    with EventStorage():
+        hook.before_step()
+        model(batch)
+        model(batch)  # a second forward of the same step is not learned from
+    hook.after_train()
+    assert len(calls) == 2
+
+
+def test_it_learns_to_order_images_by_loss(shapes):
+    """After 40 steps of the tiny detector, predicted and true losses of the images agree in order."""
+    model, _, hook, _ = trained("rcnn", shapes, observe=True, iterations=40)
+    images = list(ordered_batches(to_dicts(shapes), mapper(), batch_size=1))
+    losses = [value for value, _ in batch_losses(model, images, as_in_training=False)]
+    assert spearmanr(predicted(model, hook, images)[0], losses).statistic > 0.5
+
+
+def test_the_module_in_closed_form():
+    """Two maps of 1 and 2 channels, written out."""
+    module = LossModule([1, 2])
+    x = torch.tensor([[0.5, -1.0, 2.0]])
+    (a, b), last = module.maps, module.last
+    hidden = torch.cat([(a.weight @ x[0, :1] + a.bias).relu(), (b.weight @ x[0, 1:] + b.bias).relu()])
+    assert module(x)[0].item() == pytest.approx((last.weight[0] @ hidden + last.bias[0]).item(), abs=1e-6)
+
+
+def predicted(model, hook, images) -> tuple[np.ndarray, np.ndarray]:
+    """PREDICTED_LOSS [N] and IMAGE_FEATURES [N, D] through the tap, as the learner reads them."""
+    read = tap(model, readers={Signal.PREDICTED_LOSS: loss_reader(model, hook.extras)})
+    signals = frozenset({Signal.PREDICTED_LOSS, Signal.IMAGE_FEATURES})
+    columns = [one.columns for batch in images for one in read(batch, signals)]
+    return tuple(np.stack([c[s].numpy() for c in columns]) for s in (Signal.PREDICTED_LOSS, Signal.IMAGE_FEATURES))
+
+
+@pytest.mark.parametrize("name", ["rcnn", "retinanet"])
+def test_extras_give_the_module_back(name, shapes):
+    model, _, hook, _ = trained(name, shapes, observe=True)
+    images = list(ordered_batches(to_dicts(shapes)[:6], mapper(), batch_size=2))
+    values, features = predicted(model, hook, images)
+    assert values.shape == (6,)
+    assert values == pytest.approx(hook.module(torch.from_numpy(features)).detach().numpy(), abs=1e-6)
+    again = LossPrediction(model, seed=9, start=Checkpoint({}, extras=hook.extras))
+    assert all(np.array_equal(again.extras[key], value) for key, value in hook.extras.items())
+
+
+def test_refusals():
+    with pytest.raises(ConfigError, match="batch_size of at least 2"):
+        require_pairs(1)
+    require_pairs(2)
+    with pytest.raises(ValueError, match="1 images make no pair"):
+        ranking_loss(torch.zeros(1), torch.zeros(1))
+    with pytest.raises(KeyError, match="trained without"):
+        loss_reader(fresh("rcnn"), {})

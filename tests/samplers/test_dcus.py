@@ -1,0 +1,57 @@
+"""DCUS by hand, against the formula box by box, and at its ends."""
+
+import math
+
+import numpy as np
+import pytest
+
+from al_cli.samplers import dcus
+from al_cli.types import Predictions, Query, Signal
+
+
+def ask(counts, scores, classes, difficulty) -> Query:
+    table = Predictions(
+        image_ids=np.arange(len(counts)) * 2,
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        boxes=np.tile([0.0, 0, 1, 1], (len(scores), 1)),
+        scores=scores,
+        classes=classes,
+        num_classes=len(difficulty),
+        columns={Signal.CLASS_DIFFICULTY: np.array(difficulty)},
+    )
+    return Query(table, budget=1, rng=np.random.default_rng(0))
+
+
+def test_by_hand():
+    """w(0) = 1 and w(1) = 1 + 0.3 * 0.2 * ln(e^(1/0.3)) = 1.2. A score of 1/2 has entropy ln 2, a score of 1 none."""
+    u = dcus(ask([2, 0, 2], [0.5, 0.5, 1.0, 0.5], [0, 1, 1, 0], [0.0, 1.0]))
+    assert u == pytest.approx([2.2 * math.log(2), 0, math.log(2)])
+    assert u.dtype == np.float64
+
+
+def test_equals_the_formula_box_by_box(ragged):
+    p = ragged(np.random.default_rng(0), images=40)
+    difficulty = np.random.default_rng(1).random(p.num_classes)
+    alpha, beta = 0.5, 0.7
+    gamma = math.exp(1 / alpha) - 1
+    expected = []
+    for i in range(len(p)):
+        total = 0.0
+        for s, c in zip(p.scores[p.rows(i)].tolist(), p.classes[p.rows(i)].tolist(), strict=True):
+            weight = 1 + alpha * beta * math.log(1 + gamma * difficulty[c])
+            total += weight * (-s * math.log(s) - ((1 - s) * math.log(1 - s) if s < 1 else 0))
+        expected.append(total)
+    query = ask(p.counts, p.scores, p.classes, difficulty)
+    assert dcus(query, alpha=alpha, beta=beta) == pytest.approx(expected, abs=1e-12)
+    assert (p.counts == 0).any()
+
+
+def test_a_harder_class_weighs_more_and_an_easy_one_gains_most_per_step():
+    one_box = [float(dcus(ask([1], [0.5], [0], [d]))[0]) / math.log(2) for d in np.linspace(0, 1, 6)]
+    gains = np.diff(one_box)
+    assert (gains > 0).all() and (np.diff(gains) < 0).all()
+    assert one_box[0] == pytest.approx(1) and one_box[-1] == pytest.approx(1.2)
+
+
+def test_no_detections_anywhere_is_zero():
+    assert dcus(ask([0, 0], [], [], [0.5, 1.0])).tolist() == [0, 0]

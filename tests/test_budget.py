@@ -1,0 +1,149 @@
+"""How much a round labels: shares and counts, and boxes filled to the budget, by hand and for every sampler."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shapes import CLASSES, random_dataset
+
+from al_cli import app, budget, compose, loop
+from al_cli.errors import ConfigError
+from al_cli.learners.fake import FakeLearner
+from al_cli.records import RunFolder
+from al_cli.types import ROW_AXIS, Selection, Signal, Splits, StageLog
+
+SAMPLERS = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "sampler").glob("*.yaml"))
+BOXES = {0: 3, 1: 0, 2: 5, 3: 1, 4: 2}  # 11
+
+
+class Order:
+    """A sampler that prefers images in this order; remembers how many it was asked for."""
+
+    def __init__(self, *ids):
+        self.ids, self.asked = ids, []
+
+    def __call__(self, images):
+        self.asked.append(images)
+        ids = np.array(self.ids[:images])
+        return Selection(ids, -np.arange(len(ids), dtype=float)), (StageLog("order", len(self.ids), len(ids)),)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "guess", "taken", "asked"),
+    [
+        (3, 2, [2], [2]),  # 5 boxes at once: the other image is left
+        (5, 1, [2], [1]),
+        (6, 1, [2, 1, 4], [1, 2, 3]),  # 5, then 5, then 7
+        (7, 4, [2, 1, 4], [4]),
+        (8, 3, [2, 1, 4, 0], [3, 4]),
+        (10, 4, [2, 1, 4, 0], [4]),
+        (10, 99, [2, 1, 4, 0], [4]),  # never asked for all of them
+    ],
+)
+def test_images_until_the_boxes_reach_the_budget(wanted, guess, taken, asked):
+    order = Order(2, 1, 4, 0, 3)  # holding 5, 5, 7, 10, 11
+    selection, logs = budget.fill(order, BOXES, wanted, guess)
+    assert selection.ids.tolist() == taken
+    assert selection.scores.tolist() == (-np.arange(len(taken), dtype=float)).tolist()
+    assert order.asked == asked
+    assert logs[-1] == StageLog(f"until {wanted} boxes", min(asked[-1], 4), len(taken))
+
+
+def test_the_image_left_over_completes_the_budget():
+    order = Order(0, 1, 3, 4, 2)
+    selection, _ = budget.fill(order, BOXES, 7, 4)  # 3, 3, 4, 6, and the last has 5
+    assert selection.ids.tolist() == [0, 1, 3, 4, 2]
+    assert np.isnan(selection.scores[-1])
+
+
+@pytest.mark.parametrize("wanted", [11, 12, 500])
+def test_a_pool_with_no_more_boxes_than_the_budget_is_taken_whole(wanted):
+    order = Order(2, 1, 4, 0, 3)
+    assert budget.fill(order, BOXES, wanted, 1)[0].ids.tolist() == [2, 1, 4, 0, 3]
+    assert order.asked == [5]
+    assert budget.fill(Order(7), {7: 4}, 1, 1)[0].ids.tolist() == [7]
+
+
+def test_guess():
+    assert budget.guess_images(10, labeled_boxes=9, labeled_images=3) == 4  # 3 boxes an image
+    assert budget.guess_images(10, labeled_boxes=0, labeled_images=3) == 30  # then fill asks for less than all
+
+
+def test_joined_tables_are_the_table_they_were_cut_from():
+    learner = FakeLearner(CLASSES)
+    learner.fit(random_dataset(10), val=None, seed=0, init=None)
+    whole = learner.infer(random_dataset(30), learner.provides)
+    odd, even = whole.select(whole.image_ids[1::2]), whole.select(whole.image_ids[::2])
+    both = budget.joined(odd, even)
+    for name in ("image_ids", "offsets", "boxes", "scores", "classes"):
+        assert np.array_equal(getattr(both, name), getattr(whole, name)), name
+    for signal in Signal:
+        assert np.array_equal(both.columns[signal], whole.columns[signal]), signal
+    assert set(ROW_AXIS) < set(both.columns)
+
+
+def experiment(*overrides):
+    [config] = compose.compose_all(["model=fake", *overrides], multirun=False)
+    return app.check(config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sizes"),
+    [
+        (["initial=8", "budget=15", "rounds=3"], [8, 15, 15, 15]),
+        (["initial=0.2", "budget=0.1", "rounds=3"], [8, 8, 8, 8]),  # 7.9, 15.8 and 23.7 of 79 boxes
+        (["rounds=2", "initial=4"], [4, 26, 27]),  # a third of the boxes each
+        (["rounds=1"], [20, 40]),
+    ],
+)
+def test_counts_and_shares_of_boxes(overrides, sizes):
+    splits = Splits("x", random_dataset(40), None, random_dataset(3, first_id=1000))
+    assert splits.train.box_count == 79
+    plan = app.plan_rounds(experiment("budget_unit=boxes", *overrides), splits)
+    assert list(plan.sizes) == sizes
+    assert plan.unit == "boxes"
+
+
+@pytest.mark.parametrize("overrides", [["budget=30"], ["initial=38", "rounds=2"], ["budget=0.5", "rounds=3"]])
+def test_rounds_that_could_use_up_the_boxes_are_refused(overrides):
+    splits = Splits("x", random_dataset(40), None, random_dataset(3, first_id=1000))
+    with pytest.raises(ConfigError, match="do not fit a pool of 79 boxes, where an image has up to 4"):
+        app.plan_rounds(experiment("budget_unit=boxes", *overrides), splits)
+
+
+class Spy(FakeLearner):
+    """Remembers which images it was asked for, with which signals, since it was last trained."""
+
+    def fit(self, *args, **kwargs):
+        self.asked = {}
+        return super().fit(*args, **kwargs)
+
+    def infer(self, images, signals=frozenset()):
+        ids = set(images.ids.tolist())
+        again = self.asked.get(signals, set()) & ids
+        assert not again, f"images {sorted(again)} were asked for {sorted(signals)} twice"
+        self.asked[signals] = self.asked.get(signals, set()) | ids
+        return super().infer(images, signals)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("unit", ["images", "boxes"])
+def test_every_sampler_fills_its_budget(sampler, unit, tmp_path):
+    checked = experiment(f"sampler={sampler}", f"budget_unit={unit}", "initial=8", "budget=7", "rounds=2")
+    splits = Splits("shapes", random_dataset(40), None, random_dataset(8, first_id=100))
+    plan = app.plan_rounds(checked, splits)
+    runs = []
+    for name in ("one", "two") if unit == "boxes" else ("one",):
+        with RunFolder.create(tmp_path / name, checked.config, {}) as folder:
+            runs.append(list(loop.run(splits, Spy(CLASSES), checked.strategy, plan, folder)))
+    assert [record.picked for record in runs[0]] == [record.picked for record in runs[-1]]
+    for record in runs[0][1:]:
+        held = np.cumsum([len(splits.train[i].boxes) for i in record.picked])
+        if unit == "images":
+            assert len(record.picked) == 7
+        else:
+            assert held[-1] >= 7
+            assert len(held) == 1 or held[-2] < 7, "one image beyond the budget at most"
+            assert record.stages[-1].name == "until 7 boxes"
+            assert record.stages[-1].kept == len(record.picked)
+    assert runs[0][-1].boxes == splits.train.select(runs[0][-1].labeled).box_count
