@@ -37,8 +37,13 @@ class Signal(StrEnum):
 
 
 # Which axis of a column runs over boxes; every other column runs over images on axis 0, or over classes.
-ROW_AXIS = {Signal.PROBS: 0, Signal.BOX_FEATURES: 0, Signal.DROPOUT: 1, Signal.JITTER: 0, Signal.PROPOSAL_IOU: 0}
-IMAGE_AXIS = {signal: 0 for signal in Signal if signal not in ROW_AXIS and signal != Signal.CLASS_DIFFICULTY}
+ROW_AXIS: dict[Signal, int] = {
+    **dict.fromkeys((Signal.PROBS, Signal.BOX_FEATURES, Signal.JITTER, Signal.PROPOSAL_IOU), 0),
+    Signal.DROPOUT: 1,
+}
+IMAGE_AXIS: dict[Signal, int] = {
+    signal: 0 for signal in Signal if signal not in ROW_AXIS and signal != Signal.CLASS_DIFFICULTY
+}
 # What nobody could know before labeling: a sampler that needs one of these is an oracle, never a practical method.
 ORACLES = frozenset({Signal.TRUE_LOSS, Signal.TRUE_BOXES})
 
