@@ -30,7 +30,7 @@ Float = NDArray[np.float32]
 
 IMBALANCE = 15.0  # most common class : rarest class in the pool, falling geometrically with the digit
 BURST_FRAMES = 5  # near-duplicate frames of one scene
-BURST_SHARE = 0.3  # of the pool's images that come in bursts
+BURST_SHARE = 0.2  # of the pool's images that come in bursts
 EMPTY_SHARE = 0.06  # scenes without a digit
 CLOSE_UP_SHARE = 0.2  # scenes filled by one large digit
 SCAN_SHARES = {"train": 0.6, "val": 0.1, "test": 0.3}  # of the scans of each class
@@ -74,7 +74,7 @@ def digits_root() -> Path:
 
 
 def write_digits(
-    folder: Path, *, seed: int = 0, train: int = 400, val: int = 80, test: int = 700, image_size: int = 128
+    folder: Path, *, seed: int = 0, train: int = 320, val: int = 80, test: int = 700, image_size: int = 128
 ) -> Path:
     """Write data.yaml, images/{train,val,test}/*.png and labels/.../*.txt to `folder`, all or nothing; return it.
 

@@ -58,7 +58,7 @@ def test_every_size_range_and_negatives_occur(folder: Path, split: str) -> None:
 
 
 def test_every_image_has_a_label_file_and_is_small(folder: Path) -> None:
-    for split, count in (("train", 400), ("val", 80), ("test", 700)):
+    for split, count in (("train", 320), ("val", 80), ("test", 700)):
         images = sorted((folder / "images" / split).iterdir())
         names = [file.stem for file in sorted((folder / "labels" / split).iterdir())]
         assert [file.stem for file in images] == names and len(names) == count
@@ -84,12 +84,12 @@ def test_bursts_are_near_duplicates_and_only_in_the_pool(folder: Path) -> None:
         return [i for i in range(len(rows) - 1) if near(rows[i], rows[i + 1])]
 
     found = pairs("train")
-    bursts = int(digits.BURST_SHARE * 400 / digits.BURST_FRAMES)
+    bursts = int(digits.BURST_SHARE * 320 / digits.BURST_FRAMES)
     # Bursts of an empty scene have no boxes to compare, so a few of the 4 pairs of each burst are missing.
     assert 0.8 * bursts * 4 <= len(found) <= bursts * 4
     pixels = [np.asarray(Image.open(f), float) for f in sorted((folder / "images/train").iterdir())]
     inside = np.mean([abs(pixels[i] - pixels[i + 1]).mean() for i in found])
-    outside = np.mean([abs(pixels[i] - pixels[(i + 100) % 400]).mean() for i in found])
+    outside = np.mean([abs(pixels[i] - pixels[(i + 100) % 320]).mean() for i in found])
     assert inside < 0.4 * outside
     assert any((pixels[i] != pixels[i + 1]).any() for i in found)
     assert pairs("val") == [] and pairs("test") == []
