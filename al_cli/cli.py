@@ -19,10 +19,8 @@ start here:
   al data DIR                     check a YOLO or COCO folder and count what is in it
   al run -m seed=0,1,2 sampler=random,ccms       a study; then: al report outputs/digits
 """
-HYDRA_ONLY = {
-    *("--help", "-h", "--hydra-help", "--version", "--resolve"),
-    *("--cfg", "-c", "--info", "-i", "--shell-completion", "-sc"),
-}
+HELP = {"--help", "-h", "--hydra-help", "--version", "--shell-completion", "-sc"}
+HYDRA_ONLY = HELP | {"--cfg", "-c", "--info", "-i", "--resolve"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,6 +112,8 @@ def run(words: list[str]) -> int:
     words = compose.open_keys(words)
     if any(word.split("=")[0] in HYDRA_ONLY for word in words):
         compose.register_resolvers()
+        if not HELP & set(words):  # a typo gets our sentence here too
+            compose.compose_all([word for word in words if "=" in word and not word.startswith("-")], multirun=False)
         return hydra_main(words, lambda config: None)
     multirun = any(word in ("-m", "--multirun") for word in words)
     flags = [word for word in words if word.startswith("-")]

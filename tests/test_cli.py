@@ -93,6 +93,10 @@ def test_hydra_prints_the_configuration(al):
     assert not list(al.cwd.glob("outputs*"))
 
 
+def test_a_typo_beside_hydras_flags_is_one_sentence_too(al):
+    assert "did you mean sampler?" in al("run", "--cfg", "job", "smapler=3", code=2).stderr
+
+
 @pytest.mark.parametrize(
     ("line", "expected"), [("al run sam", "sampler="), ("al run sampler=cc", "sampler=ccms"), ("al re", "report")]
 )

@@ -30,7 +30,7 @@ Float = NDArray[np.float32]
 
 IMBALANCE = 15.0  # most common class : rarest class in the pool, falling geometrically with the digit
 BURST_FRAMES = 5  # near-duplicate frames of one scene
-BURST_SHARE = 0.4  # of the pool's images that come in bursts
+BURST_SHARE = 0.2  # of the pool's images that come in bursts
 EMPTY_SHARE = 0.06  # scenes without a digit
 CLOSE_UP_SHARE = 0.2  # scenes filled by one large digit
 SCAN_SHARES = {"train": 0.6, "val": 0.1, "test": 0.3}  # of the scans of each class
@@ -170,7 +170,7 @@ def _write_split(
 
 def _deck(scenes: int, long_tail: bool, rng: np.random.Generator) -> list[list[int]]:
     """The digits of each scene: how many is random, how often each class occurs overall is exact (to rounding)."""
-    counts = np.where(rng.random(scenes) < EMPTY_SHARE, 0, rng.integers(1, 8, scenes))
+    counts = np.where(rng.random(scenes) < EMPTY_SHARE, 0, rng.integers(2, 11, scenes))
     weights = IMBALANCE ** -(np.arange(10) / 9) if long_tail else np.ones(10)
     total = int(counts.sum())
     edges = np.round(np.cumsum(weights) / weights.sum() * total).astype(int)

@@ -142,7 +142,7 @@ def test_terminal_table(samples):
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     console.print(rounds_table(records))
     lines = [line.split() for line in console.export_text().splitlines() if line.strip()]
-    assert lines[:2] == [["val"], "round ud images boxes AP AP50 AP75 APs APm APl loss".split()]
+    assert lines[:2] == [["val"], ["round", "ud", "images", "boxes", "AP", "AP50", "AP75", "APs", "APm", "APl", "loss"]]
     last = lines[-1]
     record = records[2]
     expected = [record.metrics[name] for name in ("AP", "AP50", "AP75", "APs", "APm", "APl")]
