@@ -17,12 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from al_cli import budget, loop
 from al_cli.environment import environment
 from al_cli.errors import AlError, ConfigError, DatasetError, suggest
-from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
+from al_cli.learners.influence_spec import InfluenceSpec
+from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
 from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.rng import Seeds
 from al_cli.strategy import Stage, Strategy
-from al_cli.types import Learner, RoundRecord, Splits
+from al_cli.types import Learner, RoundRecord, Signal, Splits
 
 log = logging.getLogger("al")
 round_log = logging.getLogger("al.round")  # a line a round, where no terminal shows the table
@@ -73,7 +74,7 @@ def check(config: DictConfig) -> Experiment:
     if lacking := strategy.needs - provides(model):
         raise ConfigError(
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
-            remedy=f"it provides {', '.join(sorted(provides(model))) or 'nothing'}; take another sampler or model",
+            remedy=remedy_for(model, lacking),
         )
     check_dataset_config(plain["dataset"])
     ud = check_ud(plain["ud_split"], plain["rounds"], strategy, plain["sampler"]["name"])
@@ -182,6 +183,19 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
             "early stopping needs a validation set, and this dataset's only held-out split is what rounds are evaluated on",
             remedy="add dataset.holdout=0.2, or take a training without early stopping",
         )
+    no_val = splits.val is None and not config["dataset"]["holdout"]
+    measured_on_val = InfluenceSpec.of(experiment.model.influence).reference == "val"
+    if no_val and measured_on_val and experiment.strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}:
+        raise ConfigError(
+            f"sampler {config['sampler']['name']} measures influence on validation images, and this dataset has none",
+            remedy="add dataset.holdout=0.2, or set model.influence.reference=labeled",
+        )
+    if experiment.strategy.uses_held_out and no_val:
+        raise ConfigError(
+            f"sampler {config['sampler']['name']} learns from validation images, and this dataset's only held-out split is "
+            "what rounds are evaluated on",
+            remedy="add dataset.holdout=0.2, or take another sampler",
+        )
     if config["dataset"]["holdout"] and first < 2:
         raise ConfigError(
             "dataset.holdout would leave nothing to train on", remedy="raise initial to at least 2 images"
@@ -209,7 +223,10 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
     from al_cli.learners.detectron import DetectronLearner
 
     device = experiment.config["device"]
-    return DetectronLearner(experiment.model, experiment.training, class_names, iterations=iterations, device=device)
+    needs = experiment.strategy.needs
+    return DetectronLearner(
+        experiment.model, experiment.training, class_names, iterations=iterations, device=device, needs=needs
+    )
 
 
 def execute(config: DictConfig, path: Path) -> list[RoundRecord]:

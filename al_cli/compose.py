@@ -68,9 +68,12 @@ def folder_name(root: str) -> str:
     return path.parent.name if path.suffix in {".yaml", ".yml"} else path.name
 
 
+OPEN = ("model.overrides.", "model.influence.")  # mappings that hold only what differs from the defaults
+
+
 def open_keys(words: Iterable[str]) -> list[str]:
     """`model.overrides.SOLVER.BASE_LR=1` as `++model...`: these keys are Detectron2's to know."""
-    return [f"++{word}" if word.startswith("model.overrides.") else word for word in words]
+    return [f"++{word}" if word.startswith(OPEN) else word for word in words]
 
 
 def job_overrides(overrides: Sequence[str], multirun: bool) -> list[list[str]]:

@@ -68,7 +68,9 @@ def run(splits: Splits, learner: Learner, strategy: Strategy, plan: Plan, folder
             if round == 0:
                 selection, stages = initial_set(order, plan.sizes[0])
             else:
-                selection, stages = choose(strategy, learner, splits.train, pool, plan, round, clock)
+                trained_on = splits.train.select(set(pool.labeled) - set(heldout))
+                learner.inform(labeled=trained_on, initial=splits.train.select(order[: plan.sizes[0]]), val=val)
+                selection, stages = choose(strategy, learner, splits.train, val, pool, plan, round, clock)
         pool = pool.acquire(selection.ids.tolist())
 
         with clock("train"):
@@ -123,11 +125,19 @@ def initial_set(order: list[int], size: int) -> tuple[Selection, tuple[StageLog,
 
 
 def choose(
-    strategy: Strategy, learner: Learner, train: Dataset, pool: Pool, plan: Plan, round: int, clock: "Clock"
+    strategy: Strategy,
+    learner: Learner,
+    train: Dataset,
+    val: Dataset | None,
+    pool: Pool,
+    plan: Plan,
+    round: int,
+    clock: "Clock",
 ) -> tuple[Selection, tuple[StageLog, ...]]:
     """The images that this round adds: as many as its size says, or until they hold as many boxes."""
     labeled, size = train.select(pool.labeled), plan.sizes[round]
     ask_learner = budget.Once(partial(infer, learner, train, clock))
+    ask_of_val = budget.Once(partial(infer, learner, val, clock)) if val is not None else None
 
     def ask(images: int) -> tuple[Selection, tuple[StageLog, ...]]:
         return strategy.select(
@@ -138,6 +148,8 @@ def choose(
             rng=rng_for(plan.seeds.sampling, round, "sampling"),
             truth=labeled,
             labeled=pool.labeled,
+            held_out=val,
+            infer_held_out=ask_of_val,
         )
 
     if plan.unit == "images":

@@ -109,6 +109,11 @@ class Stage:
         """Signals of the labeled images that score and selection read; None where neither looks at those."""
         return together(declaration_of(part).labeled for part in (self.score, self.select) if part is not None)
 
+    @property
+    def held_out(self) -> Needs:
+        """Signals of the validation images that the score reads; None where it does not look at those."""
+        return None if self.score is None else declaration_of(self.score).held_out
+
     def run(self, query: Query) -> tuple[Selection, NDArray[np.float64] | None]:
         """The checked selection of `query.budget` candidates, and the scores [N] of all where there are any."""
         scores = None
@@ -151,8 +156,13 @@ class Strategy:
 
     @property
     def needs(self) -> frozenset[Signal]:
-        """All signals of all stages, those of labeled images included: what the learner must provide."""
-        return frozenset().union(*(signals or () for stage in self.stages for signals in (stage.needs, stage.labeled)))
+        """All signals of all stages, those of labeled and validation images included: what the learner must provide."""
+        each = ((stage.needs, stage.labeled, stage.held_out) for stage in self.stages)
+        return frozenset().union(*(signals or () for signals in itertools.chain.from_iterable(each)))
+
+    @property
+    def uses_held_out(self) -> bool:
+        return any(stage.held_out is not None for stage in self.stages)
 
     @property
     def oracle(self) -> frozenset[Signal]:
@@ -173,6 +183,8 @@ class Strategy:
         rng: np.random.Generator,
         truth: Dataset | None = None,
         labeled: Collection[int] = (),
+        held_out: Dataset | None = None,
+        infer_held_out: Infer | None = None,
     ) -> tuple[Selection, tuple[StageLog, ...]]:
         """`budget` of the candidates, best first, with the scores of the last stage that scored them (NaN without).
 
@@ -181,14 +193,15 @@ class Strategy:
         shares divide the budget, the picks of the parts alternate so that the first ones are divided alike.
         `infer` is called at most once a stage, for what the stages before have left, and not where a stage needs no
         predictions or the table at hand already has what it needs. A stage that declares signals of labeled images gets
-        them for all of `labeled` in one more call.
+        them for all of `labeled` in one more call; one that declares some of validation images gets them for all of
+        `held_out`, through `infer_held_out`.
 
         Raises RuntimeError, naming the function, where one returns what it must not.
         """
         ids = np.sort(np.fromiter((int(i) for i in candidate_ids), dtype=np.int64))
         _check(bool((np.diff(ids) > 0).all()), "candidate ids must be distinct")
         _check(budget >= 1, f"cannot select {budget} images")
-        circumstances = _Circumstances(infer, ud, rng, truth, labeled)
+        circumstances = _Circumstances(infer, ud, rng, truth, labeled, held_out, infer_held_out)
         everything, left = ids, budget
         picks: list[Selection] = []
         logs: list[StageLog] = []
@@ -225,6 +238,8 @@ class _Circumstances:
     rng: np.random.Generator
     truth: Dataset | None
     labeled: Collection[int]
+    held_out: Dataset | None
+    infer_held_out: Infer | None
 
 
 def _narrow(
@@ -246,6 +261,9 @@ def _narrow(
         candidates = _blank(ids) if stage.needs is None else _only(table, stage.needs)
         labeled = _labeled(stage, given.labeled, given.infer)
         query = Query(candidates, keep, given.rng, truth=given.truth, labeled=labeled, ud=given.ud)
+        if stage.held_out is not None:
+            table_of_held_out = _held_out(stage, given.held_out, given.infer_held_out)
+            query = dataclasses.replace(query, held_out=table_of_held_out, held_out_truth=given.held_out)
         selection, scores = stage.run(query)
         logs.append(StageLog(stage.name, len(ids), keep))
         best_first = selection.ids
@@ -286,6 +304,13 @@ def _labeled(stage: Stage, labeled: Collection[int], infer: Infer) -> Prediction
     _check(len(labeled) > 0, f"{stage.name} compares with the labeled images, and there are none")
     ids = np.sort(np.fromiter((int(i) for i in labeled), dtype=np.int64))
     return _only(_inferred(infer, ids, stage.labeled), stage.labeled)
+
+
+def _held_out(stage: Stage, images: Dataset | None, infer: Infer | None) -> Predictions:
+    """Predictions of all validation images with the columns the stage declared for them."""
+    if images is None or infer is None or stage.held_out is None:
+        raise RuntimeError(f"{stage.name} learns from the validation images, and there are none")
+    return _only(_inferred(infer, images.ids, stage.held_out), stage.held_out)
 
 
 def _inferred(infer: Infer, ids: NDArray[np.int64], signals: frozenset[Signal]) -> Predictions:

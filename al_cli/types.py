@@ -305,7 +305,8 @@ class Query:
 
     `candidates` holds exactly the images it may choose from, with the columns it declared. `labeled` are predictions on
     the labeled images where a stage asked for them. `truth` has the labeled images only. `budget` is how many images this
-    stage must return; `ud` this round's UD-split where there is one.
+    stage must return; `ud` this round's UD-split where there is one. `held_out` and `held_out_truth` are the same of the
+    validation images, which are labeled too but never trained on, where a stage asked for them.
     """
 
     candidates: Predictions
@@ -314,6 +315,8 @@ class Query:
     truth: Dataset | None = None
     labeled: Predictions | None = None
     ud: float | None = None
+    held_out: Predictions | None = None
+    held_out_truth: Dataset | None = None
 
     def __post_init__(self) -> None:
         _require(self.budget >= 1, f"budget must be at least 1, got {self.budget}")
@@ -370,6 +373,10 @@ class Learner(Protocol):
 
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
         """Predictions for all images with a column per signal, in one pass. ValueError for a signal not provided."""
+        ...
+
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
+        """Which labels there are now: for signals of unlabeled images that are measured against them (INFLUENCE)."""
         ...
 
     def loss(self, images: Dataset) -> NDArray[np.float64]:

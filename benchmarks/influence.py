@@ -6,8 +6,9 @@ Trains briefly, then answers the same question, s . gradient of the pseudo-label
 "I" plain inference, the unit. "A" as the ISAL program does: inference for the pseudo labels, then the stock training loss
 of each image and its backward pass to the last layers. "B" the same with nothing frozen, back through all layers. "C" our
 one pass through the backbone, then a backward pass of the last layers for each image. "D" the same with dual numbers (forward
-mode) in place of the backward pass. "E" is `al`: all images of a batch at once. A to D take one image at a time, I and E 16;
-where the last digit of a batch decides which proposals are sampled (R-CNN), a few images differ.
+mode) in place of the backward pass. "E" is `al`: all images of a batch at once, and the middle of the two slopes at a kink,
+where A to D have what rounding gives them (R-CNN's L1 loss; RetinaNet's is smooth there). A to D take one image at a time, I
+and E 16.
 Ratios are what to quote; the seconds are this machine's.
 """
 
@@ -141,7 +142,8 @@ def report(model: str, learner: DetectronLearner, seconds: dict, answers: dict) 
         off = (answers[name] - exact).abs() / exact.abs().max() if len(answers[name]) else torch.zeros(1)
         print(
             f"{name:<44} {1000 * statistics.median(seconds[name]):7.1f} ms/image  {statistics.median(ratios):5.2f} x I  "
-            f"{statistics.median(saved):5.2f} x E  (from {min(saved):.2f} to {max(saved):.2f})  off A by {float(off.median()):.0e}, at most {float(off.max()):.0e}"
+            f"{statistics.median(saved):5.2f} x E  (from {min(saved):.2f} to {max(saved):.2f})  "
+            f"off A by {float(off.median()):.0e}, at most {float(off.max()):.0e}"
         )
 
 

@@ -130,7 +130,7 @@ class Spy(FakeLearner):
 @pytest.mark.parametrize("unit", ["images", "boxes"])
 def test_every_sampler_fills_its_budget(sampler, unit, tmp_path):
     checked = experiment(f"sampler={sampler}", f"budget_unit={unit}", "initial=8", "budget=7", "rounds=2")
-    splits = Splits("shapes", random_dataset(40), None, random_dataset(8, first_id=100))
+    splits = Splits("shapes", random_dataset(40), random_dataset(6, first_id=200), random_dataset(8, first_id=100))
     plan = app.plan_rounds(checked, splits)
     runs = []
     for name in ("one", "two") if unit == "boxes" else ("one",):

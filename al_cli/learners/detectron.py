@@ -32,7 +32,10 @@ from al_cli.learners.data import (
 )
 from al_cli.learners.determinism import deterministic, seed_everything
 from al_cli.learners.difficulty import ClassDifficulty
+from al_cli.learners.influence import InfluenceSource
+from al_cli.learners.influence_spec import InfluenceSpec
 from al_cli.learners.loss import batch_losses, mean_loss
+from al_cli.learners.loss_prediction import LossPrediction, has_loss_module, loss_reader, require_pairs
 from al_cli.learners.signals import Detections, MapReader, Tap, tap
 from al_cli.learners.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
@@ -43,6 +46,7 @@ from al_cli.progress import phase
 from al_cli.types import ROW_AXIS, Checkpoint, Dataset, Learner, LossPoint, Predictions, Signal
 
 INFERENCE_BATCH = 16
+INFLUENCE_SIGNALS = frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
 Source = Callable[[Dataset], NDArray[Any]]  # answers one signal of images or classes: [N] or [N, D], or [C]
 
 
@@ -51,7 +55,8 @@ class DetectronLearner(Learner):
 
     `iterations` is the length of one round's training in the unit of `training.iterations_per` (see
     TrainingSpec.per_round). The constructor reads the config and finds the weights, so that ConfigError and ModelError
-    come before anything slow; the network itself is built by `fit` and `load`.
+    come before anything slow; the network itself is built by `fit` and `load`. `needs` are the signals it will be asked
+    for: what takes a training of its own (PREDICTED_LOSS) is learned, and provided, only where it is among them.
     """
 
     def __init__(
@@ -62,9 +67,11 @@ class DetectronLearner(Learner):
         *,
         iterations: int,
         device: str = "auto",
+        needs: frozenset[Signal] = frozenset(),
     ):
         self.spec, self.training, self.class_names = model.check(), training.check(), tuple(class_names)
-        self.provides = provides(model)
+        self._predicts_loss = Signal.PREDICTED_LOSS in needs
+        self.provides = provides(model) - (frozenset() if self._predicts_loss else {Signal.PREDICTED_LOSS})
         self.iterations = iterations
         self._device = choose_device(device)
         self.device = str(self._device)
@@ -72,6 +79,8 @@ class DetectronLearner(Learner):
             raise ConfigError("mixed precision needs a GPU", where="training.amp=true", remedy="set training.amp=false")
         self.config = open_config(model, len(self.class_names), self._device)
         self.numbers = numbers(self.config, training)
+        if self._predicts_loss:
+            require_pairs(self.numbers.batch_size)
         self._start = locate(model)
         self._cache = ImageCache()
         self._model: nn.Module | None = None
@@ -83,7 +92,9 @@ class DetectronLearner(Learner):
             Signal.TRUE_BOXES: true_boxes,
             Signal.CLASS_DIFFICULTY: lambda _images: self._extras["class_difficulty"],
         }
-        self._readers: dict[Signal, MapReader] = {}
+        self._readers: dict[Signal, MapReader] = {}  # of the weights that answer, as is `_influence`
+        self._known: tuple[Dataset, Dataset, Dataset | None] | None = None  # labeled, initial, val: see `inform`
+        self._influence: InfluenceSource | None = None
 
     # ---- training
 
@@ -113,7 +124,9 @@ class DetectronLearner(Learner):
                 by_aspect=self.config.groups_by_aspect,
                 workers=self._workers,
             )
-            difficulty = ClassDifficulty(len(self.class_names), init)
+            observers: list[ClassDifficulty | LossPrediction] = [ClassDifficulty(len(self.class_names), init)]
+            if self._predicts_loss:
+                observers.append(LossPrediction(model, seed=seed, start=init))
             history = train_model(
                 model,
                 batches,
@@ -126,9 +139,11 @@ class DetectronLearner(Learner):
                 val_every=(spec.val_every or 1) * unit,
                 patience=spec.early_stopping,
                 keep_best=spec.best_weights,
-                observers=[difficulty],
+                observers=observers,
             )
-        extras = {"seed": np.array(seed), **difficulty.extras}
+        extras = {"seed": np.array(seed)}
+        for observer in observers:
+            extras |= observer.extras
         self._adopt(model, extras)
         return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, history, extras)
 
@@ -157,7 +172,8 @@ class DetectronLearner(Learner):
         """
         if missing := sorted(signals - self.provides):
             raise ValueError(f"{self.spec.name} does not provide {', '.join(missing)}; it has {sorted(self.provides)}")
-        read = self._ready()
+        with deterministic(self._threads):
+            read = self._reading(signals)
         tapped, seed = signals & read.provides, int(self._extras.get("seed", 0))
         batch_size = 1 if self.config.resizes else INFERENCE_BATCH
         batches = ordered_batches(
@@ -181,6 +197,10 @@ class DetectronLearner(Learner):
             read.prob_kind,
             columns,
         )
+
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
+        """The labels that INFLUENCE and GRADIENT_SIMILARITY are measured against."""
+        self._known, self._influence = (labeled, initial, val), None
 
     def loss(self, images: Dataset) -> NDArray[np.float64]:
         """[N] the training loss of each image on its own, without updating anything; the same after save and load.
@@ -239,8 +259,48 @@ class DetectronLearner(Learner):
             ) from error
 
     def _adopt(self, model: nn.Module, extras: Mapping[str, NDArray[Any]]) -> None:
-        self._model, self._extras = model, extras
-        self._tap = tap(model, passes=self.spec.dropout_passes, readers=self._readers)
+        self._model, self._extras, self._influence = model, extras, None
+        self._tap = self._tap_with(
+            {Signal.PREDICTED_LOSS: loss_reader(model, extras)} if has_loss_module(extras) else {}
+        )
+
+    def _tap_with(self, readers: Mapping[Signal, MapReader]) -> Tap:
+        assert self._model is not None
+        return tap(self._model, passes=self.spec.dropout_passes, readers=readers)
+
+    def _reading(self, signals: frozenset[Signal]) -> Tap:
+        """The tap that reads these signals off the backbone's maps in the pass that finds the boxes."""
+        read = self._ready()
+        asked = signals & INFLUENCE_SIGNALS
+        return (
+            self._tap_with({signal: self._influences().reader(signal) for signal in sorted(asked)}) if asked else read
+        )
+
+    def _influences(self) -> InfluenceSource:
+        """Influence on the reference set that the model's settings name, with the weights and labels of now."""
+        if self._known is None:
+            raise RuntimeError("inform first: influence is measured against labeled images")
+        if self._influence is None:
+            labeled, initial, val = self._known
+            spec = InfluenceSpec.of(self.spec.influence)
+            reference = {"val": val, "initial": initial, "labeled": labeled}[spec.reference]
+            if reference is None:
+                raise ConfigError(
+                    "influence is measured on the validation images, and there are none",
+                    where="model.influence.reference=val",
+                    remedy="add dataset.holdout=0.2, or set model.influence.reference=labeled",
+                )
+            assert self._model is not None
+            self._influence = InfluenceSource(
+                self._model,
+                self._mapper,
+                labeled=labeled,
+                reference=reference,
+                spec=spec,
+                batch_size=1 if self.config.resizes else INFERENCE_BATCH,
+                workers=self._workers,
+            )
+        return self._influence
 
     def _ready(self) -> Tap:
         if self._tap is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,15 @@ class InfluenceSpec:
     repeats: int = 4
     damping: float = 0.01
     scale: float | None = None
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> InfluenceSpec:
+        """The checked spec of these settings, the rest as it is here. ConfigError names an unknown setting."""
+        for key in settings:
+            if key not in cls.__dataclass_fields__:
+                remedy = suggest(key, cls.__dataclass_fields__)
+                raise ConfigError(f"influence has no setting {key}", where=f"model.influence.{key}", remedy=remedy)
+        return cls(**settings).check()
 
     def check(self) -> InfluenceSpec:
         """This spec, or ConfigError for the first value that cannot work."""

@@ -47,6 +47,7 @@ from al_cli.learners.views import view
 Outputs = dict[str, list[Tensor]]  # by layer, one tensor a level
 Maps = Mapping[str, Tensor]
 Sizes = list[tuple[int, int]]
+REACH = 1e-3  # how far the symmetric derivative looks: no logit or box delta moves further
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +65,29 @@ class HeadLoss:
         """[B] d/de l_i(theta + e direction) at e = 0, with l_i the loss of image i alone: no image has its own backward pass.
 
         The layers are linear in theta, so moving it moves their outputs by what they put out with `direction` for weights:
-        forward mode. The slopes of the loss there come for all images at once, from one backward pass that goes no deeper
-        than the outputs; an image's derivative is the product of the two over its own share of them.
+        forward mode. The slopes of the loss there come for all images at once, from a backward pass that goes no deeper than
+        the outputs; an image's derivative is the product of the two over its own share of them.
+
+        The slope is the mean of those a little ahead and a little behind, the symmetric derivative. A pseudo label is what
+        the box layers said of some proposal or location, so L1 and GIoU stand at their kink there, where the slope is 0 by
+        symmetry but +1 or -1 by the last digit of a rounding: enough to decide the sign of an image's influence.
         """
         with torch.no_grad():
             outputs, moves = (self.layers.outputs(weights, self.inputs) for weights in (theta, direction))
-        leaves = [x.requires_grad_() for levels in outputs.values() for x in levels]
-        with torch.enable_grad():
-            slopes = iter(torch.autograd.grad(self._loss(outputs), leaves, materialize_grads=True))
-        products = {name: [next(slopes) * move for move in levels] for name, levels in moves.items()}
+            largest = max(float(x.abs().max()) for levels in moves.values() for x in levels if x.numel())
+        if largest == 0:
+            return self.layers.of_images(moves, *self.fixed)
+        ahead, behind = (self._slopes(outputs, moves, sign * REACH / largest) for sign in (1, -1))
+        middle = iter([(one + other) / 2 for one, other in zip(ahead, behind, strict=True)])
+        products = {name: [next(middle) * move for move in levels] for name, levels in moves.items()}
         return self.layers.of_images(products, *self.fixed)
+
+    def _slopes(self, outputs: Outputs, moves: Outputs, e: float) -> tuple[Tensor, ...]:
+        """Of the loss at outputs + e moves, along each output."""
+        moved = {name: [x + e * move for x, move in zip(outputs[name], moves[name], strict=True)] for name in outputs}
+        leaves = [x.requires_grad_() for levels in moved.values() for x in levels]
+        with torch.enable_grad():
+            return torch.autograd.grad(self._loss(moved), leaves, materialize_grads=True)
 
     def _loss(self, outputs: Outputs) -> Tensor:
         with EventStorage():  # Detectron2's losses write statistics to one

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from al_cli.errors import ConfigError, suggest
+from al_cli.learners.influence_spec import InfluenceSpec
 from al_cli.types import Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
@@ -29,6 +30,7 @@ class ModelSpec:
     `overrides` are Detectron2's own keys, nested or dotted. `family` is read off `config` where it is None.
     `dropout`: the share of activations that dropout layers in the class head put to 0 while training; None: no such
     layers. `dropout_passes`: how often DROPOUT asks that head anew about the same boxes (10, as the FSDL program does).
+    `influence`: settings of INFLUENCE that differ from InfluenceSpec's.
     """
 
     name: str
@@ -38,6 +40,7 @@ class ModelSpec:
     family: str | None = None
     dropout: float | None = None
     dropout_passes: int = 10
+    influence: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> ModelSpec:
         """This spec, or ConfigError for a value that no model can have."""
@@ -80,6 +83,7 @@ class ModelSpec:
                 where="model.overrides",
                 remedy="write model.overrides.SOLVER.BASE_LR=1e-4",
             )
+        InfluenceSpec.of(self.influence)
         return self
 
     @property
@@ -94,7 +98,8 @@ def provides(model: ModelSpec) -> frozenset[Signal]:
     if model.architecture == "fake":
         return frozenset(Signal)
     given = {Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES, Signal.JITTER}
-    given |= {Signal.TRUE_LOSS, Signal.TRUE_BOXES, Signal.CLASS_DIFFICULTY}
+    given |= {Signal.TRUE_LOSS, Signal.TRUE_BOXES, Signal.CLASS_DIFFICULTY, Signal.PREDICTED_LOSS}
+    given |= {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}
     if model.architecture == "rcnn":
         given.add(Signal.PROPOSAL_IOU)
     if model.dropout is not None:

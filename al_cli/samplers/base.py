@@ -32,8 +32,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Declaration:
     """What a score or selection is and needs.
 
-    `needs` are signals of the candidates, `labeled` signals of the labeled images (None: it does not look at those);
-    `scored`: a selection that cannot do without scores.
+    `needs` are signals of the candidates, `labeled` of the labeled images, `held_out` of the validation images (None: it
+    does not look at those); `scored`: a selection that cannot do without scores.
     """
 
     kind: Literal["score", "selection"]
@@ -42,6 +42,7 @@ class Declaration:
     source: str
     family: str
     labeled: Needs = None
+    held_out: Needs = None
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,15 @@ class Between:
         return f"in [{self.low:g}, {self.high:g}]" if self.high < float("inf") else f"of at least {self.low:g}"
 
 
-def score(*, needs: NeedsRule, source: str, family: str, labeled: Needs = None) -> Callable[[Function], Function]:
+def score(
+    *, needs: NeedsRule, source: str, family: str, labeled: Needs = None, held_out: Needs = None
+) -> Callable[[Function], Function]:
     """Declare a score: what it needs, the source with its equation, and the family `al samplers` lists it under.
 
-    With `labeled` it is also given `query.labeled`, a table of the labeled images with these signals, and `query.truth`.
+    With `labeled` it is also given `query.labeled`, a table of the labeled images with these signals, and `query.truth`;
+    with `held_out` the same of the validation images, `query.held_out` and `query.held_out_truth`.
     """
-    return _declare(Declaration("score", needs, False, source, family, labeled))
+    return _declare(Declaration("score", needs, False, source, family, labeled, held_out))
 
 
 def selection(

@@ -74,7 +74,8 @@ def _entry(path: Path, detectors: Mapping[str, frozenset[Signal]]) -> Entry:
     own = [part for part in parts if name_of(part) not in GENERIC] or parts
     about, details, advice = comment(path.read_text(encoding="utf-8"))
     needs = _together(needs_of(part) for part in parts)
-    labeled = _together(declaration_of(part).labeled for part in parts)
+    seen = [declaration_of(part) for part in parts]
+    labeled = _together(signals for one in seen for signals in (one.labeled, one.held_out))
     return Entry(
         name=path.stem,
         about=about,
@@ -107,6 +108,9 @@ def _passes(stages: Sequence[Mapping[str, Any]]) -> tuple[Pass, ...]:
         labeled = _together(declaration_of(part).labeled for part in _parts(stage))
         if labeled is not None:
             passes += _inference("labeled", labeled)
+        held_out = _together(declaration_of(part).held_out for part in _parts(stage))
+        if held_out is not None:
+            passes += _inference("validation", held_out)
         keep = str(stage.get("keep", "budget"))
         left = {"budget": "budget", "ud": "what ud keeps"}.get(keep, keep.replace("x", "x budget"))
         left = left.replace("%", "% of pool")

@@ -14,7 +14,7 @@ from detectron2.modeling import build_model
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError, ModelError, RunError
 from al_cli.learners import detectron
-from al_cli.learners.detectron import DetectronLearner, check_detectron2
+from al_cli.learners.detectron import INFLUENCE_SIGNALS, DetectronLearner, check_detectron2
 from al_cli.learners.spec import ModelSpec, TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Predictions, Signal, Splits
 
@@ -103,7 +103,7 @@ def test_predictions_are_a_table_of_the_models_boxes(trained, shapes):
         assert (np.diff(scores) <= 0).all()
     assert np.array_equal(p.columns[Signal.PROBS][np.arange(len(p.scores)), p.classes], p.scores)
     assert p.columns[Signal.IMAGE_FEATURES].shape[0] == len(p)
-    assert SIGNALS < one.provides == one._ready().provides | one._sources.keys()
+    assert SIGNALS < one.provides == one._ready().provides | one._sources.keys() | INFLUENCE_SIGNALS
 
 
 def test_oracles_come_from_the_labels(trained, shapes):

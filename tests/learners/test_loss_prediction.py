@@ -1,5 +1,7 @@
 """The loss module: its loss by hand, the losses it learns from against the model's own, and a detector it leaves alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from scipy.stats import spearmanr
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError
 from al_cli.learners.data import CachedMapper, ImageCache, ordered_batches, to_dicts, training_batches
+from al_cli.learners.detectron import DetectronLearner
 from al_cli.learners.determinism import deterministic, seed_everything
 from al_cli.learners.difficulty import ClassDifficulty
 from al_cli.learners.loss import NORMALIZER, _measuring, batch_losses, mean_loss
@@ -201,3 +204,28 @@ def test_refusals():
         ranking_loss(torch.zeros(1), torch.zeros(1))
     with pytest.raises(KeyError, match="trained without"):
         loss_reader(fresh("rcnn"), {})
+
+
+def test_the_learner_predicts_losses_only_where_asked_to(yolo_root, tmp_path):
+    splits, spec = load_yolo(yolo_root), replace(SPEC, iterations=6)
+    names, signal = splits.train.class_names, Signal.PREDICTED_LOSS
+    asked, plain = (
+        DetectronLearner(MODELS["rcnn"], spec, names, iterations=6, device="cpu", needs=frozenset(needs))
+        for needs in ({signal}, ())
+    )
+    assert asked.provides - plain.provides == {signal}
+    one, other = (learner.fit(splits.train, val=None, seed=1, init=None) for learner in (asked, plain))
+    assert all(torch.equal(one.state[key], other.state[key]) for key in other.state)
+    values = asked.infer(splits.test, frozenset({signal})).columns[signal]
+    assert values.shape == (len(splits.test),) and len(set(values.tolist())) > 1
+    with pytest.raises(ValueError, match="does not provide predicted_loss"):
+        plain.infer(splits.test, frozenset({signal}))
+    asked.save(one, tmp_path / "a.pth")
+    fresh_one = DetectronLearner(MODELS["rcnn"], spec, names, iterations=6, device="cpu", needs=frozenset({signal}))
+    again = fresh_one.load(tmp_path / "a.pth")
+    assert np.array_equal(fresh_one.infer(splits.test, frozenset({signal})).columns[signal], values)
+    longer, start = (fresh_one.fit(splits.train, val=None, seed=2, init=c) for c in (again, other))
+    assert longer.extras.keys() == start.extras.keys()
+    with pytest.raises(ConfigError, match="batch_size of at least 2"):
+        single = replace(spec, batch_size=1)
+        DetectronLearner(MODELS["rcnn"], single, names, iterations=6, device="cpu", needs=frozenset({signal}))

@@ -31,7 +31,8 @@ def learner(splits) -> DetectronLearner:
     low = {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.02}
     spec = ModelSpec("tiny_faster_rcnn", "tiny_faster_rcnn", "none", low, dropout=0.2)
     training = TrainingSpec(iterations=2, batch_size=4, optimizer="adamw", lr=1e-3)
-    one = DetectronLearner(spec, training, splits.train.class_names, iterations=2, device="cpu")
+    needs = frozenset({Signal.PREDICTED_LOSS})  # what is learned only where it is asked for
+    one = DetectronLearner(spec, training, splits.train.class_names, iterations=2, device="cpu", needs=needs)
     one.fit(splits.train.select(splits.train.ids[:LABELED]), val=splits.val, seed=0, init=None)
     return one
 
@@ -40,7 +41,8 @@ def learner(splits) -> DetectronLearner:
 def test_each_image_once_a_stage(entry, learner, splits):
     strategy = Strategy([Stage(**stage) for stage in read_stages(FOLDER / f"{entry.name}.yaml")])
     assert strategy.needs <= learner.provides
-    pool = splits.train.ids[LABELED:]
+    pool, labeled = splits.train.ids[LABELED:], splits.train.select(splits.train.ids[:LABELED])
+    learner.inform(labeled=labeled, initial=labeled, val=splits.val)
     passed = 0
 
     def count(_module, args):
@@ -55,8 +57,10 @@ def test_each_image_once_a_stage(entry, learner, splits):
             budget=BUDGET,
             ud=UD,
             rng=np.random.default_rng(0),
-            truth=splits.train.select(splits.train.ids[:LABELED]),
-            labeled=splits.train.ids[:LABELED].tolist(),
+            truth=labeled,
+            labeled=labeled.ids.tolist(),
+            held_out=splits.val,
+            infer_held_out=lambda ids, signals: learner.infer(splits.val.select(ids), signals),
         )
     finally:
         handle.remove()

@@ -58,6 +58,8 @@ def pick(ragged, truth_of):
             rng=np.random.default_rng(seed),
             truth=truth_of(known),
             labeled=known.image_ids.tolist(),
+            held_out=truth_of(known),
+            infer_held_out=infer,
         )
 
     return ask

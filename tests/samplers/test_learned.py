@@ -135,7 +135,7 @@ def with_features(features) -> Predictions:
 
 
 def test_active_transfer_finds_where_the_detector_errs():
-    """Every labeled image has one object; it is missed where the first feature is positive."""
+    """Every validation image has one object; it is missed where the first feature is positive."""
     rng = np.random.default_rng(0)
     features = rng.normal(size=(120, 4)).astype(np.float32)
     table = found(
@@ -144,7 +144,7 @@ def test_active_transfer_finds_where_the_detector_errs():
     )
     truth = Dataset(("a", "b", "c"), tuple(image(i, [A], [0]) for i in range(120)))
     asked = rng.normal(size=(80, 4)).astype(np.float32)
-    query = Query(with_features(asked), 10, np.random.default_rng(0), truth=truth, labeled=table)
+    query = Query(with_features(asked), 10, np.random.default_rng(0), held_out_truth=truth, held_out=table)
     values = active_transfer(query)
     assert values[asked[:, 0] > 0.3].min() > values[asked[:, 0] < -0.3].max()
     assert (values[np.argsort(-values)[:10]] > 0.7).all()
@@ -153,7 +153,9 @@ def test_active_transfer_finds_where_the_detector_errs():
 def test_active_transfer_of_a_detector_without_errors_is_zero():
     truth = Dataset(("a", "b", "c"), tuple(image(i, [], []) for i in range(4)))
     features = np.random.default_rng(0).normal(size=(4, 3))
-    query = Query(with_features(features), 1, np.random.default_rng(0), truth=truth, labeled=with_features(features))
+    query = Query(
+        with_features(features), 1, np.random.default_rng(0), held_out_truth=truth, held_out=with_features(features)
+    )
     assert active_transfer(query).tolist() == [0, 0, 0, 0]
 
 
