@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from al_cli.errors import ConfigError, ModelError, RunError
 from al_cli.learners.data import (
@@ -36,14 +36,15 @@ from al_cli.learners.influence import InfluenceSource
 from al_cli.learners.influence_spec import InfluenceSpec
 from al_cli.learners.loss import batch_losses, mean_loss
 from al_cli.learners.loss_prediction import LossPrediction, has_loss_module, loss_reader, require_pairs
-from al_cli.learners.signals import Detections, MapReader, Tap, tap
+from al_cli.learners.signals import MapReader, Tap, tap
 from al_cli.learners.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
+from al_cli.learners.table import Table, join, true_boxes
 from al_cli.learners.training import train as train_model
 from al_cli.learners.weights import load_weights, locate
 from al_cli.learners.zoo import build, choose_device, open_config
 from al_cli.progress import phase
-from al_cli.types import ROW_AXIS, Checkpoint, Dataset, Learner, LossPoint, Predictions, Signal
+from al_cli.types import Checkpoint, Dataset, Learner, LossPoint, Predictions, Signal
 
 INFERENCE_BATCH = 16
 INFLUENCE_SIGNALS = frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
@@ -179,12 +180,12 @@ class DetectronLearner(Learner):
         batches = ordered_batches(
             to_dicts(images), self._mapper(labels=False), batch_size=batch_size, workers=self._workers
         )
-        tables: list[_Table] = []
+        tables: list[Table] = []
         with phase("infer", total=len(images)) as step, deterministic(self._threads):
             for batch in batches:
-                tables += [_Table(one) for one in read(batch, tapped, seed=seed)]
+                tables += [Table(one) for one in read(batch, tapped, seed=seed)]
                 step(len(batch))
-        columns = {signal: _join([table.columns[signal] for table in tables], signal) for signal in sorted(tapped)}
+        columns = {signal: join([table.columns[signal] for table in tables], signal) for signal in sorted(tapped)}
         columns |= {signal: self._sources[signal](images) for signal in sorted(signals - tapped)}
         none = np.zeros(0)
         return Predictions(
@@ -324,39 +325,6 @@ class DetectronLearner(Learner):
     def _workers(self) -> int:
         """Processes that decode images. None on a CPU, where they would take the cores that train."""
         return self.config.workers if self.config.resizes and self._device.type == "cuda" else 0
-
-
-class _Table:
-    """One image's detections as arrays, best first, without scores of 0 (which `Predictions` does not hold)."""
-
-    def __init__(self, found: Detections):
-        instances = found.instances
-        scores = _array(instances.scores)
-        rows = np.argsort(-scores, kind="stable")
-        rows = rows[scores[rows] > 0]
-        self.scores = scores[rows]
-        self.boxes = _array(instances.pred_boxes.tensor)[rows]
-        self.classes = _array(instances.pred_classes)[rows]
-        self.columns: dict[Signal, NDArray[Any]] = {}
-        for signal, tensor in found.columns.items():
-            column = _array(tensor)
-            self.columns[signal] = np.take(column, rows, ROW_AXIS[signal]) if signal in ROW_AXIS else column
-
-
-def _array(tensor: Tensor) -> NDArray[Any]:
-    return tensor.detach().cpu().numpy()
-
-
-def _join(columns: list[NDArray[Any]], signal: Signal) -> NDArray[Any]:
-    """One array of all images: their boxes one after the other, or a row an image."""
-    if not columns:
-        return np.zeros((0, 0), np.float32)
-    return np.concatenate(columns, ROW_AXIS[signal]) if signal in ROW_AXIS else np.stack(columns)
-
-
-def true_boxes(images: Dataset) -> NDArray[np.int64]:
-    """[N] annotated objects of each image, crowd regions left out: what labeling it costs in boxes. An oracle."""
-    return np.array([(~image.crowd).sum() for image in images.images], dtype=np.int64)
 
 
 def check_detectron2(device: torch.device) -> str:

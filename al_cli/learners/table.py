@@ -1,0 +1,45 @@
+"""Detections as arrays: from what a tap found in one image to the columns of a Predictions table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from al_cli.learners.signals import Detections
+from al_cli.types import ROW_AXIS, Dataset, Signal
+
+
+class Table:
+    """One image's detections as arrays, best first, without scores of 0 (which `Predictions` does not hold)."""
+
+    def __init__(self, found: Detections):
+        instances = found.instances
+        scores = as_array(instances.scores)
+        rows = np.argsort(-scores, kind="stable")
+        rows = rows[scores[rows] > 0]
+        self.scores = scores[rows]
+        self.boxes = as_array(instances.pred_boxes.tensor)[rows]
+        self.classes = as_array(instances.pred_classes)[rows]
+        self.columns: dict[Signal, NDArray[Any]] = {}
+        for signal, tensor in found.columns.items():
+            column = as_array(tensor)
+            self.columns[signal] = np.take(column, rows, ROW_AXIS[signal]) if signal in ROW_AXIS else column
+
+
+def as_array(tensor: Tensor) -> NDArray[Any]:
+    return tensor.detach().cpu().numpy()
+
+
+def join(columns: list[NDArray[Any]], signal: Signal) -> NDArray[Any]:
+    """One array of all images: their boxes one after the other, or a row an image."""
+    if not columns:
+        return np.zeros((0, 0), np.float32)
+    return np.concatenate(columns, ROW_AXIS[signal]) if signal in ROW_AXIS else np.stack(columns)
+
+
+def true_boxes(images: Dataset) -> NDArray[np.int64]:
+    """[N] annotated objects of each image, crowd regions left out: what labeling it costs in boxes. An oracle."""
+    return np.array([(~image.crowd).sum() for image in images.images], dtype=np.int64)
