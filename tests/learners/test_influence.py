@@ -311,6 +311,7 @@ def test_the_signals_by_their_definition(model, data, six):
             assert value == pytest.approx(expected, abs=1e-3 * size * float(along.norm()))
 
 
+@pytest.mark.slow
 def test_the_direction_is_a_damped_inverse(model, data):
     """Of (H + damping scale I), H the mean Hessian of few images, seen often: s has to give g back."""
     one = source(model, data)
@@ -341,6 +342,7 @@ def test_twice_the_same_and_the_model_stays_as_it_was(model, data, six):
     assert not np.array_equal(source(model, data, threshold=1.0).influence(six), first)
 
 
+@pytest.mark.slow
 def test_a_tap_may_read_it_off_the_maps(model, data, six):
     """One pass through the backbone answers as the source does on its own."""
     one, batch = source(model, data), batch_of(six, labels=False)
