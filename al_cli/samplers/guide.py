@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from al_cli.samplers.base import Needs, declaration_of, function_of, name_of, needs_of
+from al_cli.samplers.base import Needs, declaration_of, function_of, name_of, needs_of, together
 from al_cli.samplers.catalog import read_stages
 from al_cli.types import ORACLES, Signal
 
@@ -73,9 +73,9 @@ def _entry(path: Path, detectors: Mapping[str, frozenset[Signal]]) -> Entry:
     parts = [part for stage in stages for part in _parts(stage)]
     own = [part for part in parts if name_of(part) not in GENERIC] or parts
     about, details, advice = comment(path.read_text(encoding="utf-8"))
-    needs = _together(needs_of(part) for part in parts)
+    needs = together(needs_of(part) for part in parts)
     seen = [declaration_of(part) for part in parts]
-    labeled = _together(signals for one in seen for signals in (one.labeled, one.held_out))
+    labeled = together(signals for one in seen for signals in (one.labeled, one.held_out))
     return Entry(
         name=path.stem,
         about=about,
@@ -83,7 +83,7 @@ def _entry(path: Path, detectors: Mapping[str, frozenset[Signal]]) -> Entry:
         advice=capitalised(advice or next((text for part in own if (text := described(part)[1])), "")),
         family=_joined(declaration_of(part).family for part in own),
         source=_joined(declaration_of(part).source for part in own),
-        needs=_together([needs, labeled]),
+        needs=together([needs, labeled]),
         passes=_passes(stages),
         detectors=_feeding(frozenset((needs or frozenset()) | (labeled or frozenset())), detectors),
         oracle=(needs or frozenset()) & ORACLES,
@@ -101,14 +101,14 @@ def _passes(stages: Sequence[Mapping[str, Any]]) -> tuple[Pass, ...]:
     here: frozenset[Signal] | None = None  # columns of the table at hand
     left = "pool"
     for stage in stages:
-        needs = _together(needs_of(part) for part in _parts(stage))
+        needs = together(needs_of(part) for part in _parts(stage))
         if needs is not None and (here is None or not needs <= here):
             passes += _inference(left, needs)
             here = needs
-        labeled = _together(declaration_of(part).labeled for part in _parts(stage))
+        labeled = together(declaration_of(part).labeled for part in _parts(stage))
         if labeled is not None:
             passes += _inference("labeled", labeled)
-        held_out = _together(declaration_of(part).held_out for part in _parts(stage))
+        held_out = together(declaration_of(part).held_out for part in _parts(stage))
         if held_out is not None:
             passes += _inference("validation", held_out)
         keep = str(stage.get("keep", "budget"))
@@ -242,11 +242,6 @@ def _function(name: str, function: Part) -> list[str]:
         if p.kind is p.KEYWORD_ONLY
     )
     return [f'### <a id="function-{name}"></a>{name}({options})', module, described(function)[0]]
-
-
-def _together(needs: Iterable[Needs]) -> Needs:
-    known = [n for n in needs if n is not None]
-    return frozenset().union(*known) if known else None
 
 
 def _joined(words: Iterable[str]) -> str:

@@ -106,3 +106,11 @@ def counting(module):
     handle = module.register_forward_hook(lambda *_: calls.append(1))
     yield calls
     handle.remove()
+
+
+def overlap(a, b):
+    """IoU of two boxes of four numbers."""
+    wide = min(a[2], b[2]) - max(a[0], b[0])
+    high = min(a[3], b[3]) - max(a[1], b[1])
+    both = max(wide, 0) * max(high, 0)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from narrow_models import C4, FCOS_LAZY, FPN, RETINANET, assert_same, chooser, counting, images, narrow, stock
+from narrow_models import C4, FCOS_LAZY, FPN, RETINANET, assert_same, chooser, counting, images, narrow, overlap, stock
 
 from al_cli.learners import jitter
 from al_cli.learners.jitter import NOISE_STD
@@ -28,14 +28,6 @@ def one_thread():
 @pytest.fixture(scope="module", params=list(NAMES), ids=list(NAMES.values()))
 def model(request, one_thread):
     return narrow(request.param)
-
-
-def overlap(a, b):
-    """IoU of two boxes of four numbers."""
-    wide = min(a[2], b[2]) - max(a[0], b[0])
-    high = min(a[3], b[3]) - max(a[1], b[1])
-    both = max(wide, 0) * max(high, 0)
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 def by_hand(model, batch):

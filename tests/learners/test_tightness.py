@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from narrow_models import C4, FCOS_LAZY, FPN, RETINANET, chooser, counting, images, narrow, stock
+from narrow_models import C4, FCOS_LAZY, FPN, RETINANET, chooser, counting, images, narrow, overlap, stock
 
 from al_cli.learners.signals import tap
 from al_cli.learners.spec import ModelSpec, provides, remedy_for
@@ -23,14 +23,6 @@ def one_thread():
 @pytest.fixture(scope="module", params=[C4, FPN], ids=["c4", "fpn"])
 def model(request, one_thread):
     return narrow(request.param)
-
-
-def overlap(a, b):
-    """IoU of two boxes of four numbers."""
-    wide = min(a[2], b[2]) - max(a[0], b[0])
-    high = min(a[3], b[3]) - max(a[1], b[1])
-    both = max(wide, 0) * max(high, 0)
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
 def by_hand(model, batch):
