@@ -158,6 +158,31 @@ def grid(cells: Sequence[tuple[Picture, str]], title: str, columns: int | None =
     return sheet
 
 
+def rows_sheet(rows: Sequence[tuple[str, Sequence[tuple[Picture, str]]]]) -> Picture:
+    """Rows of captioned cells, each under its own title: the images of one method beside those of another's.
+
+    All cells have the size of the first; a row without cells is its title alone. At least one row has a cell.
+    """
+    from PIL import Image as PILImage
+    from PIL import ImageDraw
+
+    cell_px = next(cells[0][0].size[0] for _, cells in rows if cells)
+    step_x, step_y = cell_px + GAP_PX, TITLE_PX + cell_px + CAPTION_PX
+    width = max(len(cells) for _, cells in rows) * step_x + GAP_PX
+    sheet = PILImage.new("RGB", (width, sum(step_y if cells else TITLE_PX for _, cells in rows) + GAP_PX), "white")
+    draw = ImageDraw.Draw(sheet)
+    top = 0
+    for title, cells in rows:
+        draw.text((GAP_PX, top + TITLE_PX / 2 + 2), title, fill="#222222", font=_font(FONT_PX + 3), anchor="lm")
+        for number, (cell, caption) in enumerate(cells):
+            x, y = GAP_PX + number * step_x, top + TITLE_PX
+            sheet.paste(cell, (x, y))
+            text = _shorten(draw, caption, cell_px)
+            draw.text((x, y + cell_px + CAPTION_PX / 2), text, fill="#444444", font=_font(), anchor="lm")
+        top += step_y if cells else TITLE_PX
+    return sheet
+
+
 def _shorten(draw: Any, text: str, width_px: int) -> str:
     """The end of a long text, where file names differ."""
     if draw.textlength(text, font=_font()) <= width_px:
@@ -177,9 +202,12 @@ def _font(size_px: int = FONT_PX) -> Any:
 
 
 def save_sheet(sheet: Picture, path: Path) -> Path:
-    """Write a sheet as PNG."""
+    """Write a sheet as PNG, or as JPEG where the path says so: a tenth of the bytes, for sheets inside a page."""
     buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG")
+    if path.suffix == ".jpg":
+        sheet.save(buffer, format="JPEG", quality=80, optimize=True)
+    else:
+        sheet.save(buffer, format="PNG")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, buffer.getvalue())
     return path

@@ -7,7 +7,7 @@ The same numbers give the same bytes: no dates in the files, fixed ids in SVG.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":", "-.")
 GREY = "#6B6B6B"
+FAINT = "#C4C4C4"  # curves that are there but not told apart
+DISTINCT = 13  # curves that colour, dashes and marker together still tell apart
 WIDTH_IN, HEIGHT_IN = 4.6, 3.1
 DPI = 200
 
@@ -65,6 +67,17 @@ def figure(width_in: float = WIDTH_IN, height_in: float = HEIGHT_IN) -> Iterator
         yield made, made.subplots()
 
 
+@contextmanager
+def panels(columns: int, rows: int, width_in: float, height_in: float, **sharing: Any) -> Iterator[tuple[Figure, Any]]:
+    """A figure with axes [rows][columns] in the house style; `sharing` is sharex, sharey."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_LOOK):
+        made = Figure(figsize=(width_in, height_in), layout="constrained")
+        yield made, made.subplots(rows, columns, squeeze=False, **sharing)
+
+
 def save(made: Figure, *paths: Path) -> list[Path]:
     """Write the figure once for each path, in the format that its suffix names."""
     for path in paths:
@@ -86,6 +99,28 @@ def line_style(number: int) -> dict[str, Any]:
     }
 
 
+def assign_looks(arms: Sequence[str], random: str | None, distinct: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Arm -> how its curve is drawn, in every figure of a study. Random is black; arms not in `distinct` are grey.
+
+    The twelve others differ in colour and, from the seventh on, in dashes and marker.
+    """
+    looks: dict[str, dict[str, Any]] = {}
+    number = 0
+    for arm in arms:
+        if arm == random:
+            looks[arm] = {"color": "#000000", "marker": "X", "linestyle": "-", "linewidth": 1.8, "zorder": 3}
+        elif arm not in distinct:
+            looks[arm] = {"color": FAINT, "marker": None, "linestyle": "-", "linewidth": 0.8, "zorder": 1}
+        else:
+            colors = len(COLORS) - 1  # black is random's
+            cycle, place = divmod(number, colors)
+            marker = MARKERS[(place + 3 * cycle) % colors]
+            face = {} if cycle % 2 == 0 else {"markerfacecolor": "white"}
+            looks[arm] = {"color": COLORS[place], "marker": marker, "linestyle": DASHES[cycle % len(DASHES)]} | face
+            number += 1
+    return looks
+
+
 def frame_curves(axes: Axes, x: list[float], y: list[float], label_x: str, label_y: str) -> None:
     """Labels and limits that show every point with room around it, a single point too. AP starts at 0 when near it."""
     axes.set_xlabel(label_x)
@@ -96,6 +131,6 @@ def frame_curves(axes: Axes, x: list[float], y: list[float], label_x: str, label
     if y:
         low, high = min(y), max(y)
         pad = 0.1 * (high - low) or max(1.0, 0.1 * high)
-        axes.set_ylim(0.0 if low - pad < 0.35 * (high + pad) else low - pad, high + pad)
+        axes.set_ylim(0.0 if low - pad < 0.25 * (high + pad) else low - pad, high + pad)
     if x and len(set(x)) <= 8:
         axes.set_xticks(sorted(set(x)))

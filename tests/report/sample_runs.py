@@ -8,9 +8,11 @@ from PIL import Image as PILImage
 
 from al_cli.metrics import evaluate
 from al_cli.records import RunFolder
-from al_cli.types import Dataset, Image, LossPoint, Predictions, RoundRecord, Splits, StageLog
+from al_cli.types import Choice, Dataset, Image, LossPoint, Predictions, RoundRecord, Selection, Splits, StageLog
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+TIMING = {"store": {"hits": {"training": 1, "inference": 2}, "misses": {"training": 0}, "saved_s": 60.0}}
 
 
 @dataclass
@@ -36,14 +38,16 @@ class SampleRuns:
                 predictions = blurred(self.splits.test, rng, max(0.5, blur))
                 evaluation = evaluate(predictions, self.splits.test)
                 history = loss_curve(rng, number)
+                stage = StageLog("ccms", len(order) - size * number, size)
+                scores = np.sort(rng.random(size))[::-1] if number else np.full(size, np.nan)
                 record = RoundRecord(
                     round=number,
                     seed=seed,
                     ud=None if number == 0 else round(1 - 0.25 * (number - 1), 2),
                     labeled=tuple(labeled.tolist()),
                     picked=tuple(picked.tolist()),
-                    scores=tuple(np.sort(rng.random(size))[::-1].tolist()) if number else (None,) * size,
-                    stages=(StageLog("ccms", len(order) - size * number, size),),
+                    scores=tuple(scores.tolist()) if number else (None,) * size,
+                    stages=(stage,),
                     images=len(labeled),
                     boxes=self.splits.train.select(labeled).box_count,
                     metrics=evaluation.metrics,
@@ -57,11 +61,22 @@ class SampleRuns:
                     history=history,
                     picked=self.splits.train.select(picked),
                     labeled=self.splits.train.select(labeled),
-                    timing={"train_s": 1.5},
+                    choice=choice_of(order[size * number :], picked, scores, stage),
+                    names={image.id: image.path.name for image in self.splits.train.images},
+                    timing={"train_s": 1.5, "evaluate_s": 0.25} | TIMING,
                 )
             if done == rounds:
                 folder.mark_done()
         return folder
+
+
+def choice_of(candidates: np.ndarray, picked: np.ndarray, scores: np.ndarray, stage: StageLog) -> Choice:
+    """`picked` out of the candidates in one stage; the dropped ones score below the lowest picked, by their id."""
+    everyone = np.sort(candidates)
+    of = dict(zip(picked.tolist(), scores.tolist(), strict=True))
+    low = float(np.min(scores))
+    all_scores = [of.get(int(i), low * (1 - int(i) / 1000)) for i in everyone]
+    return Choice(Selection(picked, scores), (stage,), everyone, np.array(all_scores), ~np.isin(everyone, picked) * 1)
 
 
 def blurred(dataset: Dataset, rng: np.random.Generator, noise_px: float) -> Predictions:

@@ -1,7 +1,10 @@
-"""The report of a study: arms, means and deviations against numbers worked elsewhere, and what is missing."""
+"""Reading a study: its arms, its plan, what is missing; and the files of a report against pandas."""
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -10,7 +13,10 @@ from rich.console import Console
 from sample_runs import SampleRuns, build_samples
 
 from al_cli.errors import RunError
-from al_cli.report import study
+from al_cli.report import costs, differences, ranked, selections, study, study_tables, write
+from al_cli.report.curves_of_arms import average_rounds, curves_of
+from al_cli.report.story import tell
+from al_cli.report.table_formats import Table
 from al_cli.report.tables import rounds_table
 
 
@@ -33,12 +39,20 @@ def build(samples):
     samples.run("entropy_s10", done=0, rounds=3).mark_failed(RuntimeError("loss is nan"))
 
 
-def test_report_against_pandas(samples):
+MISSING = [
+    "entropy_s10 failed with 0 of 3 rounds: RuntimeError: loss is nan",
+    "random_s11 stopped with 1 of 3 rounds",
+    "random has 2 of 3 seeds",
+]
+
+
+def test_tables_against_pandas(samples, tmp_path):
     build(samples)
-    written = study.report(samples.root)
-    folder = samples.root / "report"
-    assert {path.name for path in written} == {"runs.csv", "runs.md", "arms.csv", "arms.md", "ap.png", "ap.svg"}
-    assert all(path.parent == folder and path.stat().st_size > 100 for path in written)
+    document = tell(study.read_study(samples.root))
+    folder = tmp_path
+    for block in document.blocks():
+        if isinstance(block, Table):
+            block.write(folder)
 
     runs = pd.read_csv(folder / "runs.csv")
     assert len(runs) == 3 * 3 + 3 + 1 + 1
@@ -59,38 +73,26 @@ def test_report_against_pandas(samples):
     assert arms["seeds"].to_dict() == groups.size().to_dict()
     np.testing.assert_allclose(arms["boxes"], groups["boxes"].mean().reindex(arms.index), atol=1e-3)
 
+    shown = (folder / "arms.md").read_text().splitlines()
+    row = arms.loc["ccms_ud1-0.5", 2]
+    assert f"{row['AP_mean']:.2f} ± {row['AP_std']:.2f}" in shown[4]
+    [single] = [line for line in shown if line.split("|")[1:3] == [" random       ", "     2 "]]
+    assert "±" not in single.split("|")[6] and f"{arms.loc['random', 2]['AP_mean']:.2f}" in single.split("|")[6]
 
-def test_report_says_what_is_missing(samples, caplog):
+    appendix = pd.read_csv(folder / "appendix_a.csv").set_index(["arm", "round"])
+    for line in runs.dropna(subset=["round"]).itertuples():
+        assert appendix.loc[line.arm, line.round][f"AP75_{line.seed}"] == pytest.approx(
+            line.AP75, abs=1e-4, nan_ok=True
+        )
+    assert appendix.loc["random", 2].isna()["AP_11"]
+
+
+def test_text_for_a_terminal_writes_nothing(samples):
     build(samples)
-    study.report(samples.root)
-    missing = [
-        "entropy_s10 failed with 0 of 3 rounds: RuntimeError: loss is nan",
-        "random_s11 stopped with 1 of 3 rounds",
-        "random has 2 of 3 seeds",
-    ]
-    assert [record.getMessage() for record in caplog.records] == missing
-    for name in ("runs.md", "arms.md"):
-        text = (samples.root / "report" / name).read_text()
-        assert text.endswith("\nMissing:\n\n" + "".join(f"- {line}\n" for line in missing))
-
-
-def test_means_for_people(samples):
-    build(samples)
-    study.report(samples.root)
-    lines = (samples.root / "report/arms.md").read_text().splitlines()
-    assert lines[0].startswith("| arm")
-    arms = pd.read_csv(samples.root / "report/arms.csv")
-    row = arms[(arms["arm"] == "ccms_ud1-0.5") & (arms["round"] == 2)].iloc[0]
-    assert f"{row['AP_mean']:.2f} ± {row['AP_std']:.2f}" in lines[4]
-    single = arms[(arms["arm"] == "random") & (arms["round"] == 2)].iloc[0]
-    assert f"| {single['AP_mean']:.2f} " in lines[7]
-    assert "±" not in lines[7].split("|")[6]
-
-
-def test_a_report_again_has_the_same_bytes_and_reads_no_report(samples):
-    build(samples)
-    first = {path.name: path.read_bytes() for path in study.report(samples.root)}
-    assert {path.name: path.read_bytes() for path in study.report(samples.root)} == first
+    text = write.report_text(samples.root)
+    assert not (samples.root / "report").exists()
+    assert all(f"- {line}" in text for line in MISSING)
+    assert "## Summary" in text and "| ccms_ud1-0.5 |" in text
 
 
 def test_arms_differ_in_more_than_seeds(samples):
@@ -99,42 +101,189 @@ def test_arms_differ_in_more_than_seeds(samples):
     samples.run("ccms_s10", seed=10, done=1, lr=0.1, **same)
     samples.run("ccms_s11", seed=11, done=1, lr=0.1, seeds={"initial": 4}, study="elsewhere", **same)
     samples.run("ccms_s12", seed=12, done=1, lr=0.2, **same)
-    runs = study.read_runs(samples.root)
-    assert [(run.name, run.arm) for run in runs] == [
+    found = study.read_study(samples.root)
+    assert [(run.name, run.arm) for run in found.runs] == [
         ("ccms_s10", "ccms"),
         ("ccms_s11", "ccms"),
         ("ccms_s12", "ccms (2)"),
     ]
-    assert [(row.arm, row.seeds) for row in study.average(runs)] == [("ccms", 2), ("ccms (2)", 1)]
+    assert [(row.arm, row.n) for row in average_rounds(curves_of(found.runs))] == [("ccms", 2), ("ccms (2)", 1)]
+    table = differences.difference_table(found)
+    assert table is not None and table.rows == [["lr", "0.1", "ccms"], ["lr", "0.2", "ccms (2)"]]
 
 
-def test_a_study_of_nothing_finished_has_tables_but_no_plot(samples):
+PLAN = {
+    "name": "study",
+    "source": "Thesis, 3.3",
+    "arms": [{"name": "random", "overrides": []}, {"name": "b", "overrides": []}, {"name": "a", "overrides": []}],
+    "seeds": [10, 11],
+    "reference": True,
+    "claim": {"arm": "a", "against": "random", "metric": "AUC", "cost": "boxes", "alpha": 0.05},
+    "command": "al sweep study",
+}
+
+
+def write_plan(samples, **other):
+    (samples.root / "study.json").write_text(json.dumps(PLAN | other))
+
+
+def test_a_plan_names_arms_references_and_what_is_not_there(samples):
+    """Two planned arms of one configuration stay two; the reference is no arm."""
+    for arm in ("a", "b"):
+        for seed in (10, 11):
+            samples.run(f"{arm}_s{seed}", seed=seed, rounds=2, sampler={"name": "ccms"})
+    samples.run("random_s10", seed=10, rounds=2, sampler={"name": "random"})
+    samples.run("reference_s10", seed=10, rounds=1, reference=True, sampler={"name": "random"})
+    write_plan(samples)
+    found = study.read_study(samples.root)
+    assert found.arms == ["random", "b", "a"] and found.random == "random"
+    assert [run.name for run in found.references] == ["reference_s10"]
+    assert study.find_missing(found) == [
+        "random_s11 was not started",
+        "reference_s11 was not started",
+        "random has 1 of 2 seeds",
+    ]
+    before = {
+        run.path.name: (run.path / "round_00/record.json").stat().st_mtime for run in (*found.runs, *found.references)
+    }
+    assert found.first_record_at.timestamp() == pytest.approx(min(before.values()), abs=1e-5)
+
+    earlier = (found.first_record_at - timedelta(hours=1)).isoformat()
+    write_plan(samples, claim_written_at=earlier)
+    text = write.report_text(samples.root)
+    assert text.index("Claim: a is better than random") < text.index("written before the study's first record")
+    samples.run("reference_s11", seed=11, rounds=1, reference=True, sampler={"name": "random"})
+    text = write.report_text(samples.root)
+    found = study.read_study(samples.root)
+    full = {run.seed: run.records[0].metrics["AP"] for run in found.references}
+    share = np.mean([100 * run.records[-1].metrics["AP"] / full[run.seed] for run in found.of_arm("a")])
+    assert any(line.startswith("| a ") and f" {share:.1f} ± " in line for line in text.splitlines())
+    assert "All labels reach AP" in text and "reference_s11" not in text
+    later = datetime.now().astimezone() + timedelta(hours=1)
+    write_plan(samples, claim_written_at=later.isoformat())
+    assert "written after the study's first record" in write.report_text(samples.root)
+
+
+def test_a_broken_plan_is_named(samples):
+    samples.run("a_s10", done=1)
+    (samples.root / "study.json").write_text("{")
+    with pytest.raises(RunError, match=r"study\.json"):
+        study.read_study(samples.root)
+
+
+def test_a_study_of_nothing_finished_has_a_page_and_no_figure(samples, caplog):
     samples.run("ccms_s10", done=0)
-    written = study.report(samples.root)
-    assert {path.name for path in written} == {"runs.csv", "runs.md", "arms.csv", "arms.md"}
-    assert "ccms_s10 stopped with 0 of 5 rounds" in (samples.root / "report/runs.md").read_text()
+    written = write.report(samples.root)
+    assert [record.getMessage() for record in caplog.records] == ["ccms_s10 stopped with 0 of 5 rounds"]
+    assert {path.name for path in written.files} == {"runs.csv", "runs.md", "runs.tex"}
+    assert "ccms_s10 stopped with 0 of 5 rounds" in written.page.read_text()
 
 
 def test_a_broken_run_does_not_hide_the_others(samples):
     samples.run("ccms_s10", seed=10, done=2)
     broken = samples.run("ccms_s11", seed=11, done=2)
     (broken.path / "round_01/record.json").write_text("{")
-    study.report(samples.root)
-    text = (samples.root / "report/runs.md").read_text()
-    assert "ccms_s11 failed: the record cannot be read" in text
-    assert len(pd.read_csv(samples.root / "report/arms.csv")) == 2
+    found = study.read_study(samples.root)
+    assert study.find_missing(found)[1].startswith("ccms_s11 failed: the record cannot be read")
+    assert [(row.arm, row.round, row.n) for row in average_rounds(curves_of(found.runs))] == [
+        ("ccms", 0, 1),
+        ("ccms", 1, 1),
+    ]
 
 
 def test_one_run_can_be_reported_alone(samples):
     folder = samples.run("ccms_s10", rounds=2)
-    study.report(folder.path)
-    assert pd.read_csv(folder.path / "report/runs.csv")["run"].unique().tolist() == ["ccms_s10"]
+    assert [run.name for run in study.read_study(folder.path).runs] == ["ccms_s10"]
+    assert "No two arms" in write.report_text(folder.path)
 
 
 def test_no_runs(tmp_path):
     with pytest.raises(RunError, match="no runs here"):
-        study.report(tmp_path)
+        write.report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_seeds_beyond_three_get_tables_of_their_own(samples):
+    for seed in range(5):
+        samples.run(f"ccms_s{seed}", seed=seed, rounds=1)
+    first, second = study_tables.appendix_tables(study.read_study(samples.root))
+    assert [name for name, _ in first.groups] == ["", "seed 0", "seed 1", "seed 2"]
+    assert [name for name, _ in second.groups] == ["", "seed 3", "seed 4"]
+    assert (first.name, second.name) == ("appendix_a_1", "appendix_a_2")
+
+
+def test_overlap_and_classes_against_sets(samples):
+    """The sample runs permute one pool by seed and length of name: brute force over the records."""
+    for arm in ("random", "entropy"):
+        for seed in (1, 2):
+            samples.run(f"{arm}_s{seed}", seed=seed, rounds=3, sampler={"name": arm})
+    found = study.read_study(samples.root)
+    overlaps = selections.overlaps(found)
+    picked = {run.name: [set(record.picked) for record in run.records] for run in found.runs}
+    for round in (1, 2):
+        pairs = [(picked[f"entropy_s{seed}"][round], picked[f"random_s{seed}"][round]) for seed in (1, 2)]
+        expected = np.mean([len(a & b) / len(a | b) for a, b in pairs])
+        assert overlaps[round] == {("entropy", "random"): pytest.approx(expected)}
+    everything, first, last = selections.overlap_tables(overlaps, ["random", "entropy"])
+    assert (everything.columns[2:], first.name, last.name) == (
+        ["round 1", "round 2"],
+        "overlap_round_1",
+        "overlap_round_2",
+    )
+    assert first.rows[0][1:] == [1.0, overlaps[1]["entropy", "random"]] == first.rows[1][:0:-1]
+    assert selections.jaccard(frozenset(), frozenset()) == 1.0
+
+    counts = selections.class_counts(found)
+    train = samples.splits.train
+    truth = [np.concatenate([train[i].classes for i in picked[f"random_s{seed}"][1]]) for seed in (1, 2)]
+    assert counts["random"][1]["two"] == np.mean([(classes == 2).sum() for classes in truth])
+
+
+def test_costs_add_up(samples):
+    """Every sample round trains for 1.5 s and evaluates for 0.25 s; its training came from the store, which saved 60 s."""
+    for seed in (1, 2):
+        samples.run(f"random_s{seed}", seed=seed, rounds=3, sampler={"name": "random"})
+    broken = samples.run("ccms_s1", seed=1, rounds=1)
+    (broken.path / "round_00/timing.json").write_text("{")
+    found = costs.costs(study.read_study(samples.root))
+    assert (found["random"].total_s, found["random"].hits, found["random"].saved_s) == (6 * 1.75, 6, 360)
+    assert found["ccms"].total_s == 0
+    assert costs.cost_sentence(found) == (
+        "The study's 7 rounds took 10.5 s of computing. 6 of their trainings came from the store, which saved 6 min 00 s."
+    )
+    assert [costs.duration(s) for s in (4.21, 200, 7505)] == ["4.2 s", "3 min 20 s", "2 h 05 min"]
+
+
+def test_oracles_stand_apart(samples):
+    """An arm one of whose stages says that it is an oracle is in a table of its own, and in no other summary."""
+    for arm in ("random", "ccms", "best"):
+        for seed in (1, 2):
+            samples.run(f"{arm}_s{seed}", seed=seed, rounds=2, sampler={"name": arm})
+    for path in samples.root.glob("best_s*/round_01/record.json"):
+        path.write_text(path.read_text().replace('"ccms"', '"true_loss (oracle)"'))
+    found = study.read_study(samples.root)
+    assert found.oracles == {"best"}
+    tables = {block.name: block for block in tell(found).blocks() if isinstance(block, Table)}
+    assert {row[0] for row in tables["summary"].rows} == {"random", "ccms"}
+    assert [row[0] for row in tables["oracles"].rows] == ["best"]
+
+
+def test_images_of_another_dataset_are_not_shown(samples, data):
+    """Sheets show the right images or none: a file name that is not the record's ends them with a sentence."""
+    samples.run("ccms_s1", seed=1, rounds=3, done=2, sampler={"name": "ccms"}, dataset={"name": "scenes"})
+    found = study.read_study(samples.root)
+    [run] = found.runs
+    hardest, easiest = ranked.rank(run)
+    assert [image_id for image_id, _, _ in hardest] == list(run.records[1].picked[: ranked.PER_ROW])
+    unpicked = set(data.train.ids.tolist()) - set(run.records[1].labeled)
+    assert [image_id for image_id, _, _ in easiest] == sorted(unpicked)[-ranked.PER_ROW :][::-1], (
+        "scores fall with ids here"
+    )
+    sheets, sentence = ranked.sheets(found, ["ccms"], lambda config: data)
+    assert set(sheets) == {"hardest", "easiest"} and sentence.startswith("The first images")
+    other = replace(data, train=data.test)
+    sheets, sentence = ranked.sheets(found, ["ccms"], lambda config: other)
+    assert not sheets and "the dataset is not the one it was" in sentence
 
 
 def test_terminal_table(samples):

@@ -1,0 +1,126 @@
+"""The claim that a study states beforehand, and what its numbers say to exactly that.
+
+    claim: {arm: ccms, against: random, metric: AUC, cost: boxes, alpha: 0.05}
+
+One pair, one measure, one paired t-test: nothing is corrected, for nothing was chosen after the fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from al_cli.errors import RunError, suggest
+from al_cli.report.comparison import FEWEST_SEEDS, Measure, Pair
+from al_cli.report.curves_of_arms import COSTS, METRICS, Cost
+from al_cli.report.in_words import count, difference, p_value
+from al_cli.report.statistics import Statistics, compare
+
+Decision = Literal["holds", "the opposite holds", "not decided"]
+KEYS = ("arm", "against", "metric", "cost", "alpha")
+AREAS = ("AUC", "AUC_log")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`arm` is better than `against`. `metric`: AUC (of AP, linear cost), AUC_log, or the final AP, AP50, AP75, APs, APm, APl.
+
+    `cost` is what an AUC is taken over; a final value does not depend on it.
+    """
+
+    arm: str
+    against: str
+    metric: str = "AUC"
+    cost: Cost = "images"
+    alpha: float = 0.05
+
+    @property
+    def measure(self) -> Measure:
+        if self.metric in AREAS:
+            return Measure("AUC", cost=self.cost, scale="log" if self.metric == "AUC_log" else "linear")
+        return Measure("final", self.metric)
+
+
+@dataclass(frozen=True)
+class ClaimAnswer:
+    """`pair` is None where one of the two arms has no finished round yet."""
+
+    claim: Claim
+    decision: Decision
+    sentence: str
+    pair: Pair | None
+
+
+def parse_claim(claim: Mapping[str, Any]) -> Claim:
+    """The claim of a sweep file or study.json. RunError for a wrong key or value; `arm` and `against` must be there."""
+
+    def wrong(what: str, remedy: str) -> RunError:
+        return RunError(what, where="claim", remedy=remedy)
+
+    unknown = [str(key) for key in claim if key not in KEYS]
+    if unknown:
+        raise wrong(f"a claim has no {unknown[0]!r}", suggest(unknown[0], KEYS))
+    missing = [key for key in ("arm", "against") if not isinstance(claim.get(key), str)]
+    if missing:
+        raise wrong(f"the claim does not name its {missing[0]!r}", "give the names of two arms")
+    if claim["arm"] == claim["against"]:
+        raise wrong(f"the claim compares {claim['arm']!r} with itself", "give the names of two arms")
+    valid = (*AREAS, *METRICS)
+    if (metric := claim.get("metric", "AUC")) not in valid:
+        raise wrong(f"{metric!r} is no metric of a claim", suggest(str(metric), valid))
+    if (cost := claim.get("cost", "images")) not in COSTS:
+        raise wrong(f"{cost!r} is no cost", suggest(str(cost), COSTS))
+    alpha = claim.get("alpha", 0.05)
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
+        raise wrong(f"alpha is {alpha!r}", "give 0 < alpha < 1, for example 0.05")
+    return Claim(claim["arm"], claim["against"], metric, cost, float(alpha))
+
+
+def answer_claim(claim: Claim, statistics: Statistics, planned: Collection[str] = ()) -> ClaimAnswer:
+    """What the complete runs say to the claim. `planned` are the study's arms, also those that have not begun.
+
+    It holds where the paired difference is positive and the two-sided p of the paired t-test is below the claim's alpha,
+    the opposite holds where it is negative; else, and always with fewer than FEWEST_SEEDS common seeds, it is not decided.
+    RunError for an arm that is neither in the study nor planned.
+    """
+    begun = [summary.arm for summary in statistics.arms]
+    for arm in (claim.arm, claim.against):
+        if arm not in begun and arm not in planned:
+            known = suggest(arm, {*begun, *planned})
+            raise RunError(f"the claim names {arm!r}, which is no arm of this study", where="claim", remedy=known)
+    measure = claim.measure
+    stated = f"Claim: {claim.arm} is better than {claim.against} in {measure.label} (alpha {claim.alpha:g})."
+    late = [arm for arm in (claim.arm, claim.against) if arm not in begun]
+    if late:
+        return ClaimAnswer(claim, "not decided", f"{stated} Not decided: {late[0]} has no finished round yet.", None)
+    pair = compare(statistics.curves, measure, claim.alpha).pair(claim.arm, claim.against)
+    if pair.difference is None:
+        why = "the two have no complete run of a common seed yet"
+        return ClaimAnswer(claim, "not decided", f"{stated} Not decided: {why}.", pair)
+    decision: Decision = "not decided"
+    if pair.n >= FEWEST_SEEDS and pair.t_p is not None and pair.t_p < claim.alpha:
+        decision = "holds" if pair.difference > 0 else "the opposite holds"
+    p = "" if pair.t_p is None else f", paired t-test {p_value(pair.t_p)}"
+    reason = f", {count(pair.n, 'seed')} being too few" if pair.n < FEWEST_SEEDS else ""
+    head = {
+        "holds": "The claim holds",
+        "the opposite holds": "The opposite holds",
+        "not decided": f"The claim is not decided{reason}",
+    }[decision]
+    return ClaimAnswer(claim, decision, f"{stated} {head}: {difference(pair, measure)}{p}).", pair)
+
+
+def written_before(claim_written_at: str, first_record: datetime) -> bool:
+    """Whether the claim's time (ISO 8601 with a zone) is before that of the study's first record (with a zone too)."""
+    try:
+        written = datetime.fromisoformat(claim_written_at)
+    except ValueError as error:
+        remedy = "give ISO 8601, for example 2026-01-31T12:00:00+00:00"
+        raise RunError(f"{claim_written_at!r} is no time", where="claim_written_at", remedy=remedy) from error
+    if written.tzinfo is None:
+        raise RunError(
+            f"{claim_written_at!r} has no zone", where="claim_written_at", remedy="add one, for example +00:00"
+        )
+    return written < first_record

@@ -1,0 +1,70 @@
+"""Numbers of a comparison as sentences: the paired difference and its interval first, the p-value last, no stars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from al_cli.report.comparison import FEWEST_SEEDS, Measure, Pair
+from al_cli.report.paired_tests import smallest_wilcoxon_p
+
+
+def describe(pair: Pair, measure: Measure) -> str:
+    """One sentence on one arm against another, with the verdict of the comparison the pair is from.
+
+    "ccms against random: +1.20 points of AUC of AP against boxes (95% interval +0.30 to +2.10, 6 seeds, paired t-test
+    p = 0.004, p = 0.012 after Holm's correction): ccms is better."
+    """
+    if pair.difference is None:
+        return f"{pair.arm} and {pair.against} have no complete run of a common seed yet: {measure.label} cannot be compared."
+    verdict = {
+        "win": f"{pair.arm} is better.",
+        "loss": f"{pair.arm} is worse.",
+        "tie": "they cannot be told apart.",
+        "unknown": f"{count(pair.n, 'seed')} cannot tell this from luck.",
+    }[pair.outcome]
+    p = ""
+    if pair.t_p is not None and pair.t_holm is not None:
+        p = f", paired t-test {p_value(pair.t_p)}, {p_value(pair.t_holm)} after Holm's correction"
+    return f"{difference(pair, measure)}{p}): {verdict}"
+
+
+def difference(pair: Pair, measure: Measure) -> str:
+    """The beginning of a sentence, its bracket still open: difference, interval where there is one, number of seeds."""
+    interval = "" if pair.low is None or pair.high is None else f"95% interval {pair.low:+z.2f} to {pair.high:+z.2f}, "
+    points = 0.0 if pair.difference is None else pair.difference
+    return f"{pair.arm} against {pair.against}: {points:+z.2f} points of {measure.label} ({interval}{count(pair.n, 'seed')}"
+
+
+def p_value(p: float) -> str:
+    """`p = 0.034`, `p = 0.21`, `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def seeds_sentence(n: int, alpha: float = 0.05) -> str | None:
+    """What `n` seeds cannot tell whatever their numbers; None where they are enough for the Wilcoxon test."""
+    if smallest_wilcoxon_p(n) < alpha:
+        return None
+    enough = next(k for k in range(1, 64) if smallest_wilcoxon_p(k) < alpha)
+    if n < FEWEST_SEEDS:
+        return (
+            f"With {count(n, 'seed')} per arm no difference can be told from luck: "
+            f"an interval needs {FEWEST_SEEDS}, a Wilcoxon p below {alpha:g} needs {enough}."
+        )
+    return (
+        f"{n} seeds are few: the Wilcoxon test cannot give a p below {smallest_wilcoxon_p(n):.4g}, however large the "
+        f"difference (it takes {enough} seeds to go below {alpha:g}), and between equal arms the bootstrap interval leaves "
+        f"0 out in 1 of {2 ** (n - 1)} studies or more."
+    )
+
+
+def count(n: int, noun: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def listing(names: Iterable[object], most: int = 4) -> str:
+    """`a, b and c`; beyond `most` of them `a, b, c and 9 more`."""
+    words = [str(name) for name in names]
+    if len(words) > most:
+        words = [*words[: most - 1], f"{len(words) - most + 1} more"]
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1] if words else "") if part)

@@ -1,0 +1,232 @@
+"""Claims, answers and warnings: what is decided, and that each sentence names what it is about."""
+
+from datetime import UTC, datetime
+
+import pytest
+from scipy import stats
+from statistics_samples import curve, noisy_curves, thesis_curves
+
+from al_cli.errors import RunError
+from al_cli.report import warnings_of_study as doubts
+from al_cli.report.claims import Claim, answer_claim, parse_claim, written_before
+from al_cli.report.comparison import Measure, Pair
+from al_cli.report.comparison_tables import interval
+from al_cli.report.in_words import difference, listing, p_value, seeds_sentence
+from al_cli.report.statistics import analyse, answer
+
+SEEDS = range(8)
+CPU = {"device": "cpu", "python": "3.11.7", "git": "abc", "versions": {"torch": "2.15.0"}}
+
+
+def test_claim_holds_and_its_opposite():
+    runs = noisy_curves({"random": 0, "ccms": 3}, SEEDS)
+    found = analyse(runs, random="random")
+    claim = parse_claim({"arm": "ccms", "against": "random", "metric": "AUC", "cost": "boxes", "alpha": 0.01})
+    told = answer_claim(claim, found)
+    values = found.comparisons[Measure("AUC", cost="boxes")].values
+    assert told.pair.t_p == pytest.approx(stats.ttest_rel(values[1], values[0]).pvalue, abs=1e-12)
+    assert told.pair.difference == pytest.approx((values[1] - values[0]).mean())
+    assert told.decision == "holds"
+    for part in (
+        "AUC of AP against boxes",
+        "alpha 0.01",
+        f"{told.pair.difference:+.2f} points",
+        "8 seeds",
+        "p < 0.001",
+    ):
+        assert part in told.sentence
+    assert answer_claim(Claim("random", "ccms"), found).decision == "the opposite holds"
+    assert "the opposite" in answer_claim(Claim("random", "ccms"), found).sentence.lower()
+
+
+def test_claim_is_judged_at_its_own_alpha_without_correction():
+    runs = noisy_curves({"random": 0, "ccms": 0.7, "b": 0, "c": 0, "d": 0}, SEEDS)
+    found = analyse(runs, random="random")
+    final = found.comparisons[Measure("final")].pair("ccms", "random")
+    below, above = final.t_p * 0.99, final.t_p * 1.01
+    assert final.t_holm > above
+    assert answer_claim(Claim("ccms", "random", "AP", alpha=above), found).decision == "holds"
+    assert answer_claim(Claim("ccms", "random", "AP", alpha=below), found).decision == "not decided"
+
+
+def test_claim_that_cannot_be_decided_yet():
+    found = analyse(thesis_curves(), random="random")
+    told = answer_claim(Claim("0-0-0", "random", "AP", alpha=0.9), found)  # two seeds, both 12 points ahead
+    assert told.decision == "not decided"
+    assert "2 seeds being too few" in told.sentence
+    with pytest.raises(RunError, match="did you mean random"):
+        answer_claim(Claim("0-0-0", "randon"), found)
+    late = answer_claim(Claim("ccms", "random"), found, planned=["ccms", "random"])
+    assert (late.decision, late.pair) == ("not decided", None)
+    assert "ccms has no finished round" in late.sentence
+    running = analyse([curve("a", 1, [10, 20], complete=False), curve("b", 1, [10, 20])])
+    assert "no complete run" in answer_claim(Claim("a", "b"), running).sentence
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"metric": "mAP"},
+        {"cost": "euro"},
+        {"alpha": 5},
+        {"alpha": True},
+        {"arms": "a"},
+        {"arm": None},
+        {"against": "ccms"},
+    ],
+    ids=str,
+)
+def test_wrong_claims(wrong):
+    right = {"arm": "ccms", "against": "random"}
+    assert parse_claim(right) == Claim("ccms", "random", "AUC", "images", 0.05)
+    with pytest.raises(RunError, match="claim"):
+        parse_claim(right | wrong)
+
+
+def test_metrics_of_claims():
+    assert Claim("a", "b", "AUC_log", "boxes").measure == Measure("AUC", cost="boxes", scale="log")
+    assert Claim("a", "b", "APs").measure == Measure("final", "APs")
+    assert Claim("a", "b", "APs").measure.label == "final APs"
+
+
+def test_claim_before_the_first_record():
+    first = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+    assert written_before("2026-03-01T12:59:00+01:00", first)
+    assert not written_before("2026-03-01T12:00:01+00:00", first)
+    for wrong in ("2026-03-01T12:00:00", "yesterday"):
+        with pytest.raises(RunError, match="claim_written_at"):
+            written_before(wrong, first)
+
+
+def test_answer_counts_arms_and_leaves_oracles_out():
+    runs = noisy_curves({"random": 0, "ccms": 3, "poor": -3, "same": 0, "known": 9}, SEEDS)
+    runs = [curve(r.arm, r.seed, r.metrics["AP"], r.images, r.boxes, oracle=r.arm == "known") for r in runs]
+    lines = answer(analyse(runs, random="random"))
+    assert not any("known" in line for line in lines)
+    counted = "of 3 arms against random, 1 is better (ccms), 1 is worse (poor) and 1 cannot be told apart from it."
+    assert lines[0] == f"In AUC of AP against images, {counted}"
+    assert lines[1].startswith("ccms against random: +")
+    assert lines[1].endswith("ccms is better.")
+    assert any(
+        "To reach the final AP of random with its seed, ccms needs" in line and "fewer images" in line for line in lines
+    )
+    assert sum("4 of 5 such studies find a true difference of" in line for line in lines) == 2
+    assert not any("seeds are few" in line for line in lines)
+
+
+def test_answer_with_few_seeds_says_so():
+    three = answer(analyse(noisy_curves({"random": 0, "a": 0.3}, (1, 2, 3)), random="random"))
+    assert "cannot be told apart" in three[0]
+    assert any("below 0.25" in line and "1 of 4 studies" in line for line in three)
+    two = answer(analyse(thesis_curves(), random="random"))
+    assert any("2 seeds cannot tell this from luck" in line for line in two)
+    assert any("With 2 seeds per arm no difference" in line for line in two)
+    assert not any("95% interval" in line for line in two)
+
+
+def test_answer_where_all_arms_end_with_the_whole_pool():
+    random = [curve("random", seed, [10, 20, 30]) for seed in range(3)]
+    ccms = [curve("ccms", seed, [10, 25, 30]) for seed in range(3)]
+    lines = answer(analyse([*random, *ccms], random="random"))
+    assert any("ccms needs as many labels as random: a lower --target may tell them apart" in line for line in lines)
+    assert not any("0% fewer" in line for line in lines)
+
+
+def test_answer_without_random_or_without_runs():
+    lines = answer(analyse(noisy_curves({"a": 0, "b": 3}, SEEDS)))
+    assert lines[0].startswith("a against b: -")
+    assert lines[0].endswith("a is worse.")
+    assert "nothing to compare" in answer(analyse([curve("a", 1, [10, 20])]))[0]
+    assert answer(analyse([])) == []
+
+
+def test_seeds_sentence_and_small_words():
+    assert seeds_sentence(6) is None
+    assert "0.0625" in seeds_sentence(5)
+    assert "it takes 8 seeds" in seeds_sentence(6, alpha=0.01)
+    assert seeds_sentence(1).startswith("With 1 seed per arm")
+    assert [p_value(p) for p in (0.0004, 0.0312, 0.25, 1)] == ["p < 0.001", "p = 0.031", "p = 0.25", "p = 1.00"]
+    assert listing("abcdef") == "a, b, c and 3 more"
+    assert [listing(names) for names in ("", "a", "ab", "abcd")] == ["", "a", "a and b", "a, b, c and d"]
+
+
+# ---- warnings
+
+
+def test_a_sound_study_has_no_warnings():
+    runs = noisy_curves({"random": 0, "a": 2}, (1, 2, 3), spread=0)
+    runs = [curve(r.arm, r.seed, [30.0, *r.metrics["AP"][1:]]) for r in runs]
+    environments = {run.run: CPU | {"command": [run.run]} for run in runs}
+    assert doubts.warnings_of_study(analyse(runs, random="random"), runs, environments) == []
+
+
+def test_missing_random_arm():
+    runs = [curve("a", 1, [10, 20])]
+    assert "no random arm" in doubts.missing_random(analyse(runs))[0]
+    assert doubts.missing_random(analyse(runs, random="a")) == doubts.missing_random(analyse([])) == []
+
+
+def test_ranking_flips_between_images_and_boxes():
+    """`crowded` gains more an image, but pays more boxes for it."""
+    runs = [
+        curve("crowded", 1, [10, 22, 34], boxes=[100, 300, 500]),
+        curve("random", 1, [10, 20, 30], boxes=[100, 200, 300]),
+        curve("poor", 1, [10, 11, 12], boxes=[100, 200, 300]),
+    ]
+    (line,) = doubts.flipped_rankings(analyse(runs, random="random"))
+    assert "against images crowded is ahead of random by 2.00 points" in line  # 22 against 20
+    assert "against boxes random is ahead by 4.00" in line  # 100 to 300 boxes: 20 against 16
+    assert doubts.flipped_rankings(analyse(runs[1:])) == []
+
+
+@pytest.mark.parametrize(
+    ("device", "gap", "warns"), [("cpu", 1e-5, 1), ("cpu", 1e-7, 0), ("cuda", 0.4, 0), ("cuda", 0.6, 1)]
+)
+def test_round_0_and_last_round_with_the_same_images(device, gap, warns):
+    environments = {name: {"device": device} for name in ("a_s1", "b_s1")}
+    starts = [curve("a", 1, [10.0, 20]), curve("b", 1, [10 + gap, 25])]
+    lines = doubts.unequal_starts(starts, environments)
+    assert len(lines) == warns
+    assert all("seed 1, AP 10.00 (a) to " in line for line in lines)
+    ends = [curve("a", 1, [10.0, 20], end="x"), curve("b", 1, [10.0, 20 + gap], end="x")]
+    assert len(doubts.same_images_other_ap(ends, environments)) == warns
+    assert doubts.unequal_starts(ends, environments) == doubts.same_images_other_ap(starts, environments) == []
+    only = [curve(arm, 1, [ap], end="x") for arm, ap in (("a", 10.0), ("b", 10 + gap))]  # one round: said once
+    assert doubts.same_images_other_ap(only, environments) == []
+
+
+def test_thesis_starts_differ_by_no_more_than_a_gpu_explains():
+    runs = thesis_curves()
+    assert doubts.unequal_starts(runs, {}) == []
+    (line,) = doubts.unequal_starts(runs, {run.run: {"device": "cpu"} for run in runs})
+    assert "seed 11, AP 11.26 (0.9-0.7-0.5) to 11.57 (random)" in line
+
+
+def test_other_initial_images():
+    runs = [curve("a", s, [10.0, 20]) for s in (1, 2)] + [curve("b", s, [11.0, 20], start="else") for s in (1, 2)]
+    (line,) = doubts.unequal_starts(runs, {})
+    assert line.startswith("Seeds 1 and 2: arms began with different images (b not with those of a)")
+
+
+def test_oracles():
+    runs = [
+        curve("a", 1, [10.0]),
+        curve("true_loss", 1, [10.0], oracle=True),
+        curve("true_loss", 2, [10.0], oracle=True),
+    ]
+    assert doubts.oracles(runs)[0].startswith("true_loss is an oracle")
+    assert doubts.oracles(runs[:1]) == []
+
+
+def test_mixed_environments():
+    runs = {"a_s1": CPU, "a_s2": CPU | {"device": "cuda"}, "b_s1": CPU | {"versions": {"torch": "2.12.1"}}, "c": CPU}
+    device, torch = doubts.mixed_environments(runs)
+    assert device == "The runs were made with different devices: cpu (3 runs: a_s1 and 2 more) and cuda (1 run: a_s2)."
+    assert "versions of torch: 2.15.0 (3 runs: a_s1 and 2 more) and 2.12.1 (1 run: b_s1)" in torch
+    assert doubts.mixed_environments({}) == []
+
+
+def test_a_difference_of_rounding_has_no_minus():
+    pair = Pair("ccms", "random", 3, -1e-15, -1e-15, 0.0, 1.0, 1.0, 1.0, 1.0, 1, 1, "tie")
+    assert "-0.00" not in difference(pair, Measure("AUC", "AP", "images"))
+    assert interval(pair) == "+0.00 to +0.00"
