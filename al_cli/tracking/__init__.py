@@ -1,0 +1,138 @@
+"""Rounds in a tracker: TensorBoard files, MLflow or Weights & Biases, chosen with `tracking=NAME`.
+
+A tracker is fed from the records on disk, never from the running program: whatever it lacks is logged after each round
+and when a run continues, so a run that was killed ends up with every round once, and a finished one can be logged later.
+The packages are imported when they are used. `points` is what every tracker shows.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from al_cli.errors import ConfigError, suggest
+from al_cli.records import RunFolder
+from al_cli.types import LossPoint, RoundRecord
+
+log = logging.getLogger("al")
+
+# Tracker -> module it imports -> package to install. `mlflow-skinny` writes no database without the other two.
+PACKAGES: dict[str, dict[str, str]] = {
+    "tensorboard": {"tensorboard": "tensorboard"},
+    "mlflow": {"mlflow": "mlflow-skinny", "sqlalchemy": "sqlalchemy", "alembic": "alembic"},
+    "wandb": {"wandb": "wandb"},
+}
+Point = tuple[str, int, float]  # tag, step, value
+
+
+class Tracker(Protocol):
+    """Where one run's rounds are logged."""
+
+    def has(self, round: int) -> bool:
+        """Whether the round is logged already, by this process or an earlier one."""
+        ...
+
+    def log_round(self, record: RoundRecord, losses: Sequence[LossPoint]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def check(name: str | None) -> None:
+    """ConfigError for a tracker that does not exist or whose packages are not installed. None is no tracker."""
+    if name is None:
+        return
+    if name not in PACKAGES:
+        raise ConfigError(
+            f"there is no tracker called {name}", where=f"tracking={name}", remedy=suggest(name, PACKAGES)
+        )
+    missing = [package for module, package in PACKAGES[name].items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ConfigError(
+            f"{', '.join(missing)} is not installed",
+            where=f"tracking={name}",
+            remedy=f"pip install {' '.join(PACKAGES[name].values())}",
+        )
+
+
+def points(record: RoundRecord, losses: Sequence[LossPoint]) -> list[Point]:
+    """All numbers of a round, as (tag, step, value).
+
+    `by_round/AP`, `by_images/AP` and `by_boxes/AP` are the same AP with the round, the labeled images and their boxes as
+    step, and so are the other metrics; `train_loss/round_02` has the iteration as step. What was not measured is absent.
+    """
+    metrics = {**record.metrics, "val_loss": record.val_loss}
+    found: list[Point] = []
+    for axis, step in (("round", record.round), ("images", record.images), ("boxes", record.boxes)):
+        found += [(f"by_{axis}/{name}", step, float(value)) for name, value in metrics.items() if value is not None]
+    amounts = {"images": record.images, "boxes": record.boxes, "ud": record.ud}
+    found += [(f"by_round/{name}", record.round, float(n)) for name, n in amounts.items() if n is not None]
+    name = f"round_{record.round:02d}"
+    for loss in losses:
+        found.append((f"train_loss/{name}", loss.iteration, loss.train_loss))
+        if loss.val_loss is not None:
+            found.append((f"val_loss/{name}", loss.iteration, loss.val_loss))
+    return found
+
+
+def follow(
+    rounds: Iterable[RoundRecord], name: str | None, folder: RunFolder, config: Mapping[str, Any]
+) -> Iterator[RoundRecord]:
+    """The same records, each logged before it is passed on; before the first one, those on disk that the tracker lacks.
+
+    A tracker that cannot be opened is an error. One that fails later is a warning: the round is on disk and is logged
+    with the next one, or by the same command.
+    """
+    if name is None:
+        yield from rounds
+        return
+    tracker = open_tracker(name, folder, config)
+    try:
+        logged: set[int] = set()
+        _catch_up(tracker, name, folder, logged)
+        for record in rounds:
+            _catch_up(tracker, name, folder, logged)
+            yield record
+    finally:
+        with _a_failure_is_a_warning(f"{name} could not be closed"):
+            tracker.close()
+
+
+def open_tracker(name: str, folder: RunFolder, config: Mapping[str, Any]) -> Tracker:
+    """The tracker of that name for this run; `config` is shown beside the run where the tracker can show one."""
+    check(name)
+    if name == "tensorboard":
+        from al_cli.tracking.tensorboard import TensorBoard
+
+        return TensorBoard(folder)
+    if name == "mlflow":
+        from al_cli.tracking.mlflow import MLflow
+
+        return MLflow(folder, config)
+    from al_cli.tracking.wandb import Wandb
+
+    return Wandb(folder, config)
+
+
+def _catch_up(tracker: Tracker, name: str, folder: RunFolder, logged: set[int]) -> None:
+    """Log every round that is on disk and not in the tracker; `logged` are those that need no look, and grows."""
+    for record in folder.records():
+        if record.round in logged:
+            continue
+        with _a_failure_is_a_warning(
+            f"round {record.round} could not be logged to {name}, the same command logs it later"
+        ):
+            if not tracker.has(record.round):
+                tracker.log_round(record, folder.losses(record.round))
+            logged.add(record.round)
+
+
+@contextmanager
+def _a_failure_is_a_warning(what: str) -> Iterator[None]:
+    """A server that is away or a full disk is no reason to lose the training that goes on."""
+    try:
+        yield
+    except Exception as error:
+        log.warning("%s (%s: %s)", what, type(error).__name__, str(error).partition("\n")[0])
