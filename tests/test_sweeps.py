@@ -1,32 +1,99 @@
-"""The shipped sweeps: the words that sweeps/README.md makes of a file are runs that pass every check."""
+"""The shipped sweeps: each names its source, composes, passes every check, and its dry run says what it would train."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pytest
 import yaml
 
-from al_cli import app, compose
+from al_cli import compose, parts
 from al_cli.samplers.guide import guide
+from al_cli.sweep import file, preview
+from al_cli.sweep.plan import plan
+from al_cli.types import Dataset, Image, Splits
 from al_cli.verbs import detectors
 
-SWEEPS = Path(__file__).parent.parent / "sweeps"
+# For a pool of 320 (lund: 7 000, as in its file) and one seed: runs, trainings one by one, and those needed. Counted
+# by hand: arms share round 0 where they train alike (not learning_loss, which trains its module along), CCMS arms as long as
+# their splits agree, and arms that train anew on the whole pool their last training, the reference included.
+SMALL = ["initial=20", "budget=5"]  # for sweeps that count images
+SHIPPED = {
+    "thesis": ([], 13, 65, 48),
+    "thesis_digits": ([], 14, 66, 36),
+    "ppal_voc": ([], 5, 35, 31),
+    "ppal_coco": ([], 5, 25, 21),
+    "isal_voc": (SMALL, 5, 50, 47),
+    "isal_coco": (SMALL, 5, 55, 52),
+    "lund": (["arms=[random,entropy,pivot_25,budget_500,base_500,reselect,fixed_epochs,fixed_iterations]"], 8, 53, 49),
+    "datahunt": ([], 4, 20, 17),
+    "fsdl_samplers": (["budget=20"], 18, 126, 109),
+    "samplers_digits": ([], 35, 105, 72),
+}
+DOCUMENTS = ("Thesis", "PPAL", "ISAL", "Lund", "DataHunt", "FSDL", "all source documents")
 
 
-def words(name: str) -> list[str]:
-    content = yaml.safe_load((SWEEPS / name).read_text())
-    return [f"{key}={value}" for key, value in content["hydra"]["sweeper"]["params"].items()]
+def test_every_shipped_sweep_is_listed_here_and_in_its_readme():
+    assert set(SHIPPED) == set(file.shipped_names())
+    readme = (compose.shipped("sweeps") / "README.md").read_text()
+    assert all(f"`{name}`" in readme for name in SHIPPED)
 
 
-def test_every_practical_sampler_runs_with_every_seed():
-    jobs = [dict(word.split("=") for word in job) for job in compose.job_overrides(words("samplers_digits.yaml"), True)]
-    practical = {entry.name for entry in guide(compose.shipped("conf") / "sampler", detectors()) if not entry.oracle}
-    assert sorted((job["sampler"], job["seed"]) for job in jobs) == sorted((n, s) for n in practical for s in "012")
+def in_memory(pool: int) -> Splits:
+    """A pool of images with one box each, which nobody reads from disk."""
+    box, one = np.array([[0.0, 0, 8, 8]]), np.zeros(1, int)
+    images = [Image(i, Path(f"{i}.png"), 16, 16, box, one) for i in range(pool + 20)]
+    train, val, test = (Dataset(("thing",), tuple(part)) for part in (images[:pool], images[pool:-10], images[-10:]))
+    return Splits("stand-in", train, val, test)
 
 
-def test_arms_pass_every_check_and_differ_in_their_sampler_alone():
-    one_seed = ["seed=0" if word.startswith("seed=") else word for word in words("samplers_digits.yaml")]
-    configs = compose.compose_all(one_seed, multirun=True)
-    first = app.check(configs[0])
-    for config in configs:
-        one = app.check(config)
-        assert (one.model, one.training, one.seeds) == (first.model, first.training, first.seeds)
-        assert config.hydra.run.dir == f"outputs/samplers_digits/{config.sampler.name}_dropout0.2_tiny-faster-rcnn_s0"
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_sweep_passes_every_check_and_its_dry_run_counts(name, tmp_path, monkeypatch, capsys):
+    words, runs, naive, needed = SHIPPED[name]
+    sweep = file.read(name)
+    assert sweep.source.startswith(DOCUMENTS)
+    data = [] if name.endswith("_digits") else [f"dataset.root={tmp_path}"]
+    study = plan(sweep, [f"seeds=[{sweep.seeds[0]}]", *words, *data, f"outputs={tmp_path / 'outputs'}"])
+    assert len(study.jobs) == runs and study.jobs[0].config.sampler.name == "random"
+    monkeypatch.setattr(parts, "load_dataset", lambda dataset: in_memory(7000 if name == "lund" else 320))
+    preview.show(study)
+    printed = capsys.readouterr().out
+    assert printed.count(f"{sweep.seeds[0]} │") >= runs
+    assert f"{naive} trainings run one by one: {needed} will be made" in printed
+    assert not (tmp_path / "outputs").exists()
+    if name == "lund":  # one respect at a time: everything else is the centre's
+        centre = next(job for job in study.jobs if job.arm == "entropy").config
+        for job in study.jobs:
+            changed = {key for key in ("sampler", "training", "initial", "budget") if job.config[key] != centre[key]}
+            assert len(changed) <= 1, job.arm
+    else:
+        assert len({(str(job.config.training), job.config.initial, job.config.budget) for job in study.jobs}) == 1
+
+
+@pytest.mark.parametrize("name", ["thesis", "ppal_voc"])
+def test_a_sweep_on_data_of_ones_own_asks_for_it(name, al):
+    assert "dataset.root is not given: add dataset.root=..." in al("sweep", name, "--dry-run", code=2).stderr
+
+
+def test_the_thesis_grid_is_its_schedules_and_random():
+    arms = {arm.name: set(arm.overrides) for arm in file.read("thesis").arms}
+    schedules = compose.group_choices("schedule")
+    assert len(schedules) == 12
+    assert arms == {"random": {"sampler=random"}} | {s: {"sampler=ccms", f"schedule={s}"} for s in schedules}
+    digits = file.read("thesis_digits")
+    assert digits.arms == file.read("thesis").arms and digits.reference and digits.seeds == (10, 11, 12)
+
+
+def test_every_practical_sampler_is_in_the_digits_sweep():
+    names = [arm.name for arm in file.read("samplers_digits").arms]
+    practical = [entry.name for entry in guide(compose.shipped("conf") / "sampler", detectors()) if not entry.oracle]
+    assert sorted(names) == sorted(practical)
+
+
+def test_the_example_of_the_readme_is_a_sweep(tmp_path):
+    text = (compose.shipped("sweeps") / "README.md").read_text()
+    first, second = (block.split("```")[0] for block in text.split("```yaml")[1:])
+    sweep = file.parse("readme", yaml.safe_load(first))
+    assert sweep.reference and sweep.claim and [arm.name for arm in sweep.arms] == ["random", "half", "falling"]
+    assert len(plan(replace(sweep, typed="readme.yaml"), ["model=fake"]).jobs) == 8
+    assert "ccms_ud0.5" in [arm.name for arm in file.parse("readme", yaml.safe_load(second)).arms]

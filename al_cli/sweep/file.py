@@ -1,0 +1,271 @@
+"""A sweep as it is written in YAML: arms, seeds and what they share, read and checked without composing anything.
+
+The format is described in sweeps/README.md. Everything in a file is a Hydra override in the end: `base` and the arms are
+mappings from a key of `al run` to a YAML value, and `literal` writes such a value in Hydra's own grammar.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from al_cli import compose
+from al_cli.errors import ConfigError, suggest
+
+KEYS = ("source", "base", "seeds", "arms", "random", "reference", "claim", "hydra")
+CLAIM_KEYS = ("arm", "against", "metric", "cost", "alpha")
+COSTS = ("images", "boxes")
+# What the sweep itself sets for every run: an arm cannot.
+NOT_IN_ARMS = ("seed", "study", "run_name", "outputs", "reference")
+NOT_IN_BASE = ("seed", "run_name", "reference")
+RANDOM = "random"
+REFERENCE = "reference"  # runs on all labels are called reference_s<seed>, so no arm may be
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.:@%+-]*")  # text that Hydra reads as itself without quotes
+KEYWORDS = {"null", "true", "false", "nan", "inf"}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One line of the comparison: a name and the overrides that make it, beside those that all arms share."""
+
+    name: str
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A checked sweep file. `arms` has the random arm unless `random: false`; names are unique and so are the arms."""
+
+    name: str
+    source: str
+    base: tuple[str, ...]
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    reference: bool = False
+    claim: Mapping[str, Any] | None = None
+    typed: str = ""  # what it was asked for with: the name, or the path of its file
+
+
+def shipped_names() -> list[str]:
+    return sorted(path.stem for path in compose.shipped("sweeps").glob("*.yaml"))
+
+
+def read(name: str) -> Sweep:
+    """The sweep of that name in `sweeps/`, or of the file at that path. ConfigError says what is wrong in it, and where."""
+    path = Path(name).expanduser()
+    if path.suffix not in (".yaml", ".yml"):
+        path = compose.shipped("sweeps") / f"{name}.yaml"
+        if not path.is_file():
+            remedy = f"{suggest(name, shipped_names())}; or give a file: al sweep my_sweep.yaml"
+            raise ConfigError(f"there is no sweep called {name}", remedy=remedy)
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path))
+    except OSError as error:
+        raise ConfigError(f"the sweep cannot be read: {error.strerror}", where=str(path)) from error
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise ConfigError(f"the sweep is not YAML: {' '.join(str(error).split())}", where=str(path)) from error
+    try:
+        return replace(parse(path.stem, content), typed=name)
+    except ConfigError as error:
+        where = f"{path}: {error.where}" if error.where else str(path)
+        raise ConfigError(error.what, where=where, remedy=error.remedy) from error
+
+
+def parse(name: str, content: Any) -> Sweep:
+    """The sweep in a parsed YAML file."""
+    if not isinstance(content, dict):
+        raise ConfigError("a sweep is a mapping", remedy=f"its keys are {', '.join(KEYS)}")
+    for key in content:
+        if key not in KEYS:
+            raise ConfigError(f"a sweep has no key {key}", remedy=suggest(str(key), KEYS))
+    for key in ("random", "reference"):
+        if not isinstance(content.get(key, False), bool):
+            raise ConfigError(f"{key} is {content[key]!r}", remedy="give true or false")
+    base = _overrides(content.get("base") or {}, "base", NOT_IN_BASE)
+    if "hydra" in content:
+        if both := [key for key in ("arms", "seeds") if key in content]:
+            raise ConfigError(f"hydra.sweeper.params and {both[0]} both say what to run", remedy="keep one of them")
+        shared, seeds, arms = _crossed(content["hydra"], name)
+        base = merge(base, shared)
+    else:
+        arms, seeds = _arms(content.get("arms")), _seeds(content.get("seeds"))
+    samplers = {words_to_dict(merge(base, arm.overrides)).get("sampler") for arm in arms}
+    if content.get("random", True) and RANDOM not in samplers:
+        arms = (Arm(RANDOM, ("sampler=random",)), *arms)
+    _check_names(arms)
+    check_distinct(arms, base)
+    claim = _claim(content.get("claim"), [arm.name for arm in arms])
+    source = str(content.get("source") or "").strip()
+    return Sweep(name, source, base, seeds, arms, content.get("reference", False), claim)
+
+
+def _overrides(content: Any, where: str, refused: Iterable[str]) -> tuple[str, ...]:
+    if not isinstance(content, dict):
+        raise ConfigError(f"{where} is {content!r}", remedy="write its settings as key: value")
+    for key in content:
+        if key in refused:
+            remedy = "the sweep's own keys are seeds: [...] and reference: true; the study is called as the file"
+            raise ConfigError(f"{where} sets {key}, which the sweep sets for each run", where=where, remedy=remedy)
+    return tuple(f"{key}={literal(value, f'{where}.{key}')}" for key, value in content.items())
+
+
+def literal(value: Any, where: str = "") -> str:
+    """A YAML value in Hydra's grammar: what its parser reads back as the same value.
+
+    >>> literal([1, 0.5, None, "a b", {"images": "pool"}])
+    "[1,0.5,null,'a b',{images: pool}]"
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool | int | float):
+        return str(value).lower() if isinstance(value, bool) else repr(value)
+    if isinstance(value, str):
+        if PLAIN.fullmatch(value) and value.lower() not in KEYWORDS:
+            return value
+        # a backslash counts as one unless it stands before a quote, the closing one included
+        return "'" + re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value) + "'"
+    if isinstance(value, list):
+        return "[" + ",".join(literal(item, where) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{literal(key, where)}: {literal(item, where)}" for key, item in value.items()) + "}"
+    raise ConfigError(f"{value!r} is no setting", where=where, remedy="give a number, text, list, mapping or null")
+
+
+def _seeds(content: Any) -> tuple[int, ...]:
+    return check_seeds([0] if content is None else content, "seeds")
+
+
+def check_seeds(content: Any, where: str) -> tuple[int, ...]:
+    """Distinct whole numbers from 0 up, at least one."""
+    seeds = content if isinstance(content, list) else [content]
+    if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds):
+        raise ConfigError(f"{where} is {content!r}", remedy=f"give whole numbers from 0 up: {where}=[0,1,2]")
+    if len(set(seeds)) < len(seeds):
+        raise ConfigError(f"{where} is {content!r}, which names one twice", remedy="leave out the repeated one")
+    return tuple(seeds)
+
+
+def _arms(content: Any) -> tuple[Arm, ...]:
+    if not isinstance(content, list) or not content:
+        example = "arms: [{name: half, sampler: ccms, ud_split: 0.5}]"
+        raise ConfigError("the sweep names no arms", where="arms", remedy=f"list them, for example {example}")
+    arms = []
+    for number, arm in enumerate(content, 1):
+        if not isinstance(arm, dict) or not isinstance(arm.get("name"), str):
+            remedy = "write it as {name: NAME, sampler: ..., any other setting: ...}"
+            raise ConfigError(f"arm {number} has no name: {arm!r}", where="arms", remedy=remedy)
+        settings = {key: value for key, value in arm.items() if key != "name"}
+        arms.append(Arm(arm["name"], _overrides(settings, f"arm {arm['name']}", NOT_IN_ARMS)))
+    return tuple(arms)
+
+
+def _crossed(content: Any, name: str) -> tuple[tuple[str, ...], tuple[int, ...], tuple[Arm, ...]]:
+    """Hydra's own form, `hydra: {sweeper: {params: {key: "a,b"}}}`: base, seeds, and an arm for every combination.
+
+    An arm is called by its swept values, the sampler's first: `ccms_ud0.5`. With nothing swept but the seed there is one
+    arm, called as the file.
+    """
+    params = content.get("sweeper", {}).get("params") if isinstance(content, dict) else None
+    if not isinstance(params, dict) or list(content) != ["sweeper"] or list(content["sweeper"]) != ["params"]:
+        remedy = "hydra has one key here: hydra: {sweeper: {params: {sampler: 'ccms,entropy', seed: '0,1'}}}"
+        raise ConfigError("hydra holds something else than sweeper.params", where="hydra", remedy=remedy)
+    for key in ("run_name", "reference"):
+        if key in params:
+            raise ConfigError(f"hydra.sweeper.params sets {key}, which the sweep sets for each run", where="hydra")
+    words = [f"{key}={value if isinstance(value, str) else literal(value, key)}" for key, value in params.items()]
+    jobs = [tuple(job) for job in compose.job_overrides(words, multirun=True)]
+    swept = [key for key in params if len({words_to_dict(job)[key] for job in jobs}) > 1 and key != "seed"]
+    seeds = list(dict.fromkeys(words_to_dict(job).get("seed", "0") for job in jobs))
+    shared = tuple(word for word in jobs[0] if key_of(word) not in (*swept, "seed"))
+    combinations = dict.fromkeys(tuple(word for word in job if key_of(word) in swept) for job in jobs)
+    arms = tuple(Arm(_name(words) or name, words) for words in combinations)
+    try:
+        numbers: list[Any] = [int(seed) for seed in seeds]
+    except ValueError:
+        numbers = list(seeds)
+    return shared, check_seeds(numbers, "seed"), arms
+
+
+def _name(words: tuple[str, ...]) -> str:
+    first = sorted(words, key=lambda word: key_of(word) != "sampler")
+    return "_".join(words_to_dict([w])["sampler"] if key_of(w) == "sampler" else compose.label(w) for w in first)
+
+
+def _check_names(arms: tuple[Arm, ...]) -> None:
+    seen: set[str] = set()
+    for arm in arms:
+        if not NAME.fullmatch(arm.name):
+            remedy = "an arm's name is part of folder names: letters, digits, and . _ + - after the first"
+            raise ConfigError(f"an arm is called {arm.name!r}", where="arms", remedy=remedy)
+        if arm.name.lower() == REFERENCE:
+            remedy = "give the arm another name, or set reference: true for runs on all labels"
+            raise ConfigError("no arm can be called reference", where="arms", remedy=remedy)
+        if arm.name.lower() in seen:  # two folders that differ in case alone are one on some disks
+            raise ConfigError(f"two arms are called {arm.name}", where="arms", remedy="give each its own name")
+        seen.add(arm.name.lower())
+
+
+def check_distinct(arms: Iterable[Arm], base: tuple[str, ...], after: tuple[str, ...] = ()) -> None:
+    """ConfigError where two arms have the same overrides, `base` before and `after` (of the command line) included."""
+    seen: dict[frozenset[str], str] = {}
+    for arm in arms:
+        words = frozenset(merge(base, arm.overrides, after))
+        if words in seen:
+            where = " ".join(after)
+            raise ConfigError(
+                f"arms {seen[words]} and {arm.name} are the same{' with what the command line sets' if after else ''}",
+                where=where or "arms",
+                remedy="leave out what makes them equal" if after else "leave one out",
+            )
+        seen[words] = arm.name
+
+
+def _claim(content: Any, arms: list[str]) -> dict[str, Any] | None:
+    if content is None:
+        return None
+    example = "claim: {arm: ccms, against: random, metric: AUC, cost: boxes, alpha: 0.05}"
+    if not isinstance(content, dict):
+        raise ConfigError(f"claim is {content!r}", where="claim", remedy=f"write it as {example}")
+    for key in content:
+        if key not in CLAIM_KEYS:
+            raise ConfigError(f"a claim has no key {key}", where="claim", remedy=suggest(str(key), CLAIM_KEYS))
+    if missing := [key for key in CLAIM_KEYS if key not in content]:
+        remedy = f"a claim is exact, or it can be bent later: {example}"
+        raise ConfigError(f"the claim does not say its {', '.join(missing)}", where="claim", remedy=remedy)
+    for key in ("arm", "against"):
+        if content[key] not in arms:
+            remedy = suggest(str(content[key]), arms)
+            raise ConfigError(f"the claim is of an arm {content[key]!r}", where=f"claim.{key}", remedy=remedy)
+    if content["arm"] == content["against"]:
+        raise ConfigError("the claim compares an arm with itself", where="claim", remedy="name two arms")
+    if content["cost"] not in COSTS:
+        remedy = suggest(str(content["cost"]), COSTS)
+        raise ConfigError(f"the claim's cost is {content['cost']!r}", where="claim.cost", remedy=remedy)
+    alpha = content["alpha"]
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
+        raise ConfigError(
+            f"alpha is {alpha!r}", where="claim.alpha", remedy="give a share between 0 and 1, mostly 0.05"
+        )
+    return dict(content)
+
+
+def key_of(word: str) -> str:
+    """The key of an override: `training.lr` of `++training.lr=1`."""
+    return word.lstrip("+~").partition("=")[0]
+
+
+def words_to_dict(words: Iterable[str]) -> dict[str, str]:
+    return {key_of(word): word.partition("=")[2] for word in words}
+
+
+def merge(*groups: Iterable[str]) -> tuple[str, ...]:
+    """One override a key: the last one wins."""
+    return tuple({key_of(word): word for group in groups for word in group}.values())

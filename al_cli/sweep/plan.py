@@ -1,0 +1,144 @@
+"""From a sweep and the words of the command line to checked runs, before anything is trained or written."""
+
+from __future__ import annotations
+
+import copy
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from al_cli import compose, settings
+from al_cli.errors import AlError, ConfigError, first_line, suggest
+from al_cli.progress import phase
+from al_cli.records.folder import flatten
+from al_cli.sweep.file import REFERENCE, Arm, Sweep, check_distinct, check_seeds, key_of, merge
+
+OWN = ("seeds", "arms", REFERENCE)  # what the command line says to the sweep itself, not to its runs
+REFUSED = {"seed": "write seeds=[...] for the seeds of a sweep", "run_name": "a sweep names its runs: <arm>_s<seed>"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a study, checked: which arm and seed, where it lies, and its whole configuration."""
+
+    arm: str
+    seed: int
+    folder: Path
+    config: DictConfig
+
+    @property
+    def rounds(self) -> int:
+        """Trainings of this run, the initial one included; a reference trains once."""
+        return 1 if self.arm == REFERENCE else int(self.config.rounds) + 1
+
+
+@dataclass(frozen=True)
+class Study:
+    """What one command asks for. `arms` have all overrides of their runs but the seed, those of the command line included."""
+
+    sweep: Sweep
+    name: str
+    folder: Path
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    reference: bool
+    jobs: tuple[Job, ...]
+    command: str
+
+
+def plan(sweep: Sweep, words: Sequence[str]) -> Study:
+    """The checked runs of a sweep: arm by arm, an arm's seeds in a row, the reference last.
+
+    So runs that share trainings, the arms of a seed, are apart, and two processes at once seldom wait for one another.
+    `words` are overrides for all runs, and `seeds=[0,1]`, `arms=[a,b]` (some of the arms), `reference=true|false`.
+    ConfigError for the first run that cannot work.
+    """
+    own, rest = _split(words)
+    arms, seeds, reference = _choose(sweep, own)
+    shared = merge([f"study={sweep.name}"], sweep.base)
+    check_distinct(sweep.arms, shared, rest)
+    whole = tuple(Arm(arm.name, merge(shared, arm.overrides, rest)) for arm in arms)
+    asked = list(whole)
+    if reference:
+        asked.append(Arm(REFERENCE, merge(shared, ["sampler=random"], rest, [f"{REFERENCE}=true"])))
+    jobs: list[Job] = []
+    with phase("check the sweep", total=len(asked), unit="arms") as step:
+        for arm in asked:
+            jobs += _jobs(arm, seeds)
+            step()
+    folder = jobs[0].folder.parent
+    command = shlex.join(["al", "sweep", sweep.typed, *words])
+    return Study(sweep, folder.name, folder, whole, seeds, reference, tuple(jobs), command)
+
+
+def _split(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What is said to the sweep itself, by key, and the overrides of its runs."""
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(words))
+    except HydraException as error:
+        remedy = "write overrides as key=value, and quote brackets: 'seeds=[0,1]'"
+        raise ConfigError(first_line(error), remedy=remedy) from error
+    own: dict[str, Any] = {}
+    rest = []
+    for word, override in zip(words, parsed, strict=True):
+        key = key_of(word)
+        if key in REFUSED:
+            raise ConfigError(f"{key} cannot be set for a whole sweep", where=word, remedy=REFUSED[key])
+        if override.is_sweep_override():
+            remedy = "a sweep's arms are in its file; a list is written in brackets: 'seeds=[0,1]'"
+            raise ConfigError(f"{word} names several values", remedy=remedy)
+        if key in OWN:
+            own[key] = override.value()
+        else:
+            rest.append(word)
+    return own, tuple(compose.open_keys(rest))
+
+
+def _choose(sweep: Sweep, own: dict[str, Any]) -> tuple[tuple[Arm, ...], tuple[int, ...], bool]:
+    """Arms, seeds and whether there is a reference: the file's, or what the command line says instead."""
+    seeds = check_seeds(own["seeds"], "seeds") if "seeds" in own else sweep.seeds
+    reference = own.get(REFERENCE, sweep.reference)
+    if not isinstance(reference, bool):
+        raise ConfigError(f"reference is {reference!r}", remedy="give true or false")
+    if "arms" not in own:
+        return sweep.arms, seeds, reference
+    names = [str(name) for name in (own["arms"] if isinstance(own["arms"], list) else [own["arms"]])]
+    known = [arm.name for arm in sweep.arms]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"the sweep has no arm {name}", where="arms=[...]", remedy=suggest(name, known))
+    if not names:
+        raise ConfigError("arms=[] leaves nothing to run", remedy=f"its arms: {', '.join(known)}")
+    return tuple(arm for arm in sweep.arms if arm.name in names), seeds, reference
+
+
+def _jobs(arm: Arm, seeds: tuple[int, ...]) -> list[Job]:
+    """The runs of one arm. Composed once: they differ in their seed and name alone."""
+    try:
+        [composed] = compose.compose_all([*compose.open_keys(arm.overrides), f"seed={seeds[0]}"], multirun=False)
+        config = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    except AlError as error:
+        raise _of_arm(arm, error) from error
+    for key, value in flatten(OmegaConf.to_container(config)).items():
+        if value == "???":  # of all arms alike: the data is the user's
+            raise ConfigError(f"{key} is not given", remedy=f"add {key}=...")
+    jobs = []
+    try:
+        for seed in seeds:
+            one = copy.deepcopy(config)
+            one.seed, one.run_name = seed, f"{arm.name}_s{seed}"
+            settings.check(one)
+            jobs.append(Job(arm.name, seed, Path(one.outputs).expanduser() / one.study / one.run_name, one))
+    except AlError as error:
+        raise _of_arm(arm, error) from error
+    return jobs
+
+
+def _of_arm(arm: Arm, error: AlError) -> AlError:
+    return type(error)(f"arm {arm.name}: {error.what}", where=error.where, remedy=error.remedy)

@@ -1,0 +1,128 @@
+"""Runs in processes of their own: crashes, errors, kills and locks cost one run; the same command mends the rest."""
+
+import fcntl
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from al_cli.records import RunFolder
+
+CRASH = '''
+"""Scores that end their process in the ways a process can end, unless the file `calm` exists."""
+import os, signal
+from pathlib import Path
+from al_cli.samplers.base import score
+
+def made(name, end):
+    def crash(query):
+        if not Path("calm").exists():
+            end()
+        return query.candidates.counts.astype(float)
+    crash.__name__ = name
+    return score(needs=frozenset(), family="control", source="a test")(crash)
+
+def bug():
+    raise RuntimeError("the disk is on fire")
+
+kill = made("kill", lambda: os.kill(os.getpid(), signal.SIGKILL))
+leave = made("leave", lambda: os._exit(7))
+fail = made("fail", bug)
+'''
+STUDY = """
+source: a test
+base: {{model: fake, dataset: yolo, dataset.root: {root}, initial: 8, budget: 8, rounds: 1, store: false}}
+arms:
+  - {{name: killed, sampler: entropy, sampler.stages: [{{score: {{_target_: crash.kill, _partial_: true}}, {top}}}]}}
+  - {{name: left, sampler: entropy, sampler.stages: [{{score: {{_target_: crash.leave, _partial_: true}}, {top}}}]}}
+  - {{name: buggy, sampler: entropy, sampler.stages: [{{score: {{_target_: crash.fail, _partial_: true}}, {top}}}]}}
+  - {{name: greedy, sampler: entropy, initial: 1000}}
+"""
+TOP = "select: {_target_: al_cli.samplers.top, _partial_: true}, keep: budget"
+
+
+@pytest.fixture
+def interruptible():
+    """SIGINT interrupts, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def study(al, yolo_root, monkeypatch):
+    """A sweep file with a random arm, three that crash in their second round and one that asks for too much."""
+    (al.cwd / "crash.py").write_text(CRASH)
+    monkeypatch.syspath_prepend(al.cwd)
+    (al.cwd / "mine.yaml").write_text(STUDY.format(root=yolo_root, top=TOP).replace("", ""))
+    return al.cwd / "outputs/mine"
+
+
+def test_whatever_ends_a_run_ends_that_run_alone(al, study):
+    done = al("sweep", "mine.yaml", "--jobs", "2", code=1)
+    assert "1 of 5 runs done" in done.stdout and "al report outputs/mine" in done.stdout
+    for words in (
+        "the process of this run was ended by signal SIGKILL, as the system does when memory runs out",
+        "the process of this run ended with exit code 7",
+        "RuntimeError: the disk is on fire; the traceback is in outputs/mine/buggy_s0/run.log",
+        "do not fit a pool of 40",
+        "random seed 0 round 1 of 1 AP",
+        "random_s0 is done  (runs ",
+        "rounds 5/10",
+    ):
+        assert words in done.stderr, words
+    assert "RuntimeError: the disk is on fire" in (study / "buggy_s0/run.log").read_text()
+    states = {name: RunFolder(study / f"{name}_s0").state for name in ("random", "killed", "left", "buggy")}
+    assert states == {"random": "done", "killed": "failed", "left": "failed", "buggy": "failed"}
+    assert "SIGKILL" in RunFolder(study / "killed_s0").error
+    before = {path: path.stat().st_mtime_ns for path in study.glob("*/round_*/record.json")}
+    assert len(before) == 5  # both rounds of random, the first one of the three that crashed
+
+    # The same command goes on after the last records, and passes over what is done or worked on elsewhere.
+    (al.cwd / "calm").touch()
+    with (study / "left_s0/run.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        again = al("sweep", "mine.yaml", code=1)
+    assert "random_s0 is skipped: it is done already" in again.stderr
+    assert "left_s0 is skipped: another process is working on it" in again.stderr
+    assert "3 of 5 runs done" in again.stdout and "1 run is worked on by another process" in again.stdout
+    assert "continuing after round 0" in (study / "killed_s0/run.log").read_text()
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    assert RunFolder(study / "killed_s0").state == "done" and RunFolder(study / "killed_s0").error == ""
+
+
+def test_dry_run_writes_nothing(al, study):
+    (study / "random_s0").mkdir(parents=True)
+    before = sorted((al.cwd / "outputs").rglob("*"))
+    done = al("sweep", "mine.yaml", "--dry-run", "seeds=[0,1]", "arms=[random,killed]")
+    rows = [line.replace("│", " ").split() for line in done.stdout.splitlines() if "│" in line]
+    assert rows == [["random", "0", "random", "1"], ["random", "1", "random", "1"]] + [
+        ["killed", seed, "entropy", "1"] for seed in "01"
+    ]
+    assert "8 trainings run one by one" in done.stdout
+    assert sorted((al.cwd / "outputs").rglob("*")) == before
+
+
+def test_ctrl_c_stops_all_runs_and_they_go_on_later(al, study, interruptible):
+    def interrupt():
+        deadline = time.monotonic() + 200  # a busy machine; a second on a free one
+        while time.monotonic() < deadline:
+            if len(list(study.glob("*/round_00/record.json"))) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+            time.sleep(0.05)
+
+    words = ["sweep", "mine.yaml", "arms=[random]", "seeds=[4,5]", "--jobs", "2"]
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    done = al(*words, "rounds=30", "initial=1", "budget=1", "model.overrides.fit_s=1", code=130)
+    thread.join()
+    assert "stopping 2 runs" in done.stderr and "al: stopped" in done.stderr
+    for seed in (4, 5):
+        folder = RunFolder(study / f"random_s{seed}")
+        assert folder.state == "stopped" and 1 <= len(folder.records()) < 31
+        assert "the same command continues" in (folder.path / "run.log").read_text()
+    assert json.loads((study / "study.json").read_text())["seeds"] == [4, 5]

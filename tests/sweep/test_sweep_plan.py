@@ -1,0 +1,135 @@
+"""From a sweep and the command line to runs: names, order, precedence, study.json, and mistakes before anything starts."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from al_cli.errors import AlError, ConfigError
+from al_cli.sweep import study_file
+from al_cli.sweep.file import parse
+from al_cli.sweep.plan import plan
+
+CONTENT = {
+    "source": "a test",
+    "base": {"model": "fake", "rounds": 2, "training.iterations": 5},
+    "seeds": [3, 1],
+    "arms": [{"name": "half", "sampler": "ccms", "ud_split": 0.5}, {"name": "plain", "sampler": "entropy"}],
+    "claim": {"arm": "half", "against": "random", "metric": "AUC", "cost": "boxes", "alpha": 0.05},
+}
+
+
+def planned(*words: str, **changes):
+    return plan(replace(parse("mine", CONTENT | changes), typed="mine.yaml"), words)
+
+
+def test_runs_are_named_and_ordered_arm_by_arm_with_the_reference_last():
+    study = planned(reference=True)
+    names = ["random_s3", "random_s1", "half_s3", "half_s1", "plain_s3", "plain_s1", "reference_s3", "reference_s1"]
+    assert [str(job.folder) for job in study.jobs] == [f"outputs/mine/{name}" for name in names]
+    assert [job.config.seed for job in study.jobs] == [3, 1] * 4
+    assert [job.config.reference for job in study.jobs] == [False] * 6 + [True] * 2
+    assert [job.rounds for job in study.jobs] == [3] * 6 + [1] * 2
+    assert {job.config.training.iterations for job in study.jobs} == {5}
+    assert study.jobs[2].config.ud_split == 0.5 and study.jobs[0].config.ud_split is None
+
+
+def test_the_command_line_wins_and_speaks_to_the_sweep():
+    study = planned(
+        "training.iterations=9", "seeds=[7]", "arms=[plain]", "reference=true", "study=quick", "outputs=there"
+    )
+    assert [str(job.folder) for job in study.jobs] == ["there/quick/plain_s7", "there/quick/reference_s7"]
+    assert {job.config.training.iterations for job in study.jobs} == {9}
+    assert planned("reference=false", "seeds=4", "arms=half", reference=True).jobs[-1].folder.name == "half_s4"
+
+
+MISTAKES = {
+    "seed=3": ["seed cannot be set", "seeds=[...]"],
+    "run_name=x": ["run_name cannot be set"],
+    "seeds=0,1": ["several values", "seeds=[0,1]"],
+    "seeds=[a]": ["whole numbers"],
+    "arms=[haff]": ["no arm haff", "did you mean half?"],
+    "arms=[]": ["nothing to run"],
+    "sampler=coreset": ["random and plain are the same", "command line"],
+    "budget=0": ["arm random: budget is 0"],
+    "smapler=ccms": ["arm random: there is no setting called smapler", "did you mean sampler?"],
+    "dataset=yolo": ["dataset.root is not given", "dataset.root=..."],
+    "reference=maybe": ["reference is 'maybe'"],
+    "just_a_word": ["key=value"],
+}
+
+
+@pytest.mark.parametrize("word", MISTAKES)
+def test_a_mistake_is_one_sentence(word):
+    with pytest.raises(AlError) as caught:
+        planned(word)
+    for words in MISTAKES[word]:
+        assert words in str(caught.value)
+
+
+def test_an_unknown_sampler_and_a_bad_split_name_their_arm():
+    with pytest.raises(ConfigError, match=r"arm a: there is no sampler called cmms .*did you mean ccms"):
+        planned(arms=[{"name": "a", "sampler": "cmms"}], claim=None)
+    with pytest.raises(ConfigError, match="arm a: ud_split has 3 values for 2 active rounds"):
+        planned(arms=[{"name": "a", "sampler": "ccms", "ud_split": [1, 1, 1]}], claim=None)
+
+
+@pytest.mark.parametrize("words", [["mine.yaml"], ["mine.yaml", "--jobs", "0"], ["nowhere"], []])
+def test_the_verb_ends_with_2_and_writes_nothing(al, words):
+    (al.cwd / "mine.yaml").write_text("{base: {model: fake}, arms: [{name: a, sampler: cmms}]}")
+    done = al("sweep", *words, code=2)
+    assert done.stderr.startswith("al: ") and done.stderr.count("\n") == 1
+    assert not list(al.cwd.glob("outputs*"))
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return planned(reference=True)
+
+
+def test_study_json_says_what_the_study_is(tmp_path, whole):
+    study_file.write(replace(whole, folder=tmp_path), lambda: "2026-01-01T10:00:00+01:00")
+    content = json.loads((tmp_path / "study.json").read_text())
+    assert (content["name"], content["source"], content["seeds"], content["reference"]) == (
+        "mine",
+        "a test",
+        [1, 3],
+        True,
+    )
+    assert [arm["name"] for arm in content["arms"]] == ["random", "half", "plain"]
+    assert {"sampler=ccms", "ud_split=0.5", "model=fake"} <= set(content["arms"][1]["overrides"])
+    assert content["claim"] == CONTENT["claim"]
+    assert content["claim_written_at"] == content["written_at"] == "2026-01-01T10:00:00+01:00"
+    assert content["command"] == "al sweep mine.yaml"
+
+
+def test_a_claim_keeps_its_time_until_it_changes(tmp_path, whole):
+    def written(claim, time):
+        study = replace(whole, folder=tmp_path, sweep=replace(whole.sweep, claim=claim))
+        return study_file.write(study, lambda: time)["claim_written_at"]
+
+    claim = CONTENT["claim"]
+    assert written(claim, "first") == written(claim, "second") == "first"
+    assert written(claim | {"alpha": 0.01}, "third") == "third"
+    assert written(None, "fourth") is None
+
+
+def test_a_study_run_in_parts_lists_what_has_runs(tmp_path, whole):
+    def written(arms, seeds):
+        some = tuple(arm for arm in whole.arms if arm.name in arms)
+        content = study_file.write(replace(whole, folder=tmp_path, arms=some, seeds=seeds, reference=False))
+        return [arm["name"] for arm in content["arms"]], content["seeds"], content["reference"]
+
+    written(["plain"], (3,))
+    (tmp_path / "plain_s3").mkdir()
+    assert written(["half"], (5,)) == (["half", "plain"], [3, 5], False)
+    assert written(["random"], (3,)) == (["random", "plain"], [3], False)  # of half_s5 there is no run
+    (tmp_path / "reference_s3").mkdir()
+    assert written(["random"], (3,)) == (["random", "plain"], [3], True)
+
+
+def test_a_broken_study_json_is_named(tmp_path):
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(AlError, match=r"study.json cannot be read.*delete it"):
+        study_file.read(tmp_path)
+    assert study_file.read(tmp_path / "nowhere") is None
