@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.errors import ConfigError
-from al_cli.types import IMAGE_AXIS, ROW_AXIS, Dataset, Predictions, Selection, Signal, StageLog
+from al_cli.types import IMAGE_AXIS, ROW_AXIS, Choice, Dataset, Predictions, Selection, Signal, StageLog
 
-Ask = Callable[[int], tuple[Selection, tuple[StageLog, ...]]]  # how many images -> those, best first
+Ask = Callable[[int], Choice]  # how many images -> those, best first
 Infer = Callable[[NDArray[np.int64], frozenset[Signal]], Predictions]
 Amount = int | float | None  # a count, a share of the pool (a float of at most 1), or an equal part of it
 
@@ -67,18 +67,20 @@ def _exact(amount: Amount, total: int, rounds: int) -> float:
     return total * amount if isinstance(amount, float) and amount <= 1 else int(amount)
 
 
-def fill(ask: Ask, boxes: Mapping[int, int], budget: int, guess: int) -> tuple[Selection, tuple[StageLog, ...]]:
+def fill(ask: Ask, boxes: Mapping[int, int], budget: int, guess: int) -> Choice:
     """The images that reach `budget` boxes: without the last one they hold fewer. All images where they hold no more.
 
     `boxes` are the annotated objects of each candidate; `guess` is how many images to ask for first. `ask` must start
-    from the same random state each time. The log ends with how many images were asked for and how many were taken.
+    from the same random state each time. The log ends with how many images were asked for and how many were taken; the
+    others were dropped by that last stage.
     """
     n = len(boxes)
     if n == 1 or sum(boxes.values()) <= budget:
         return ask(n)
     images = min(max(1, guess), n - 1)  # never all: a sampler asked for everything has nothing to order
     while True:
-        selection, logs = ask(images)
+        choice = ask(images)
+        selection = choice.selection
         held = np.cumsum([boxes[i] for i in selection.ids.tolist()])
         if held[-1] >= budget:
             break
@@ -90,8 +92,12 @@ def fill(ask: Ask, boxes: Mapping[int, int], budget: int, guess: int) -> tuple[S
         wanted = int(1.05 * images * budget / max(1, held[-1])) + 1
         images = min(n - 1, 2 * images, max(images + 1, wanted))
     taken = int(np.searchsorted(held, budget)) + 1
-    log = StageLog(f"until {budget} boxes", len(selection.ids), taken)
-    return Selection(selection.ids[:taken], selection.scores[:taken]), (*logs, log)
+    stages = (*choice.stages, StageLog(f"until {budget} boxes", len(selection.ids), taken))
+    dropped_by = choice.dropped_by.copy()
+    dropped_by[np.searchsorted(choice.candidates, selection.ids)] = len(stages)
+    dropped_by[np.searchsorted(choice.candidates, selection.ids[:taken])] = 0
+    kept = Selection(selection.ids[:taken], selection.scores[:taken])
+    return Choice(kept, stages, choice.candidates, choice.scores, dropped_by)
 
 
 def guess_images(budget: int, labeled_boxes: int, labeled_images: int) -> int:

@@ -53,8 +53,43 @@ def other_verb(words: list[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
     verbs.add_parser("run", help="one run, or a sweep with -m (see: al run --help)", add_help=False)
 
-    report = verbs.add_parser("report", help="tables and plot of all runs in a study folder")
+    sweep = verbs.add_parser(
+        "sweep",
+        help="a study from a file: every arm with every seed; --dry-run shows what it would train",
+        epilog="al sweep thesis_digits seeds=[0,1] arms=[random,diversity] training.iterations=100: overrides are those of "
+        "`al run` and go to all runs. The same command continues what was stopped and redoes what failed. sweeps/README.md "
+        "describes the files.",
+    )
+    sweep.add_argument("name", metavar="NAME | FILE", nargs="?", help="a shipped sweep, or a YAML file of yours")
+    sweep.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings for all runs; seeds=[...], arms=[...]"
+    )
+    sweep.add_argument("--dry-run", action="store_true", help="show the runs and what they would cost; write nothing")
+    sweep.add_argument("--jobs", type=int, default=1, metavar="N", help="how many runs at once (default 1)")
+
+    replay = verbs.add_parser(
+        "replay",
+        help="train another detector on the images that a run selected, round by round",
+        epilog="al replay outputs/digits/ccms_s0 --model tiny_retinanet training.iterations=300 trains in "
+        "outputs/digits_replay/ccms_tiny-retinanet_iterations300_s0. Dataset, seeds and what a round trains on are the run's; "
+        "a new model brings the training recipe it is shipped with. An unfinished run is replayed as far as it got.",
+    )
+    replay.add_argument("run", type=Path, help="a run folder, for example outputs/digits/ccms_s0")
+    replay.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as of `al run`")
+    replay.add_argument("--model", default=None, help="the same as model=NAME")
+    replay.add_argument("--training", default=None, help="the same as training=NAME")
+
+    report = verbs.add_parser("report", help="does A beat B? a page with statistics, tables and figures of a study")
     report.add_argument("study", type=Path, help="a study folder, for example outputs/digits")
+    report.add_argument(
+        "--target", default=None, help="labels needed to reach this AP: AP=30 or AP=0.3 (default: random's)"
+    )
+    report.add_argument(
+        "--format",
+        choices=("html", "md"),
+        default="html",
+        help="html: writes STUDY/report/; md: prints, writes nothing",
+    )
 
     ls = verbs.add_parser("ls", help="list studies and runs with their state")
     ls.add_argument("outputs", type=Path, nargs="?", default=Path("outputs"))
@@ -76,6 +111,18 @@ def other_verb(words: list[str]) -> int:
     data.add_argument("where", nargs="+", metavar="DIR | digits DIR")
     data.add_argument("--format", choices=("yolo", "coco"), default=None, help="default: told from the folder")
 
+    store = verbs.add_parser(
+        "store",
+        help="what earlier runs computed and later ones reuse: its size, and pruning it",
+        epilog="Equal trainings, inferences and selections are computed once (outputs/.store, or AL_STORE). Deleting them "
+        "is safe: what is missing is computed again when it is needed. A run leaves the store alone with store=false.",
+    )
+    store.add_argument("what", choices=("ls", "prune"))
+    store.add_argument("--keep", metavar="SIZE", help="prune: how much may stay, for example 20GB or 500MB")
+    store.add_argument(
+        "--outputs", type=Path, default=Path("outputs"), help="the folder of the studies (default: outputs)"
+    )
+
     samplers = verbs.add_parser(
         "samplers", help="list the samplers: source, needs, cost, and which detectors feed them"
     )
@@ -91,7 +138,13 @@ def other_verb(words: list[str]) -> int:
         return 0
     from al_cli import verbs as actions
 
-    return int(getattr(actions, (args := parser.parse_args(words)).verb)(args) or 0)
+    args, rest = parser.parse_known_args(words)
+    if args.verb in ("sweep", "replay") and not any(word.startswith("-") for word in rest):
+        args.overrides += rest  # argparse leaves out the overrides behind an option
+        configure_logging()
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return int(getattr(actions, args.verb)(args) or 0)
 
 
 def complete(words: list[str]) -> int:
@@ -99,7 +152,10 @@ def complete(words: list[str]) -> int:
     line = os.environ.get("COMP_LINE", "")
     head, _, rest = line.partition(" ")
     if words[-1].startswith("query") and not rest.startswith("run "):
-        print(*(verb for verb in ("run", "report", "ls", "show", "data", "samplers", "doctor")), sep=" ")
+        print(
+            *(verb for verb in ("run", "sweep", "replay", "report", "ls", "show", "data", "samplers", "doctor")),
+            sep=" ",
+        )
         return 0
     os.environ["COMP_LINE"] = f"{head} {rest.removeprefix('run ')}"
     return hydra_main(words, lambda config: None)
@@ -121,12 +177,12 @@ def run(words: list[str]) -> int:
         remedy = "settings are written key=value; `al run --help` lists them"
         raise ConfigError(f"al run does not know {unknown[0]}", remedy=remedy)
     configs = compose.compose_all([word for word in words if word not in flags], multirun)
-    from al_cli import app
+    from al_cli import settings
 
     folders: dict[str, int] = {}
     for number, config in enumerate(configs):
         try:
-            app.check(config)
+            settings.check(config)
         except AlError as error:
             if len(configs) == 1:
                 raise

@@ -17,12 +17,25 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from al_cli.errors import ConfigError, suggest
+from al_cli.errors import ConfigError, first_line, suggest
 
 CONFIG_NAME = "config"
 # Where a run goes or which study it belongs to says nothing of what it computes, so it is not part of its name.
-NOT_IN_NAME = {"sampler", "seed", "study", "run_name", "outputs", "device", "dataset", "dataset.root", "dataset.name"}
-VALUE_ONLY = {"model", "training", "schedule"}  # config groups whose choice speaks for itself
+NOT_IN_NAME = {
+    "sampler",
+    "seed",
+    "study",
+    "run_name",
+    "outputs",
+    "device",
+    "dataset",
+    "dataset.root",
+    "dataset.name",
+    "store",
+    "tracking",
+    "reference",
+}
+VALUE_ONLY = {"model", "training", "schedule", "dataset"}  # config groups whose choice speaks for itself
 MAX_NAME = 120
 
 
@@ -33,7 +46,7 @@ def shipped(folder: str) -> Path:
     return inside if inside.is_dir() else package.parent / folder
 
 
-def run_name(sampler: str, seed: int, explicit: str | None, overrides: Iterable[str]) -> str:
+def run_name(sampler: str, seed: int, explicit: str | None, overrides: Iterable[str], reference: bool = False) -> str:
     """A stable folder name: the sampler, the other overrides that matter in alphabetical order, the seed.
 
     >>> run_name("ccms", 10, None, ["seed=10", "ud_split=[1,0.75]", "sampler=ccms", "training.iterations=9"])
@@ -43,18 +56,26 @@ def run_name(sampler: str, seed: int, explicit: str | None, overrides: Iterable[
         return str(explicit)
     parts = []
     for override in sorted(overrides, key=lambda o: (not o.startswith("ud_split"), o.lstrip("+~"))):
-        key, _, value = override.lstrip("+~").partition("=")
-        if key in NOT_IN_NAME:
-            continue
-        value = re.sub(r"[^A-Za-z0-9.+]+", "-", value).strip("-")
-        words = key.split(".")
-        label = {**dict.fromkeys(VALUE_ONLY, ""), "ud_split": "ud"}.get(key, words[-1] if words[0] != "seeds" else key)
-        parts.append(re.sub(r"[^A-Za-z0-9.+]+", "-", label) + value)
-    name = "_".join([sampler, *parts, f"s{seed}"])
+        if override.lstrip("+~").partition("=")[0] not in NOT_IN_NAME:
+            parts.append(label(override))
+    name = "_".join(["reference" if reference else sampler, *parts, f"s{seed}"])  # a reference asks no sampler
     if len(name) > MAX_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = f"{name[: MAX_NAME - 20]}-{digest}_s{seed}"
     return name
+
+
+def label(override: str) -> str:
+    """An override as a part of a name: its key's last word and its value.
+
+    >>> label("ud_split=[1,0.75]"), label("training.iterations=9"), label("model=fake")
+    ('ud1-0.75', 'iterations9', 'fake')
+    """
+    key, _, value = override.lstrip("+~").partition("=")
+    value = re.sub(r"[^A-Za-z0-9.+]+", "-", value).strip("-")
+    words = key.split(".")
+    name = {**dict.fromkeys(VALUE_ONLY, ""), "ud_split": "ud"}.get(key, words[-1] if words[0] != "seeds" else key)
+    return re.sub(r"[^A-Za-z0-9.+]+", "-", name) + value
 
 
 def register_resolvers() -> None:
@@ -145,7 +166,3 @@ def known_keys(near: str) -> list[str]:
         return [".".join([*prefix, str(key)]) for key in parent]
     assert isinstance(config, dict)
     return sorted({str(key) for key in config} | set(groups))
-
-
-def first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")

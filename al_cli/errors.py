@@ -42,3 +42,8 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{hint}valid: {', '.join(names)}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, without its full stop; empty where it says nothing."""
+    return (str(error).strip().splitlines() or [""])[0].rstrip(".")

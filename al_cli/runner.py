@@ -1,4 +1,4 @@
-"""What happens around the runs of one `al run`: one failure stops no other, and the end says what became of each."""
+"""What happens around the runs of one command: one failure stops no other, and the end says what became of each."""
 
 import logging
 import shlex
@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from al_cli import app
-from al_cli.errors import AlError
+from al_cli.errors import AlError, first_line
 from al_cli.progress import out as console
 from al_cli.report.tables import rounds_table
 from al_cli.types import RoundRecord
@@ -20,10 +20,13 @@ log = logging.getLogger("al")
 
 @dataclass
 class Outcome:
+    """What became of one run. `state` is done, failed (`error` says why) or elsewhere: another process works on it."""
+
     folder: Path
     records: list[RoundRecord]
     error: str = ""
     user_error: bool = False
+    state: str = "done"
 
 
 class Runner:
@@ -42,35 +45,53 @@ class Runner:
             self.outcomes.append(Outcome(shown, app.execute(config, folder)))
         except AlError as error:
             log.error("%s: %s", shown, error)
-            self.outcomes.append(Outcome(shown, [], str(error), user_error=True))
+            self.outcomes.append(Outcome(shown, [], str(error), user_error=True, state="failed"))
         except Exception as error:
-            why = f"{type(error).__name__}: {first_line(error)}; the traceback is in {shown / 'run.log'}"
-            self.outcomes.append(Outcome(shown, [], why))
+            self.outcomes.append(Outcome(shown, [], why(error, shown), state="failed"))
             log.error("%s failed: %s", shown, self.outcomes[-1].error)
 
     def finish(self) -> int:
         """Print what a user looks for at the end. 0: all done; 2: a single run ended by a user's error; else 1."""
-        failed = [outcome for outcome in self.outcomes if outcome.error]
         if self.many:
-            console.print(outcomes_table(self.outcomes))
-            console.print(f"{len(self.outcomes) - len(failed)} of {len(self.outcomes)} runs done.", highlight=False)
-            if failed:
-                console.print("The same command redoes the failed ones and skips the others.")
-        elif not failed and self.outcomes and not console.is_terminal:  # a terminal has shown it after the last round
-            console.print(rounds_table(self.outcomes[0].records))
-        done = [outcome for outcome in self.outcomes if outcome.records]
-        if done:
-            study = shlex.quote(str(done[0].folder.parent))
-            if not self.many:
-                best = max(done[0].records, key=lambda record: record.metrics["AP"] or 0.0)
-                ap = best.metrics["AP"] or 0.0
-                console.print(
-                    f"Best AP {ap:.2f} in round {best.round} with {best.images} labeled images.", highlight=False
-                )
-                console.print(f"Folder:  {done[0].folder}", highlight=False, soft_wrap=True)
-                console.print(f"Look:    al show {shlex.quote(str(done[0].folder))}", highlight=False, soft_wrap=True)
-            console.print(f"Report:  al report {study}", highlight=False, soft_wrap=True)
-        return 0 if not failed else 2 if all(outcome.user_error for outcome in failed) and not self.many else 1
+            return finish_many(self.outcomes)
+        for outcome in self.outcomes:
+            if outcome.state == "failed":
+                return 2 if outcome.user_error else 1
+            _print_single(outcome)
+        return 0
+
+
+def why(error: BaseException, folder: Path) -> str:
+    """A bug of ours in one sentence."""
+    return f"{type(error).__name__}: {first_line(error)}; the traceback is in {folder / 'run.log'}"
+
+
+def _print_single(outcome: Outcome) -> None:
+    if not console.is_terminal:  # a terminal has shown it after the last round
+        console.print(rounds_table(outcome.records))
+    best = max(outcome.records, key=lambda record: record.metrics["AP"] or 0.0)
+    ap = best.metrics["AP"] or 0.0
+    folder = outcome.folder
+    console.print(f"Best AP {ap:.2f} in round {best.round} with {best.images} labeled images.", highlight=False)
+    console.print(f"Folder:  {folder}", highlight=False, soft_wrap=True)
+    console.print(f"Look:    al show {shlex.quote(str(folder))}", highlight=False, soft_wrap=True)
+    console.print(f"Report:  al report {shlex.quote(str(folder.parent))}", highlight=False, soft_wrap=True)
+
+
+def finish_many(outcomes: list[Outcome]) -> int:
+    """Print what became of the runs of a study. 0: none failed; 1: some did."""
+    count = {state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "failed", "elsewhere")}
+    console.print(outcomes_table(outcomes))
+    console.print(f"{count['done']} of {len(outcomes)} runs done.", highlight=False)
+    if other := count["elsewhere"]:
+        runs = "1 run is" if other == 1 else f"{other} runs are"
+        console.print(f"{runs} worked on by another process.", highlight=False)
+    if count["failed"]:
+        console.print("The same command redoes the failed ones and skips the others.")
+    if done := [outcome for outcome in outcomes if outcome.records]:
+        study = shlex.quote(str(done[0].folder.parent))
+        console.print(f"Report:  al report {study}", highlight=False, soft_wrap=True)
+    return 1 if count["failed"] else 0
 
 
 def outcomes_table(outcomes: list[Outcome]) -> Table:
@@ -80,16 +101,10 @@ def outcomes_table(outcomes: list[Outcome]) -> Table:
     for outcome in outcomes:
         last = outcome.records[-1] if outcome.records else None
         ap = f"{last.metrics['AP']:.2f}" if last and last.metrics["AP"] is not None else ""
-        table.add_row(
-            outcome.folder.name, "failed" if outcome.error else "done", str(len(outcome.records)), ap, outcome.error
-        )
+        table.add_row(outcome.folder.name, outcome.state, str(len(outcome.records)), ap, outcome.error)
     return table
 
 
 def relative(path: Path) -> Path:
     """The path as the user would type it."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from al_cli.errors import ConfigError
 from al_cli.samplers.base import Needs, declaration_of, name_of, needs_of, together
-from al_cli.types import ORACLES, Dataset, Predictions, Query, Score, Select, Selection, Signal, StageLog
+from al_cli.types import ORACLES, Choice, Dataset, Predictions, Query, Score, Select, Selection, Signal, StageLog
 
 Infer = Callable[
     [NDArray[np.int64], frozenset[Signal]], Predictions
@@ -185,8 +185,9 @@ class Strategy:
         labeled: Collection[int] = (),
         held_out: Dataset | None = None,
         infer_held_out: Infer | None = None,
-    ) -> tuple[Selection, tuple[StageLog, ...]]:
-        """`budget` of the candidates, best first, with the scores of the last stage that scored them (NaN without).
+    ) -> Choice:
+        """`budget` of the candidates, best first, with the scores of the last stage that scored them (NaN without), and
+        the score and stage of all others.
 
         A stage that would drop nothing is skipped, and the log says so: with ud = 1 the later stages, with ud = 0 the
         `ud` stage. Candidates that all fit in the budget are returned in ascending order and nothing is computed. Where
@@ -205,6 +206,7 @@ class Strategy:
         everything, left = ids, budget
         picks: list[Selection] = []
         logs: list[StageLog] = []
+        trail = _Trail(everything)
         for part in self._parts():
             share = part[-1].share
             target = left
@@ -214,14 +216,14 @@ class Strategy:
                 why = f"nothing to pick: {left} of the budget of {budget} is left, share={share or 'the rest'}"
                 logs += [StageLog(stage.name, len(ids), 0, skipped=why) for stage in part]
                 continue
-            picked, looked_at, narrowing = _narrow(part, ids, target, circumstances)
+            picked, looked_at = _narrow(part, ids, target, circumstances, logs, trail)
             picks.append(picked)
-            logs += narrowing
+            trail.pick(picked.ids)
             left -= len(picked.ids)
             ids = np.setdiff1d(ids, looked_at)
             if len(ids) < left:
                 ids = np.setdiff1d(everything, np.concatenate([pick.ids for pick in picks]))
-        return _alternate(picks), tuple(logs)
+        return Choice(_alternate(picks), tuple(logs), everything, trail.scores, trail.dropped_by)
 
     def _parts(self) -> list[tuple[Stage, ...]]:
         """The stages, cut after each share."""
@@ -242,15 +244,44 @@ class _Circumstances:
     infer_held_out: Infer | None
 
 
+class _Trail:
+    """What became of every candidate [N]: the last score it got, and the number of the stage that dropped it last."""
+
+    def __init__(self, candidates: NDArray[np.int64]):
+        self.candidates = candidates
+        self.scores = np.full(len(candidates), np.nan)
+        self.dropped_by = np.zeros(len(candidates), np.int64)
+
+    def note(
+        self, ids: NDArray[np.int64], scores: NDArray[np.float64] | None, kept: NDArray[np.bool_], stage: int
+    ) -> None:
+        """Stage number `stage` looked at these ascending ids, scored them or not, and kept some."""
+        at = np.searchsorted(self.candidates, ids)
+        if scores is not None:
+            self.scores[at] = scores
+        self.dropped_by[at] = np.where(kept, 0, stage)
+
+    def pick(self, ids: NDArray[np.int64]) -> None:
+        """These are chosen, whichever part dropped them before."""
+        self.dropped_by[np.searchsorted(self.candidates, ids)] = 0
+
+
 def _narrow(
-    stages: Sequence[Stage], ids: NDArray[np.int64], budget: int, given: _Circumstances
-) -> tuple[Selection, NDArray[np.int64], list[StageLog]]:
-    """`budget` of these ascending ids, narrowed stage by stage; what the first stage kept; and what each stage did."""
+    stages: Sequence[Stage],
+    ids: NDArray[np.int64],
+    budget: int,
+    given: _Circumstances,
+    logs: list[StageLog],
+    trail: _Trail,
+) -> tuple[Selection, NDArray[np.int64]]:
+    """`budget` of these ascending ids, narrowed stage by stage, and what the first stage kept.
+
+    Each stage adds to `logs` what it did, and to `trail` what became of the images.
+    """
     best_first = looked_at = ids
     score_of = np.full(len(ids), np.nan)  # along `ids`
     table: Predictions | None = None
-    logs: list[StageLog] = []
-    for stage in stages:
+    for number, stage in enumerate(stages):
         keep = keep_count(stage.keep, len(ids), budget, given.ud)
         if keep == len(ids):
             at = f" at ud={given.ud:g}" if stage.keep == "ud" and given.ud is not None else ""
@@ -268,11 +299,12 @@ def _narrow(
         logs.append(StageLog(stage.name, len(ids), keep))
         best_first = selection.ids
         chosen = np.isin(ids, best_first)
+        trail.note(ids, scores, chosen, stage=len(logs))
         score_of = (score_of if scores is None else scores)[chosen]
         ids = ids[chosen]
-        if len(logs) == 1:
+        if number == 0:
             looked_at = ids
-    return Selection(best_first, score_of[np.searchsorted(ids, best_first)]), looked_at, logs
+    return Selection(best_first, score_of[np.searchsorted(ids, best_first)]), looked_at
 
 
 def _alternate(picks: Sequence[Selection]) -> Selection:

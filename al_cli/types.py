@@ -398,11 +398,43 @@ class StageLog:
     skipped: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A selection, the stages that led to it, and what became of every candidate.
+
+    `candidates` [N] ascending ids; `scores` [N] what the last stage that scored an image gave it, NaN where none did;
+    `dropped_by` [N] the number of the stage, from 1, that left it out: 0 for the images of the selection.
+    """
+
+    selection: Selection
+    stages: tuple[StageLog, ...]
+    candidates: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    dropped_by: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        n = len(self.candidates)
+        _require((np.diff(self.candidates) > 0).all(), f"candidates must ascend: {self.candidates[:8].tolist()}...")
+        for column in ("scores", "dropped_by"):
+            _require(len(getattr(self, column)) == n, f"{n} candidates but {len(getattr(self, column))} {column}")
+        chosen = self.candidates[self.dropped_by == 0]
+        _require(
+            np.array_equal(chosen, np.sort(self.selection.ids)),
+            f"{len(chosen)} candidates were dropped by no stage, and {len(self.selection.ids)} images are selected",
+        )
+        _require(
+            not n or 0 <= self.dropped_by.min() <= self.dropped_by.max() <= len(self.stages),
+            f"dropped_by names a stage outside 0..{len(self.stages)}",
+        )
+
+
 @dataclass(frozen=True)
 class RoundRecord:
     """One finished round. Holds nothing that differs between equal runs (seconds live in timing.json).
 
-    `picked` are the images this round added (the initial set in round 0), `labeled` all so far in acquisition order.
+    `picked` are the images this round labeled (the initial set in round 0), with their scores; `labeled` all so far in
+    acquisition order: what annotators have been paid for. Where a round selects its training set anew, images that were
+    labeled before are not among the picked, and labeled ones that it left out are not trained on.
     """
 
     round: int

@@ -6,19 +6,24 @@ from pathlib import Path
 
 from rich.table import Table
 
-from al_cli.errors import AlError, DatasetError, RunError
+from al_cli.errors import AlError, ConfigError, DatasetError, RunError
 from al_cli.progress import out as console
 from al_cli.types import Signal
 
 
 def report(args: argparse.Namespace) -> None:
-    from al_cli.report import study
+    from al_cli import parts
+    from al_cli.report import write
 
-    written = study.report(args.study)
-    [table] = [path for path in written if path.name == "arms.md"]
-    console.print(table.read_text(), highlight=False, soft_wrap=True, markup=False)
-    for path in written:
-        console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    if args.format == "md":
+        text = write.report_text(args.study, target=args.target)
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+        return
+    written = write.report(args.study, target=args.target, dataset=parts.load_dataset)
+    console.print(written.opening, highlight=False, soft_wrap=True, markup=False)
+    console.print(
+        f"wrote {written.page}, and {len(written.files)} tables and figures beside it", highlight=False, soft_wrap=True
+    )
 
 
 def ls(args: argparse.Namespace) -> None:
@@ -35,6 +40,65 @@ def ls(args: argparse.Namespace) -> None:
         best = "" if run.best_ap is None else f"{run.best_ap:.2f}"
         table.add_row(run.path.parent.name, run.path.name, run.state, f"{run.rounds_done}/{run.rounds_total}", best)
     console.print(table)
+
+
+def store(args: argparse.Namespace) -> None:
+    from al_cli.parts import store_path
+    from al_cli.store import Store, parse_size, sizes
+
+    kept = Store(store_path({"outputs": args.outputs}))
+    if args.what == "prune":
+        if args.keep is None:
+            raise AlError("prune needs to know how much may stay", remedy="for example: al store prune --keep 20GB")
+        count, freed = kept.prune(parse_size(args.keep))
+        console.print(f"removed {count} results, {sizes(freed)}, from {kept.root}", highlight=False, soft_wrap=True)
+        return
+    rows = kept.summary()
+    if not rows:
+        console.print(f"the store {kept.root} is empty: `al run` fills it", highlight=False, soft_wrap=True)
+        return
+    table = Table(title=f"the store {kept.root}")
+    for column in ("what", "model", "results", "size", "took to compute", "last used"):
+        table.add_column(column, justify="right" if column in ("results", "size", "took to compute") else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    total = sizes(sum(entry.size for entry in kept.entries()))
+    console.print(f"{total} in all. `al store prune --keep 20GB` removes what was used longest ago.", highlight=False)
+
+
+def sweep(args: argparse.Namespace) -> int:
+    """Run every arm of a study with every seed, or say what that would be."""
+    from al_cli.sweep import file
+
+    if args.name is None:
+        shipped = ", ".join(file.shipped_names())
+        raise ConfigError("al sweep needs the name of a sweep, or a file", remedy=f"shipped: {shipped}")
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs is {args.jobs}", remedy="give how many runs may go on at once, at least 1")
+    from al_cli.runner import finish_many
+    from al_cli.sweep import execute, plan, preview, study_file
+
+    study = plan.plan(file.read(args.name), args.overrides)
+    if args.dry_run:
+        preview.show(study, args.jobs)
+        return 0
+    study_file.write(study)
+    return finish_many(execute.execute(study, args.jobs))
+
+
+def replay(args: argparse.Namespace) -> int:
+    """Train another detector on a run's selections."""
+    from al_cli import app
+    from al_cli import replay as replays
+    from al_cli.runner import Outcome, Runner, relative
+
+    groups = {"model": args.model, "training": args.training}
+    replay = replays.plan(args.run, [*(f"{key}={value}" for key, value in groups.items() if value), *args.overrides])
+    replay.write_picks()
+    runner = Runner(many=False)
+    runner.outcomes.append(Outcome(relative(replay.folder), app.execute(replay.config, replay.folder)))
+    return runner.finish()
 
 
 def samplers(args: argparse.Namespace) -> None:
@@ -57,6 +121,7 @@ def samplers(args: argparse.Namespace) -> None:
             console.print(f"    {told}\n    {e.source}", highlight=False, soft_wrap=True, markup=False)
         console.print()
     console.print("Use one with: al run sampler=NAME. What each is good for: docs/samplers.md", highlight=False)
+    console.print("Selections made elsewhere: al run sampler=imported sampler.file=picks.csv", highlight=False)
 
 
 def detectors() -> dict[str, frozenset[Signal]]:
@@ -113,21 +178,23 @@ def show(args: argparse.Namespace) -> None:
     import yaml
     from omegaconf import OmegaConf
 
-    from al_cli import app
+    from al_cli import parts, settings
     from al_cli.records import RunFolder
     from al_cli.report.show import show_run
 
     if not (args.run / "config.yaml").is_file():
         raise RunError("there is no run here", where=str(args.run), remedy="`al ls` lists the runs")
     config = yaml.safe_load((args.run / "config.yaml").read_text())
-    splits = app.load_dataset(config["dataset"])
+    splits = parts.load_dataset(config["dataset"])
     predictions = None
     if args.checkpoint is not None:
         if not args.checkpoint.is_file():
             raise RunError(
                 "there are no weights here", where=str(args.checkpoint), remedy="give a checkpoint.pth of any run"
             )
-        learner = app.build_learner(app.check(OmegaConf.create(config)), splits.test.class_names)
+        learner = parts.build_learner(
+            settings.check(OmegaConf.create(config | {"store": False})), splits.test.class_names
+        )
         learner.load(args.checkpoint)
         predictions = learner.infer(splits.test)
     records = RunFolder(args.run).records()

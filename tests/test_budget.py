@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from shapes import CLASSES, random_dataset
 
-from al_cli import app, budget, compose, loop
+from al_cli import budget, compose, loop, parts, settings
 from al_cli.errors import ConfigError
 from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder
-from al_cli.types import ROW_AXIS, Selection, Signal, Splits, StageLog
+from al_cli.samplers.catalog import sampler_files
+from al_cli.types import ROW_AXIS, Choice, Selection, Signal, Splits, StageLog
 
-SAMPLERS = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "sampler").glob("*.yaml"))
+SAMPLERS = [path.stem for path in sampler_files(Path(__file__).parents[1] / "conf" / "sampler")]
 BOXES = {0: 3, 1: 0, 2: 5, 3: 1, 4: 2}  # 11
 
 
@@ -25,7 +26,11 @@ class Order:
     def __call__(self, images):
         self.asked.append(images)
         ids = np.array(self.ids[:images])
-        return Selection(ids, -np.arange(len(ids), dtype=float)), (StageLog("order", len(self.ids), len(ids)),)
+        everyone = np.sort(self.ids)
+        dropped_by = np.where(np.isin(everyone, ids), 0, 1)
+        selection = Selection(ids, -np.arange(len(ids), dtype=float))
+        stages = (StageLog("order", len(everyone), len(ids)),)
+        return Choice(selection, stages, everyone, np.full(len(everyone), 0.5), dropped_by)
 
 
 @pytest.mark.parametrize(
@@ -42,16 +47,22 @@ class Order:
 )
 def test_images_until_the_boxes_reach_the_budget(wanted, guess, taken, asked):
     order = Order(2, 1, 4, 0, 3)  # holding 5, 5, 7, 10, 11
-    selection, logs = budget.fill(order, BOXES, wanted, guess)
+    choice = budget.fill(order, BOXES, wanted, guess)
+    selection, logs = choice.selection, choice.stages
     assert selection.ids.tolist() == taken
     assert selection.scores.tolist() == (-np.arange(len(taken), dtype=float)).tolist()
     assert order.asked == asked
     assert logs[-1] == StageLog(f"until {wanted} boxes", min(asked[-1], 4), len(taken))
+    beyond = order.ids[
+        : min(asked[-1], 4)
+    ]  # asked for and over the budget: dropped by the last stage, the others before
+    fates = {i: 0 if i in taken else 2 if i in beyond else 1 for i in BOXES}
+    assert dict(zip(choice.candidates.tolist(), choice.dropped_by.tolist(), strict=True)) == fates
 
 
 def test_the_image_left_over_completes_the_budget():
     order = Order(0, 1, 3, 4, 2)
-    selection, _ = budget.fill(order, BOXES, 7, 4)  # 3, 3, 4, 6, and the last has 5
+    selection = budget.fill(order, BOXES, 7, 4).selection  # 3, 3, 4, 6, and the last has 5
     assert selection.ids.tolist() == [0, 1, 3, 4, 2]
     assert np.isnan(selection.scores[-1])
 
@@ -59,9 +70,9 @@ def test_the_image_left_over_completes_the_budget():
 @pytest.mark.parametrize("wanted", [11, 12, 500])
 def test_a_pool_with_no_more_boxes_than_the_budget_is_taken_whole(wanted):
     order = Order(2, 1, 4, 0, 3)
-    assert budget.fill(order, BOXES, wanted, 1)[0].ids.tolist() == [2, 1, 4, 0, 3]
+    assert budget.fill(order, BOXES, wanted, 1).selection.ids.tolist() == [2, 1, 4, 0, 3]
     assert order.asked == [5]
-    assert budget.fill(Order(7), {7: 4}, 1, 1)[0].ids.tolist() == [7]
+    assert budget.fill(Order(7), {7: 4}, 1, 1).selection.ids.tolist() == [7]
 
 
 def test_guess():
@@ -84,7 +95,7 @@ def test_joined_tables_are_the_table_they_were_cut_from():
 
 def experiment(*overrides):
     [config] = compose.compose_all(["model=fake", *overrides], multirun=False)
-    return app.check(config)
+    return settings.check(config)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +110,7 @@ def experiment(*overrides):
 def test_counts_and_shares_of_boxes(overrides, sizes):
     splits = Splits("x", random_dataset(40), None, random_dataset(3, first_id=1000))
     assert splits.train.box_count == 79
-    plan = app.plan_rounds(experiment("budget_unit=boxes", *overrides), splits)
+    plan = parts.plan_rounds(experiment("budget_unit=boxes", *overrides), splits)
     assert list(plan.sizes) == sizes
     assert plan.unit == "boxes"
 
@@ -108,7 +119,7 @@ def test_counts_and_shares_of_boxes(overrides, sizes):
 def test_rounds_that_could_use_up_the_boxes_are_refused(overrides):
     splits = Splits("x", random_dataset(40), None, random_dataset(3, first_id=1000))
     with pytest.raises(ConfigError, match="do not fit a pool of 79 boxes, where an image has up to 4"):
-        app.plan_rounds(experiment("budget_unit=boxes", *overrides), splits)
+        parts.plan_rounds(experiment("budget_unit=boxes", *overrides), splits)
 
 
 class Spy(FakeLearner):
@@ -131,7 +142,7 @@ class Spy(FakeLearner):
 def test_every_sampler_fills_its_budget(sampler, unit, tmp_path):
     checked = experiment(f"sampler={sampler}", f"budget_unit={unit}", "initial=8", "budget=7", "rounds=2")
     splits = Splits("shapes", random_dataset(40), random_dataset(6, first_id=200), random_dataset(8, first_id=100))
-    plan = app.plan_rounds(checked, splits)
+    plan = parts.plan_rounds(checked, splits)
     runs = []
     for name in ("one", "two") if unit == "boxes" else ("one",):
         with RunFolder.create(tmp_path / name, checked.config, {}) as folder:

@@ -53,14 +53,14 @@ def test_sampler_the_model_cannot_feed_is_refused(al, monkeypatch):
     from al_cli.learners import spec
     from al_cli.types import Signal
 
-    monkeypatch.setattr("al_cli.app.provides", lambda model: frozenset({Signal.PROBS}))
-    from al_cli import app, compose
+    monkeypatch.setattr("al_cli.settings.provides", lambda model: frozenset({Signal.PROBS}))
+    from al_cli import compose, settings
     from al_cli.errors import ConfigError
 
     [config] = compose.compose_all(["sampler=ccms"], multirun=False)
     with pytest.raises(ConfigError, match="ccms needs box_features, which tiny_faster_rcnn does not provide"):
-        app.check(config)
-    assert spec.provides is not app.provides
+        settings.check(config)
+    assert spec.provides is not settings.provides
 
 
 def test_missing_dataset_folder(al):

@@ -11,9 +11,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "al_cli"
 FLOORS = {
     "types": 0, "rng": 0, "errors": 0, "progress": 0,
-    "datasets": 1, "samplers": 1, "learners": 1, "metrics": 1, "records": 1,
-    "strategy": 2, "budget": 2, "report": 2, "loop": 3, "environment": 3,
-    "app": 4, "compose": 4, "runner": 5, "verbs": 5, "cli": 6,
+    "datasets": 1, "samplers": 1, "learners": 1, "metrics": 1, "records": 1, "store": 1,
+    "strategy": 2, "budget": 2, "imported": 2, "report": 2, "tracking": 2, "loop": 3, "environment": 3, "stored": 3,
+    "settings": 4, "compose": 4, "parts": 5, "replay": 5, "app": 6, "forecast": 6,
+    "runner": 7, "sweep": 8, "verbs": 9, "cli": 10,
 }  # fmt: skip
 HEAVY = {
     "torch": {"learners", "samplers"},
@@ -22,8 +23,8 @@ HEAVY = {
     "fvcore": {"learners"},
 }
 CONFIG = {
-    "hydra": {"app", "compose", "runner", "cli", "verbs"},
-    "omegaconf": {"app", "compose", "runner", "cli", "verbs"},
+    "hydra": {"settings", "compose", "replay", "runner", "sweep", "cli", "verbs"},
+    "omegaconf": {"app", "settings", "compose", "forecast", "replay", "runner", "sweep", "cli", "verbs"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

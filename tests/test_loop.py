@@ -1,10 +1,11 @@
 """The loop on its own: what it trains on, what it asks for, how shares of the pool become counts."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from shapes import CLASSES, random_dataset
 
-from al_cli import app, compose, loop
+from al_cli import compose, loop, parts, settings
 from al_cli.errors import ConfigError
 from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder
@@ -20,12 +21,13 @@ def splits():
 class Spy(FakeLearner):
     def __init__(self, class_names):
         super().__init__(class_names)
-        self.trained, self.validated, self.starts, self.inferred = [], [], [], []
+        self.trained, self.validated, self.starts, self.inferred, self.seeds = [], [], [], [], []
 
     def fit(self, train, *, val, seed, init):
         self.trained.append(set(train.ids.tolist()))
         self.validated.append(None if val is None else set(val.ids.tolist()))
         self.starts.append(init)
+        self.seeds.append(seed)
         return super().fit(train, val=val, seed=seed, init=init)
 
     def infer(self, images, signals=frozenset()):
@@ -35,12 +37,12 @@ class Spy(FakeLearner):
 
 def experiment(*overrides):
     [config] = compose.compose_all(["model=fake", *overrides], multirun=False)
-    return app.check(config)
+    return settings.check(config)
 
 
 def play(splits, tmp_path, *overrides, **changes):
     checked = experiment(*overrides)
-    plan = app.plan_rounds(checked, splits)
+    plan = parts.plan_rounds(checked, splits)
     spy = Spy(CLASSES)
     with RunFolder.create(tmp_path / "run", checked.config, {}) as folder:
         return spy, list(loop.run(splits, spy, checked.strategy, plan, folder))
@@ -57,6 +59,97 @@ def test_thesis_training_continues_on_the_new_images(splits, tmp_path):
     spy, records = play(splits, tmp_path, "sampler=random", "training=thesis")
     assert spy.trained == [set(record.picked) for record in records]
     assert spy.starts[0] is None and all(start is not None for start in spy.starts[1:])
+
+
+def test_reselecting_chooses_the_training_set_from_the_whole_pool(splits, tmp_path):
+    """Lund 4.1.5: as many images as cumulative training has, by the current model, from the starting weights; what was
+    labeled before costs nothing, and what is not chosen again is not trained on."""
+    spy, records = play(splits, tmp_path, "sampler=entropy", "training.data=reselect", "initial=6", "budget=3")
+    assert [len(trained) for trained in spy.trained] == [6, 9, 12, 15, 18], "as many as cumulative training has"
+    assert spy.starts == [None] * 5
+    test = set(splits.test.ids.tolist())
+    assert [len(ids) for ids, _ in spy.inferred if ids != test] == [30] * 4, "labeled images are candidates too"
+    paid = set()
+    for record, trained in zip(records, spy.trained, strict=True):
+        assert set(record.picked) == trained - paid, "only images that were never labeled are labeled"
+        paid |= trained
+        assert set(record.labeled) == paid and record.images == len(paid)
+        assert RunFolder(tmp_path / "run").trained_on(record.round) == tuple(sorted(trained))
+    assert records[-1].images > 18, "some image was left out and so has been paid for beside those trained on"
+    shown = pd.read_csv(tmp_path / "run/round_02/candidates.csv")
+    before, chosen = set(records[1].labeled), spy.trained[2]
+    assert set(shown.image_id[shown.outcome == "reselected"]) == chosen & before
+    # entropy selects the highest scores: an image that was dropped scored no higher than any that was chosen
+    assert shown.score[shown.outcome == "entropy -> top"].max() <= shown.score[shown.stage.isna()].min()
+
+
+def test_reselecting_leaves_validation_images_alone_and_continues_after_a_stop(splits, tmp_path):
+    words = ["sampler=entropy", "training.data=reselect", "initial=8", "budget=5", "rounds=3", "dataset.holdout=0.25"]
+    keep = "training.keep_checkpoints=all"
+    spy, whole = play(splits, tmp_path, *words, keep)
+    held = spy.validated[0]
+    assert len(held) == 2 and all(held.isdisjoint(trained) for trained in spy.trained)
+    assert [len(trained) for trained in spy.trained] == [6, 11, 16, 21]
+    for round in (2, 3):
+        (tmp_path / f"run/round_0{round}/record.json").unlink()
+    rest, records = play(splits, tmp_path, *words, keep)
+    assert rest.trained == spy.trained[2:]
+    assert records == whole[2:]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["budget_unit=boxes", "budget=20"], "budget_unit=images"),
+        (["training.init=continue"], "training.init=reset"),
+        (["sampler=coreset"], "compares candidates with the labeled images"),
+    ],
+)
+def test_reselecting_refuses_what_has_no_meaning(overrides, words):
+    with pytest.raises(ConfigError) as error:
+        experiment("sampler=entropy", "training.data=reselect", *overrides)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("extra", [[], ["dataset.holdout=0.5"]])
+def test_a_reference_is_the_last_training_of_an_arm_that_labels_everything(splits, tmp_path, extra):
+    spy, [record] = play(splits, tmp_path / "a", "reference=true", "sampler=coreset", "ud_split=0.5", "seed=3", *extra)
+    arm, records = play(splits, tmp_path / "b", "sampler=random", "seed=3", *extra)
+    assert (spy.trained, spy.validated, spy.seeds) == (arm.trained[-1:], arm.validated[-1:], arm.seeds[-1:])
+    assert (record.round, record.images, record.boxes) == (0, 30, splits.train.box_count)
+    assert record.metrics == records[-1].metrics
+    assert RunFolder(tmp_path / "a/run").total_rounds == 1
+
+
+def test_a_reference_is_trained_as_long_as_the_last_weights_of_an_arm():
+    assert experiment("reference=true", "training.iterations=50").iterations == 50
+    assert experiment("reference=true", "training=thesis").iterations == 3000, "an arm's rounds continue each other"
+    assert experiment("training=thesis").iterations == 600
+    assert (
+        experiment("reference=true", "training=thesis", "training.duration=epochs", "training.epochs=7").iterations == 7
+    )
+
+
+def test_a_reference_has_a_name_of_its_own():
+    [config] = compose.compose_all(["model=fake", "reference=true", "sampler=entropy", "seed=2"], multirun=False)
+    assert str(config.hydra.run.dir) == "outputs/digits/reference_fake_s2"
+    with pytest.raises(ConfigError, match="give true or false"):
+        experiment("reference=some")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["training.epochs=10"], "add training.duration=epochs"),
+        (["training=lund", "training.iterations=300"], "add training.duration=iterations"),
+    ],
+)
+def test_a_length_in_the_unit_that_is_not_counted_is_refused(overrides, words):
+    with pytest.raises(ConfigError) as error:
+        experiment(*overrides)
+    assert words in str(error.value)
+    name = overrides[-1].split(".")[1].split("=")[0]
+    assert experiment(*overrides, f"training.duration={name}").iterations == int(overrides[-1].split("=")[1])
 
 
 def test_holdout_is_paid_for_but_never_trained_on(splits, tmp_path):
@@ -98,13 +191,13 @@ def test_initial_sets_are_nested_and_depend_on_seed_and_data(splits):
 )
 def test_counts_and_shares(overrides, pool, sizes):
     splits = Splits("x", random_dataset(pool), None, random_dataset(3, first_id=1000))
-    assert list(app.plan_rounds(experiment(*overrides), splits).sizes) == sizes
+    assert list(parts.plan_rounds(experiment(*overrides), splits).sizes) == sizes
 
 
 def test_more_rounds_than_images_is_refused():
     splits = Splits("x", random_dataset(6), None, random_dataset(3, first_id=1000))
     with pytest.raises(ConfigError, match="do not fit a pool of 6"):
-        app.plan_rounds(experiment("initial=3", "budget=2"), splits)
+        parts.plan_rounds(experiment("initial=3", "budget=2"), splits)
 
 
 def test_streams_are_independent_and_stable():

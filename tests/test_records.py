@@ -16,7 +16,7 @@ import yaml
 from al_cli.errors import ConfigError, RunError
 from al_cli.records import RunFolder, files, find_runs
 from al_cli.records import folder as folder_module
-from al_cli.types import Dataset, Image, LossPoint, Predictions, RoundRecord, Signal, StageLog
+from al_cli.types import Choice, Dataset, Image, LossPoint, Predictions, RoundRecord, Selection, Signal, StageLog
 
 CONFIG = {"sampler": {"name": "ccms", "stages": [{"keep": "ud"}]}, "rounds": 2, "seed": 3, "lr": 1e-5}
 TRAIN = Dataset(
@@ -64,12 +64,18 @@ def round_of(number):
         {"class": "dog", "images": 0, "boxes": 0, "AP": None},
     )
     probs = {Signal.PROBS: [[0.25, 0.5]]}
+    candidates = np.array([1, 2, 5, 9] if number == 0 else [1, 9])
+    dropped_by = {0: [1, 0, 0, 1], 1: [0, 2], 2: [1, 0]}[number]
+    scores = np.array([0.5, np.nan, 2.0, 3.0])
+    chosen = Selection(PICKED[number], np.full(len(PICKED[number]), np.nan))
     return record, {
         "predictions": Predictions([3, 4], [0, 1, 1], [[0, 0, 5, 5]], [0.5], [1], 2, columns=probs),
         "evaluation": Evaluated(per_class),
         "history": (LossPoint(1, 0.75), LossPoint(2, 0.5, 1.25)),
         "picked": TRAIN.select(PICKED[number]),
         "labeled": TRAIN.select(labeled),
+        "choice": Choice(chosen, record.stages, candidates, scores[: len(candidates)], np.array(dropped_by)),
+        "names": {image.id: image.path.name for image in TRAIN.images},
         "timing": {"train_s": 1.5},
     }
 
@@ -113,6 +119,9 @@ def test_files_of_a_round(tmp_path):
     assert (tmp_path / "round_00/selection.csv").read_text() == (
         'order,image_id,image,score,boxes\n1,5,d.png,,1\n2,2,"b, c.png",,0\n'
     )
+    assert (folder / "candidates.csv").read_text() == (
+        "image_id,image,score,stage,outcome\n1,a.png,0.5,,picked\n9,e.png,,2,ccms\n"
+    )
     assert (folder / "class_counts.csv").read_text() == "class,picked,labeled\ncat,1,1\ndog,1,2\n"
     assert (folder / "losses.csv").read_text() == "iteration,train_loss,val_loss\n1,0.75,\n2,0.5,1.25\n"
     assert (folder / "per_class.csv").read_text() == "class,images,boxes,AP\ncat,1,2,0.333333\ndog,0,0,\n"
@@ -122,6 +131,23 @@ def test_files_of_a_round(tmp_path):
     assert json.loads((folder / "timing.json").read_text()) == {"train_s": 1.5}
     assert RunFolder(tmp_path).class_counts(1) == {"cat": (1, 1), "dog": (1, 2)}
     assert RunFolder(tmp_path).losses(1) == [LossPoint(1, 0.75), LossPoint(2, 0.5, 1.25)]
+
+
+def test_what_a_round_that_selects_anew_trained_on(tmp_path):
+    """Round 1 chose images 2 and 1 of all four; 2 was labeled in round 0, so 1 alone is picked, and 5 is not trained on."""
+    with RunFolder.create(tmp_path, CONFIG, {}) as folder:
+        write(folder, 0)
+        record, parts = round_of(1)
+        candidates, scores, dropped_by = np.array([[1, 2, 5, 9], [3, 4, 2, 1], [0, 0, 2, 1]])
+        chosen = Selection([2, 1], [4.0, 3.0])
+        parts["choice"] = Choice(chosen, record.stages, candidates, scores.astype(float), dropped_by)
+        folder.write_round(record, **parts)
+    assert (tmp_path / "round_01/candidates.csv").read_text().splitlines()[1:] == [
+        "1,a.png,3,,picked", '2,"b, c.png",4,,reselected', "5,d.png,2,2,ccms", "9,e.png,1,1,class_entropy"
+    ]  # fmt: skip
+    assert RunFolder(tmp_path).trained_on(0) == (2, 5)
+    assert RunFolder(tmp_path).trained_on(1) == (1, 2)
+    assert RunFolder(tmp_path).records()[1].picked == (1,)
 
 
 def test_tables_of_a_run(tmp_path):
@@ -143,7 +169,8 @@ def test_record_hashes_are_those_of_the_files(tmp_path):
     hashes = dict(RunFolder(tmp_path).records()[0].hashes)
     assert hashes.pop("weights") == "abc"  # the caller's own
     assert set(hashes) == {
-        "metrics.csv", "per_class.csv", "predictions.npz", "losses.csv", "selection.csv", "class_counts.csv"
+        "metrics.csv", "per_class.csv", "predictions.npz", "losses.csv", "selection.csv", "candidates.csv",
+        "class_counts.csv",
     }  # fmt: skip
     for name, value in hashes.items():
         assert hashlib.sha256((tmp_path / "round_00" / name).read_bytes()).hexdigest() == value
@@ -202,8 +229,8 @@ class Killed(BaseException):
 
 
 STEPS = (
-    "metrics.csv", "per_class.csv", "predictions.npz", "losses.csv", "selection.csv", "class_counts.csv", "timing.json",
-    "rounds.csv", "rounds.md", "record.json",
+    "metrics.csv", "per_class.csv", "predictions.npz", "losses.csv", "selection.csv", "candidates.csv", "class_counts.csv",
+    "timing.json", "rounds.csv", "rounds.md", "record.json",
 )  # fmt: skip
 
 

@@ -2,12 +2,14 @@
 
 import pytest
 
-from al_cli.compose import group_choices
+from al_cli.compose import shipped
+from al_cli.samplers.catalog import sampler_files
 
 SHORT = ["training.iterations=12", "training.val_every=12", "rounds=1", "initial=16", "budget=6"]
 MODELS = ["tiny_faster_rcnn", "tiny_retinanet"]
 FAST = ["ccms", "influence"]  # in every `make test`; the others in `make test-all`
-EVERY = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in group_choices("sampler")]
+NAMES = [path.stem for path in sampler_files(shipped("conf") / "sampler")]
+EVERY = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 
 
 @pytest.mark.parametrize("sampler", EVERY)
@@ -21,5 +23,5 @@ def test_a_round_for_real(al, yolo_root, model, sampler):
         assert "a dense detector refines no proposals" in al(*words, code=2).stderr
         return
     assert "Best AP" in al(*words).stdout
-    [run] = (al.cwd / "outputs").glob("*/*")
+    [run] = (al.cwd / "outputs").glob("[!.]*/*")  # not the store
     assert len((run / "round_01" / "selection.csv").read_text().splitlines()) == 1 + 6

@@ -9,7 +9,7 @@ from al_cli.errors import ConfigError
 from al_cli.samplers import ccms_kmedoids, class_entropy, entropy, probabilistic, random, top
 from al_cli.samplers.base import score, selection
 from al_cli.strategy import Stage, Strategy, keep_count
-from al_cli.types import Predictions, Selection, Signal
+from al_cli.types import Choice, Predictions, Query, Selection, Signal, StageLog
 
 
 class Inference:
@@ -36,8 +36,8 @@ class Inference:
 
 def choose(stages, n=100, budget=10, ud=None, infer=None):
     infer = infer or Inference()
-    chosen, logs = Strategy(stages).select(range(n), infer=infer, budget=budget, ud=ud, rng=np.random.default_rng(0))
-    return chosen, logs, infer.calls
+    choice = Strategy(stages).select(range(n), infer=infer, budget=budget, ud=ud, rng=np.random.default_rng(0))
+    return choice.selection, choice.stages, infer.calls
 
 
 def uncertain(keep):
@@ -230,8 +230,8 @@ def test_half_by_entropy_in_a_random_fifth_and_half_at_random_from_the_rest():
     assert [(log.candidates, log.kept) for log in logs] == [(100, 20), (20, 5), (80, 5)]
     subset = (
         Strategy([Stage(random)])
-        .select(range(100), infer=Inference(), budget=20, ud=None, rng=np.random.default_rng(0))[0]
-        .ids
+        .select(range(100), infer=Inference(), budget=20, ud=None, rng=np.random.default_rng(0))
+        .selection.ids
     )
     by_entropy, at_random = chosen.ids[::2], chosen.ids[1::2]  # they alternate
     assert set(by_entropy) <= set(subset)
@@ -272,6 +272,49 @@ def test_shares_of_candidates_that_fit_in_the_budget():
     assert calls == []
     assert chosen.ids.tolist() == list(range(9))
     assert all(log.skipped for log in logs)
+
+
+# what became of every candidate ---------------------------------------------------------------------------------------
+
+
+def choice_of(stages, n=100, budget=10, ud=None):
+    return Strategy(stages).select(range(n), infer=Inference(), budget=budget, ud=ud, rng=np.random.default_rng(0))
+
+
+def test_every_candidate_has_its_last_score_and_the_stage_that_dropped_it():
+    choice = choice_of([Stage(random, keep="50%"), Stage(top, entropy, "20%"), Stage(top, class_entropy)], budget=5)
+    assert choice.candidates.tolist() == list(range(100))
+    assert np.bincount(choice.dropped_by).tolist() == [5, 50, 40, 5], "5 of 100 -> 50 -> 10 -> 5"
+    subset = choice_of([Stage(random)], budget=50).selection.ids
+    assert set(choice.candidates[choice.dropped_by != 1]) == set(subset)
+    table = Inference()(np.sort(subset), frozenset({Signal.PROBS}))
+    by_entropy = entropy(Query(table, 1, np.random.default_rng(0)))
+    dropped_second = np.isin(np.sort(subset), choice.candidates[choice.dropped_by == 2])
+    assert np.array_equal(choice.scores[choice.dropped_by == 2], by_entropy[dropped_second])
+    assert by_entropy[dropped_second].max() <= by_entropy[~dropped_second].min()
+    assert np.isnan(choice.scores[choice.dropped_by == 1]).all()
+    assert choice.scores[choice.dropped_by == 3].max() <= choice.selection.scores.min()
+
+
+def test_shares_name_the_stage_that_dropped_an_image_last():
+    choice = choice_of(halves())
+    fates = np.bincount(choice.dropped_by, minlength=4).tolist()
+    assert fates == [10, 0, 15, 75], "outside the fifth it is the last stage that drops, inside it the second"
+    assert (choice.dropped_by[choice.selection.ids] == 0).all()
+
+
+def test_nobody_is_dropped_where_all_fit_the_budget():
+    choice = choice_of([uncertain("ud"), DIVERSE], n=8, ud=0.5)
+    assert choice.dropped_by.tolist() == [0] * 8 and np.isnan(choice.scores).all()
+
+
+def test_a_choice_that_contradicts_itself_cannot_be_made():
+    stages = (StageLog("top", 3, 1),)
+    picked, ids, scores = Selection([2], [1.0]), np.array([1, 2, 3]), np.zeros(3)
+    Choice(picked, stages, ids, scores, np.array([1, 0, 1]))
+    for dropped_by, why in (([0, 1, 1], "dropped by no stage"), ([1, 0, 2], "outside 0..1"), ([1, 0], "2 dropped_by")):
+        with pytest.raises(ValueError, match=why):
+            Choice(picked, stages, ids, scores, np.array(dropped_by))
 
 
 # labeled images -------------------------------------------------------------------------------------------------------

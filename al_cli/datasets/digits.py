@@ -11,7 +11,6 @@ of the YOLO reader.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from sklearn.datasets import load_digits
 
+from al_cli.datasets.headers import cache_dir
 from al_cli.errors import DatasetError
 from al_cli.rng import rng_for
 
@@ -58,12 +58,9 @@ class _Scene:
 def digits_root() -> Path:
     """Folder of the default digits dataset in the cache; written on first use.
 
-    The cache is `AL_CACHE`, else `$XDG_CACHE_HOME/al` or `~/.cache/al`. Two processes that write at once both succeed.
+    Two processes that write at once both succeed.
     """
-    base = os.environ.get("AL_CACHE")
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = Path(base).expanduser() if base else home
-    folder = cache / "al" / f"digits-v1-{_parameters_hash()}"
+    folder = cache_dir() / f"digits-v1-{_parameters_hash()}"
     if not (folder / "data.yaml").exists():
         try:
             write_digits(folder)

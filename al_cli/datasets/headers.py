@@ -32,9 +32,9 @@ THREADS = 8  # so that waits for a slow disk overlap; from a warm one any count 
 
 
 def cache_dir() -> Path:
-    """Where al keeps what it can make again: $AL_CACHE, else $XDG_CACHE_HOME/al, else ~/.cache/al."""
+    """Where al keeps what it can make again: $AL_CACHE as it is, else $XDG_CACHE_HOME/al, else ~/.cache/al."""
     own, base = os.environ.get("AL_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    return Path(own) if own else (Path(base) if base else Path.home() / ".cache") / "al"
+    return Path(own).expanduser() if own else (Path(base) if base else Path.home() / ".cache") / "al"
 
 
 def read_sizes(paths: Sequence[Path], report: Report | None = None) -> list[tuple[int, int]]:

@@ -54,10 +54,10 @@ Source = Callable[[Dataset], NDArray[Any]]  # answers one signal of images or cl
 class DetectronLearner(Learner):
     """A detector of Detectron2 for `class_names`.
 
-    `iterations` is the length of one round's training in the unit of `training.iterations_per` (see
-    TrainingSpec.per_round). The constructor reads the config and finds the weights, so that ConfigError and ModelError
-    come before anything slow; the network itself is built by `fit` and `load`. `needs` are the signals it will be asked
-    for: what takes a training of its own (PREDICTED_LOSS) is learned, and provided, only where it is among them.
+    `iterations` is the length of one round's training, in steps or epochs as TrainingSpec.per_round gives it. The
+    constructor reads the config and finds the weights, so that ConfigError and ModelError come before anything slow; the
+    network itself is built by `fit` and `load`. `needs` are the signals it will be asked for: what takes a training of its
+    own (PREDICTED_LOSS) is learned, and provided, only where it is among them.
     """
 
     def __init__(
@@ -102,17 +102,16 @@ class DetectronLearner(Learner):
     def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
         """Train on every image of `train` from `init`, or from the starting weights.
 
-        The same arguments give the same bytes on a CPU. ConfigError where early stopping or best weights have no
-        validation images.
+        The same arguments give the same bytes on a CPU. ConfigError where early stopping has no validation images.
         """
         spec, batch_size = self.training, self.numbers.batch_size
-        if (spec.early_stopping or spec.best_weights) and not val:
+        if spec.duration == "early_stop" and not val:
             raise ConfigError(
-                "early stopping and best weights need a validation split, and this dataset has none",
-                where="training.early_stopping, training.best_weights",
-                remedy="set dataset.holdout=0.1 to keep a tenth of the initial images for it, or switch both off",
+                "early stopping needs a validation split, and this dataset has none",
+                where="training.duration=early_stop",
+                remedy="set dataset.holdout=0.1 to keep a tenth of the initial images for it, or training.duration=epochs",
             )
-        unit = math.ceil(len(train) / batch_size) if spec.iterations_per == "epoch" else 1
+        unit = math.ceil(len(train) / batch_size) if spec.counts_epochs else 1
         seed_everything(seed)
         with deterministic(self._threads):
             model = self._start_model(init)
@@ -138,8 +137,7 @@ class DetectronLearner(Learner):
                 ema=spec.ema,
                 validate=partial(self._validation_loss, model, to_dicts(val)) if val and spec.val_every else None,
                 val_every=(spec.val_every or 1) * unit,
-                patience=spec.early_stopping,
-                keep_best=spec.best_weights,
+                patience=spec.patience if spec.duration == "early_stop" else None,
                 observers=observers,
             )
         extras = {"seed": np.array(seed)}

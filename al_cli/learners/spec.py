@@ -120,9 +120,14 @@ def remedy_for(model: ModelSpec, lacking: Collection[Signal]) -> str:
 class TrainingSpec:
     """How one round trains. None means "as the model's own Detectron2 config says" unless stated otherwise.
 
-    `data`        cumulative: all labeled so far; new: only the images this round added
+    `data`        cumulative: all labeled so far; new: only the images this round added; reselect: a set of as many images
+                  as cumulative has, selected anew from the whole pool each round (Lund 4.1.5)
     `init`        reset: from the starting weights each round; continue: from the last round's
-    `iterations`, `iterations_per`   steps per round, per run (split evenly over its rounds), or epochs per round
+    `duration`    iterations: a number of steps; epochs: a number of passes over the images; early_stop: passes until the
+                  validation loss no longer falls, back to the weights where it was lowest (Lund 4.1.2)
+    `iterations`, `iterations_per`   steps per round, or per run (split evenly over its rounds); for duration iterations
+    `epochs`      passes of a round (at most, where it stops early); for durations epochs and early_stop
+    `patience`    early_stop ends after this many measurements in a row without a new lowest validation loss
     `batch_size`  images a step
     `optimizer`   sgd (momentum 0.9), adamw, or None
     `lr`          peak learning rate; None: the model's own, scaled with the batch size (Goyal et al., 2017)
@@ -132,16 +137,17 @@ class TrainingSpec:
     `clip_gradients`  largest norm of all gradients together; None: no clipping of ours
     `flip`        mirror half of the training images
     `amp`         mixed precision (float16), on a GPU only
-    `val_every`   steps (epochs, where iterations_per is epoch) between measurements of the validation loss; None: never
-    `early_stopping`  stop after this many measurements in a row without a new lowest validation loss; None: never
-    `best_weights`    end with the weights of the lowest validation loss instead of the last ones
+    `val_every`   steps (duration iterations) or epochs between measurements of the validation loss; None: never
     `keep_checkpoints`  last, or all rounds'
     """
 
-    iterations: int
+    iterations: int | None = None
     data: str = "cumulative"
     init: str = "reset"
+    duration: str = "iterations"
     iterations_per: str = "round"
+    epochs: int | None = None
+    patience: int | None = None
     batch_size: int | None = None
     optimizer: str | None = None
     lr: float | None = None
@@ -152,22 +158,20 @@ class TrainingSpec:
     flip: bool = True
     amp: bool = False
     val_every: int | None = None
-    early_stopping: int | None = None
-    best_weights: bool = False
     keep_checkpoints: str = "last"
 
     def check(self) -> TrainingSpec:
         """This spec, or ConfigError for the first value that cannot work."""
-        _one_of("training.data", self.data, ("cumulative", "new"))
+        _one_of("training.data", self.data, ("cumulative", "new", "reselect"))
         _one_of("training.init", self.init, ("reset", "continue"))
-        _one_of("training.iterations_per", self.iterations_per, ("round", "run", "epoch"))
+        _one_of("training.duration", self.duration, ("iterations", "epochs", "early_stop"))
+        _one_of("training.iterations_per", self.iterations_per, ("round", "run"))
         _one_of("training.optimizer", self.optimizer, ("sgd", "adamw", None))
         _one_of("training.schedule", self.schedule, ("one_cycle", "constant", None))
         _one_of("training.keep_checkpoints", self.keep_checkpoints, ("last", "all"))
-        for name in ("flip", "amp", "best_weights"):
+        for name in ("flip", "amp"):
             _one_of(f"training.{name}", getattr(self, name), (True, False))
-        _count("training.iterations", self.iterations)
-        for name in ("batch_size", "val_every", "early_stopping"):
+        for name in ("iterations", "epochs", "patience", "batch_size", "val_every"):
             if getattr(self, name) is not None:
                 _count(f"training.{name}", getattr(self, name))
         _number("training.lr", self.lr, lambda x: x > 0, "above 0")
@@ -180,29 +184,56 @@ class TrainingSpec:
                 where="training.lr=null",
                 remedy="give one (sgd: about 0.01, adamw: about 0.001), or keep the model's own optimizer with null",
             )
-        for name in ("early_stopping", "best_weights"):
-            if getattr(self, name) and self.val_every is None:
-                raise ConfigError(
-                    f"training.{name} looks at the validation loss, which is never measured",
-                    where="training.val_every=null",
-                    remedy="give training.val_every, for example 50",
-                )
+        self._check_duration()
+        if self.data == "reselect" and self.init == "continue":
+            raise ConfigError(
+                "a round that selects its training set anew starts from the starting weights: continued ones have seen the "
+                "images that it left out",
+                where="training.data=reselect training.init=continue",
+                remedy="set training.init=reset",
+            )
         return self
 
-    def per_round(self, rounds: int) -> int:
-        """`iterations` of one of `rounds` trainings, the initial one counted: still epochs where the spec says epochs.
-
-        ConfigError where a run has fewer iterations than rounds.
-        """
-        if self.iterations_per != "run":
-            return self.iterations
-        if self.iterations < rounds:
+    def _check_duration(self) -> None:
+        """What `duration` counts must be given."""
+        need = {"iterations": ("iterations",), "epochs": ("epochs",), "early_stop": ("epochs", "patience", "val_every")}
+        examples = {"iterations": 3000, "epochs": 26, "patience": 3, "val_every": 1}
+        for name in need[self.duration]:
+            if getattr(self, name) is None:
+                raise ConfigError(
+                    f"training.duration={self.duration} needs training.{name}",
+                    where=f"training.{name}=null",
+                    remedy=f"give one, for example training.{name}={examples[name]}",
+                )
+        if self.duration == "early_stop" and (self.val_every or 1) > (self.epochs or 1):
             raise ConfigError(
-                f"{self.iterations} iterations cannot be split over {rounds} rounds",
+                f"the validation loss would be measured once, after all {self.epochs} epochs, so nothing could stop earlier",
+                where=f"training.val_every={self.val_every}",
+                remedy="training.val_every counts epochs here; give training.val_every=1",
+            )
+
+    @property
+    def counts_epochs(self) -> bool:
+        """Whether `per_round` and `val_every` are in epochs; else in steps."""
+        return self.duration != "iterations"
+
+    def per_round(self, rounds: int) -> int:
+        """The length of one of `rounds` trainings, the initial one counted: steps, or epochs (`counts_epochs`).
+
+        ConfigError where a run has fewer iterations than rounds, or the length is not given.
+        """
+        length = self.epochs if self.counts_epochs else self.iterations
+        if length is None:
+            raise ConfigError("the training has no length", where=f"training.duration={self.duration}")
+        if self.counts_epochs or self.iterations_per == "round":
+            return length
+        if length < rounds:
+            raise ConfigError(
+                f"{length} iterations cannot be split over {rounds} rounds",
                 where="training.iterations_per=run",
                 remedy=f"give training.iterations of at least {rounds}",
             )
-        return self.iterations // rounds
+        return length // rounds
 
 
 def _one_of(key: str, value: Any, choices: tuple[Any, ...]) -> None:

@@ -1,7 +1,7 @@
 """One training: Detectron2's trainer and hooks, driven to its end or to the point where validation says stop.
 
 Knows no dataset and no config: it gets a model, batches, an optimizer and a schedule, and returns the loss curves. The
-model ends with the weights to keep: the average where there is one, the best where asked for, else the last.
+model ends with the weights to keep: the average where there is one, the best where it stops early, else the last.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def train(
     validate: Callable[[], float] | None = None,
     val_every: int = 1,
     patience: int | None = None,
-    keep_best: bool = False,
     observers: Sequence[HookBase] = (),
 ) -> tuple[LossPoint, ...]:
     """Train `model` in place for `iterations` steps and return its loss curves.
 
     `validate()` measures the validation loss of the model as it then is (the average, where there is one), every
-    `val_every` steps and after the last. Training ends early after `patience` measurements in a row without a new
-    lowest one. RunError, with iteration and learning rate, as soon as a loss is not finite.
+    `val_every` steps and after the last. With `patience`, training ends after that many measurements in a row without a
+    new lowest one, and whenever it ends the model has the weights of the lowest. RunError, with iteration and learning
+    rate, as soon as a loss is not finite.
     `observers` are hooks that learn something from the training and change nothing in it.
     """
     average = None if ema is None else WeightAverage(model, ema)
@@ -55,7 +55,7 @@ def train(
     else:
         trainer = PlainTrainer(model, batches, optimizer)
     with phase("train", total=iterations, unit="it") as step:
-        curve = Curve(step, average, validate, val_every, patience, keep_best)
+        curve = Curve(step, average, validate, val_every, patience)
         trainer.register_hooks([hooks.LRScheduler(optimizer, schedule), _Averaging(average), *observers, curve])
         # TrainerBase.train would do, but it cannot end early.
         trainer.iter, trainer.start_iter, trainer.max_iter = 0, 0, iterations
@@ -144,10 +144,9 @@ class Curve(HookBase):
         validate: Callable[[], float] | None,
         val_every: int,
         patience: int | None,
-        keep_best: bool,
     ):
         self.step, self.average, self.validate = step, average, validate
-        self.val_every, self.patience, self.keep_best = val_every, patience, keep_best
+        self.val_every, self.patience = val_every, patience
         self.points: list[LossPoint] = []
         self.best, self.best_state, self.since_best = math.inf, None, 0  # type: float, dict[str, Tensor] | None, int
         self.stopped = False
@@ -175,7 +174,7 @@ class Curve(HookBase):
                 )
             if loss < self.best:
                 self.best, self.since_best = loss, 0
-                if self.keep_best:
+                if self.patience is not None:
                     self.best_state = {key: value.clone() for key, value in trainer.model.state_dict().items()}
             else:
                 self.since_best += 1

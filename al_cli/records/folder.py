@@ -5,7 +5,9 @@
       run.lock                        locked while a process works here
       round_00/record.json            written last: its presence means that the round is done
       round_00/timing.json            seconds and memory: apart, so that equal runs have equal records
-      round_00/{metrics,per_class,losses,selection,class_counts}.csv predictions.npz
+      round_00/{metrics,per_class,losses,class_counts}.csv predictions.npz
+      round_00/selection.csv          the images this round labeled, in order, with their scores
+      round_00/candidates.csv         every image it chose from: last score, and the stage that dropped it or `picked`
       rounds.csv rounds.md            one row a round
       done.json | error.txt           how the last process that worked here ended
 
@@ -32,8 +34,17 @@ import yaml
 
 from al_cli.errors import AlError, RunError
 from al_cli.records.files import csv_text, json_text, load_predictions, markdown_text, read_csv, write_atomic
-from al_cli.records.rounds import ROUND_COLUMNS, Evaluated, parse_record, record_text, round_files, round_row
-from al_cli.types import Dataset, LossPoint, Predictions, RoundRecord
+from al_cli.records.rounds import (
+    PICKED,
+    RESELECTED,
+    ROUND_COLUMNS,
+    Evaluated,
+    parse_record,
+    record_text,
+    round_files,
+    round_row,
+)
+from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord
 
 log = logging.getLogger("al")
 
@@ -135,6 +146,8 @@ class RunFolder:
     @property
     def total_rounds(self) -> int:
         """Rounds this run will have when done, the initial one included. RunError if the configuration names none."""
+        if self.config().get("reference"):  # all labels at once
+            return 1
         rounds = self.config().get("rounds")
         if not isinstance(rounds, int):
             raise RunError(f"`rounds` is {rounds!r}", where=str(self.path / "config.yaml"), remedy="restore it")
@@ -180,6 +193,16 @@ class RunFolder:
             for row in rows
         ]
 
+    def trained_on(self, round: int) -> tuple[int, ...]:
+        """The images that a finished round chose to train on, ascending: those it labeled, and those labeled before that it
+        selected again where each round selects its training set anew."""
+        rows = read_csv(self.round_path(round) / "candidates.csv")
+        return tuple(int(row["image_id"]) for row in rows if row["outcome"] in (PICKED, RESELECTED))
+
+    def candidate_names(self, round: int) -> dict[int, str]:
+        """Image id -> file name of every image that a finished round chose from."""
+        return {int(row["image_id"]): row["image"] for row in read_csv(self.round_path(round) / "candidates.csv")}
+
     def class_counts(self, round: int) -> dict[str, tuple[int, int]]:
         """Class name -> boxes among the round's picked images, and among all labeled so far."""
         rows = read_csv(self.round_path(round) / "class_counts.csv")
@@ -209,11 +232,14 @@ class RunFolder:
         history: Sequence[LossPoint],
         picked: Dataset,
         labeled: Dataset,
+        choice: Choice,
+        names: Mapping[int, str],
         timing: Mapping[str, Any],
     ) -> RoundRecord:
         """Write all of a round, its record last. Returns the record as `records` will read it, with the files' hashes.
 
-        `picked` and `labeled` are the images of `record.picked` and `record.labeled`. Boxes in tables leave crowd
+        `picked` and `labeled` are the images of `record.picked` and `record.labeled`, `choice` what became of every
+        candidate, and `names` what at least the candidates are called, by id. Boxes in tables leave crowd
         regions out. Raises ValueError if the round is not the next one or the images are not the record's.
         """
         finished = self.records()
@@ -223,7 +249,7 @@ class RunFolder:
             raise ValueError(f"the images of round {record.round} are not those that its record names")
         folder = self.round_path(record.round)
         folder.mkdir(exist_ok=True)
-        contents = round_files(record, predictions, evaluation, history, picked, labeled)
+        contents = round_files(record, predictions, evaluation, history, picked, labeled, choice, names)
         hashes = dict(record.hashes)
         for name, content in contents.items():
             write_atomic(folder / name, content)

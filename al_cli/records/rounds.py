@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from al_cli.records.files import csv_text, json_text, predictions_bytes
-from al_cli.types import Dataset, LossPoint, Predictions, RoundRecord, StageLog
+from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord, StageLog
 
+CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
+PICKED, RESELECTED = "picked", "reselected"  # outcomes; else the name of the stage that dropped the image
 ROUND_COLUMNS = ("round", "images", "boxes", "AP", "AP50", "AP75", "APs", "APm", "APl", "val_loss", "ud")
 
 
@@ -29,6 +31,8 @@ def round_files(
     history: Sequence[LossPoint],
     picked: Dataset,
     labeled: Dataset,
+    choice: Choice,
+    names: Mapping[int, str],
 ) -> dict[str, str | bytes]:
     """File name -> content of everything in a round's folder that is the same in equal runs, but for the record."""
     losses = ((point.iteration, point.train_loss, point.val_loss) for point in history)
@@ -38,6 +42,7 @@ def round_files(
         "predictions.npz": predictions_bytes(predictions),
         "losses.csv": csv_text(("iteration", "train_loss", "val_loss"), losses),
         "selection.csv": csv_text(("order", "image_id", "image", "score", "boxes"), _selection_rows(record, picked)),
+        "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(record, choice, names)),
         "class_counts.csv": csv_text(("class", "picked", "labeled"), _class_rows(picked, labeled)),
     }
 
@@ -79,6 +84,16 @@ def _selection_rows(record: RoundRecord, picked: Dataset) -> list[list[Any]]:
         image = picked[image_id]
         rows.append([order, image_id, image.path.name, score, int((~image.crowd).sum())])
     return rows
+
+
+def _candidate_rows(record: RoundRecord, choice: Choice, names: Mapping[int, str]) -> Iterator[Sequence[Any]]:
+    """One row a candidate: its last score, and the stage that dropped it or that it was picked."""
+    picked = np.isin(choice.candidates, record.picked)
+    outcomes = ["", *(stage.name for stage in record.stages)]
+    columns = (choice.candidates.tolist(), choice.scores.tolist(), choice.dropped_by.tolist(), picked.tolist())
+    for image_id, score, stage, new in zip(*columns, strict=True):
+        outcome = outcomes[stage] if stage else PICKED if new else RESELECTED
+        yield image_id, names[image_id], score, stage or None, outcome
 
 
 def _class_rows(picked: Dataset, labeled: Dataset) -> list[list[Any]]:

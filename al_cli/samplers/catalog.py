@@ -1,39 +1,23 @@
-"""What there is to choose from: the sampler files of a configuration folder beside what their functions declare."""
+"""The sampler files of a configuration folder, read without Hydra."""
 
 from __future__ import annotations
 
 import functools
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from al_cli.errors import ConfigError
-from al_cli.samplers.base import Needs, declaration_of, name_of, needs_of, together
-from al_cli.types import ORACLES, Signal
+
+IMPORTED = "imported"
 
 
-@dataclass(frozen=True)
-class SamplerRow:
-    """One line of `al samplers`. `needs` is None where a sampler costs no inference, `labeled` where it does not look at
-    the labeled images; `oracle` are those of its needs that take the labels of the pool: it is no practical method."""
-
-    name: str
-    about: str
-    family: str
-    stages: str
-    source: str
-    needs: Needs
-    labeled: Needs
-    oracle: frozenset[Signal]
-
-
-def catalog(conf_dir: Path) -> list[SamplerRow]:
-    """A row for each `conf_dir/*.yaml`, by name. ConfigError names a file that is not a sampler."""
-    return [_row(path) for path in sorted(Path(conf_dir).glob("*.yaml"))]
+def sampler_files(conf_dir: Path) -> list[Path]:
+    """`conf_dir/*.yaml` by name, but for the one that takes its images from a file and so computes nothing."""
+    return sorted(path for path in Path(conf_dir).glob("*.yaml") if path.stem != IMPORTED)
 
 
 def read_stages(path: Path) -> list[dict[str, Any]]:
@@ -53,29 +37,3 @@ def _partial(node: Mapping[str, Any]) -> Callable[..., Any]:
         raise ConfigError(
             f"no function {node.get('_target_')!r}", where="sampler stage", remedy="name it as al_cli.samplers.NAME"
         ) from error
-
-
-def _row(path: Path) -> SamplerRow:
-    stages = read_stages(path)
-    parts = [stage[role] for stage in stages for role in ("score", "select") if stage.get(role)]
-    needs = together(needs_of(part) for part in parts)
-    return SamplerRow(
-        name=path.stem,
-        about=path.read_text(encoding="utf-8").splitlines()[0].lstrip("# "),
-        family=_joined(declaration_of(part).family for part in parts),
-        stages=", then ".join(_stage(stage) for stage in stages),
-        source=_joined(declaration_of(part).source for part in parts),
-        needs=needs,
-        labeled=together(declaration_of(part).labeled for part in parts),
-        oracle=(needs or frozenset()) & ORACLES,
-    )
-
-
-def _stage(stage: Mapping[str, Any]) -> str:
-    names = [name_of(stage[role]) for role in ("score", "select") if stage.get(role)]
-    share = f", share {stage['share']}" if stage.get("share") else ""
-    return f"{' -> '.join(names)} (keep {stage.get('keep', 'budget')}{share})"
-
-
-def _joined(words: Any) -> str:
-    return "; ".join(dict.fromkeys(words))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.samplers.base import Needs, declaration_of, function_of, name_of, needs_of, together
-from al_cli.samplers.catalog import read_stages
+from al_cli.samplers.catalog import read_stages, sampler_files
 from al_cli.types import ORACLES, Signal
 
 ADVICE = "When to use:"
@@ -64,7 +64,7 @@ def guide(conf_dir: Path, detectors: Mapping[str, frozenset[Signal]]) -> list[En
     `detectors`: what each kind provides. A name with a comma ("R-CNN, with model.dropout") is a kind with an option, and
     counts only where the kind alone does not suffice. ConfigError names a file that is not a sampler.
     """
-    entries = [_entry(path, detectors) for path in sorted(Path(conf_dir).glob("*.yaml"))]
+    entries = [_entry(path, detectors) for path in sampler_files(conf_dir)]
     return sorted(entries, key=lambda entry: (bool(entry.oracle), entry.family, entry.name))
 
 

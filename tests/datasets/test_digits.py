@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 
 from al_cli.datasets import digits, load_yolo
 from al_cli.datasets.digits import digits_root, write_digits
+from al_cli.datasets.headers import cache_dir
 from al_cli.errors import DatasetError
 from al_cli.rng import rng_for
 
@@ -159,14 +160,15 @@ def test_a_folder_in_use_and_impossible_sizes_are_refused(tmp_path: Path) -> Non
 
 
 def test_the_cache_is_written_once_and_by_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AL_CACHE", str(tmp_path))
+    monkeypatch.setenv("AL_CACHE", str(tmp_path / "cache"))
     default_name = digits._parameters_hash()
     for split, count in (("train", 8), ("val", 2), ("test", 2)):
         monkeypatch.setitem(write_digits.__kwdefaults__, split, count)
     with ThreadPoolExecutor(4) as threads:
         roots = {future.result() for future in [threads.submit(digits_root) for _ in range(4)]}
     (root,) = roots
-    assert root.parent == tmp_path / "al"
+    assert root.parent == tmp_path / "cache"  # AL_CACHE is the folder itself, for digits as for headers
+    assert root.parent == cache_dir()
     assert default_name not in root.name  # other parameters, other folder
     assert [file.name for file in root.parent.iterdir()] == [root.name]
     (root / "data.yaml").write_text("still mine")

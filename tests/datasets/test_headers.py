@@ -196,9 +196,11 @@ def test_digests_are_sha1_of_the_bytes(tmp_path):
 
 def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
     assert cache_dir() == tmp_path / "cache"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AL_CACHE", "~/mine")
+    assert cache_dir() == tmp_path / "mine"
     monkeypatch.delenv("AL_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_dir() == tmp_path / "xdg" / "al"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_dir() == tmp_path / ".cache" / "al"

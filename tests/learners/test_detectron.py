@@ -32,7 +32,9 @@ def shapes(yolo_root) -> Splits:
 
 def learner(model: str = "tiny_faster_rcnn", training: TrainingSpec = TRAINING, **model_options) -> DetectronLearner:
     spec = ModelSpec(model, model, **{"weights": "none", **model_options})
-    return DetectronLearner(spec, training, ("circle", "square", "star"), iterations=training.iterations, device="cpu")
+    return DetectronLearner(
+        spec, training, ("circle", "square", "star"), iterations=training.per_round(1), device="cpu"
+    )
 
 
 def fit(one: DetectronLearner, shapes: Splits, **options) -> Checkpoint:
@@ -200,7 +202,7 @@ def test_weights_of_an_earlier_run_are_starting_weights(trained, shapes, tmp_pat
 
 def test_epochs_follow_the_number_of_images(shapes):
     """40 images in batches of 16 are 3 steps an epoch; validation after each epoch."""
-    spec = TrainingSpec(iterations=2, iterations_per="epoch", batch_size=16, val_every=1)
+    spec = TrainingSpec(duration="epochs", epochs=2, batch_size=16, val_every=1)
     history = fit(learner(training=spec), shapes).history
     assert [(point.iteration, point.val_loss is not None) for point in history] == [(3, True), (6, True)]
 
@@ -208,16 +210,17 @@ def test_epochs_follow_the_number_of_images(shapes):
 def test_early_stopping_returns_to_the_best(shapes):
     """A learning rate that wrecks the model: the first measurement stays the best."""
     spec = TrainingSpec(
-        iterations=30, batch_size=4, optimizer="sgd", lr=0.5, schedule="constant", clip_gradients=5.0, flip=False,
-        val_every=1, early_stopping=3, best_weights=True,
+        duration="early_stop", epochs=30, patience=3, val_every=1, batch_size=4, optimizer="sgd", lr=0.5,
+        schedule="constant", clip_gradients=5.0, flip=False,
     )  # fmt: skip
     one = learner(training=spec)
-    checkpoint = fit(one, shapes)
+    few = shapes.train.select(shapes.train.ids[:4])  # one step an epoch
+    checkpoint = fit(one, shapes, train=few)
     losses = [point.val_loss for point in checkpoint.history]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 3 < 30
-    exact = learner(training=replace(spec, iterations=best + 1, early_stopping=None, best_weights=False))
-    assert same_weights(fit(exact, shapes), checkpoint)
+    exact = learner(training=replace(spec, duration="iterations", iterations=best + 1))
+    assert same_weights(fit(exact, shapes, train=few), checkpoint)
 
 
 def test_losses_of_single_images(trained, shapes):
@@ -253,7 +256,7 @@ def test_what_is_refused(trained, shapes, tmp_path):
     with pytest.raises(RuntimeError, match="fit or load first"):
         learner().infer(shapes.test)
     with pytest.raises(ConfigError, match=r"validation split.*dataset.holdout"):
-        fit(learner(training=replace(TRAINING, early_stopping=2)), shapes, val=None)
+        fit(learner(training=replace(TRAINING, duration="early_stop", epochs=6, patience=2)), shapes, val=None)
     with pytest.raises(ConfigError, match="mixed precision needs a GPU"):
         learner(training=replace(TRAINING, amp=True))
     with pytest.raises(RunError, match="cannot be read: FileNotFoundError"):

@@ -223,7 +223,7 @@ def test_training_is_the_same_to_the_bit(shapes, spec):
             observers,
             prepare=models.append,
             ema=0.9,
-            keep_best=True,
+            patience=9,
             validate=lambda: mean_loss(models[0], ordered_batches(records, mapper, batch_size=2)),
             val_every=2,
         )

@@ -53,17 +53,17 @@ def test_shipped_trainings_are_valid(file):
 
 def test_regimes_are_those_of_the_documents():
     ppal, thesis, lund = (TrainingSpec(**read(f"training/{name}.yaml")).check() for name in ("ppal", "thesis", "lund"))
-    assert (ppal.data, ppal.init, ppal.early_stopping) == ("cumulative", "reset", None)
+    assert (ppal.data, ppal.init, ppal.duration, ppal.epochs) == ("cumulative", "reset", "iterations", 26)
     assert (thesis.data, thesis.init, thesis.lr) == ("new", "continue", 1e-4)
     assert thesis.per_round(5) == 600, "3000 iterations over one initial and four active rounds"
-    assert (lund.data, lund.init, lund.early_stopping, lund.best_weights) == ("cumulative", "reset", 3, True)
-    assert (lund.iterations_per, lund.per_round(5)) == ("epoch", 100)
+    assert (lund.data, lund.init, lund.duration, lund.patience) == ("cumulative", "reset", "early_stop", 3)
+    assert lund.counts_epochs and (lund.val_every, lund.per_round(5)) == (1, 100)
 
 
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({"data": "al"}, "valid: cumulative, new"),
+        ({"data": "al"}, "valid: cumulative, new, reselect"),
         ({"init": "resume"}, "valid: continue, reset"),
         ({"iterations_per": "rounds"}, "did you mean round?"),
         ({"optimizer": "adam"}, "did you mean adamw?"),
@@ -83,8 +83,14 @@ def test_regimes_are_those_of_the_documents():
         ({"flip": "yes"}, "training.flip=yes"),
         ({"flip": 1}, "training.flip=1"),
         ({"optimizer": "sgd"}, "needs a learning rate"),
-        ({"early_stopping": 3}, "never measured"),
-        ({"best_weights": True}, "never measured"),
+        ({"duration": "epoch"}, "did you mean epochs?"),
+        ({"duration": "epochs"}, "training.epochs=26"),
+        ({"duration": "early_stop", "epochs": 9, "val_every": 1}, "training.patience=3"),
+        ({"duration": "early_stop", "epochs": 9, "patience": 2}, "training.val_every=1"),
+        ({"duration": "early_stop", "epochs": 9, "patience": 2, "val_every": 250}, "measured once, after all 9 epochs"),
+        ({"iterations": None}, "training.iterations=3000"),
+        ({"patience": 0}, "training.patience"),
+        ({"data": "reselect", "init": "continue"}, "training.init=reset"),
     ],
 )
 def test_training_refuses(change, words):

@@ -263,11 +263,11 @@ def count(iterations: int, losses: list[float], batch: float = 1.0, **options):
 
 def test_early_stopping_waits_for_patience_and_restores_the_best():
     losses = [5, 4, 4.5, 3, 3, 3.1, 2, 1]  # every 2 steps; lowest at step 8, then twice not lower
-    weight, history = count(20, losses, val_every=2, patience=2, keep_best=True)
+    weight, history = count(20, losses, val_every=2, patience=2)
     assert weight == 8
     assert [(point.iteration, point.val_loss) for point in history] == list(zip(range(2, 14, 2), losses, strict=False))
-    assert count(20, losses, val_every=2, patience=2)[0] == 12, "without best weights the last ones stay"
-    assert count(16, losses, val_every=2, keep_best=True)[0] == 16, "no patience: to the end, which was best"
+    assert count(12, losses, val_every=2)[0] == 12, "without patience the last weights stay"
+    assert count(10, losses, val_every=2, patience=3)[0] == 8, "patience never runs out: the best all the same"
 
 
 def test_without_early_stopping_every_step_is_taken():

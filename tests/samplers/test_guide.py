@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from al_cli.errors import ConfigError
 from al_cli.samplers.guide import comment, described, guide, markdown
 from al_cli.types import ORACLES, Signal
 from al_cli.verbs import detectors
@@ -23,7 +24,7 @@ def test_the_committed_page_is_up_to_date(entries):
 
 
 def test_every_sampler_says_what_it_is_and_when_to_use_it(entries):
-    assert set(entries) == {path.stem for path in FOLDER.glob("*.yaml")}
+    assert set(entries) == {path.stem for path in FOLDER.glob("*.yaml")} - {"imported"}
     for entry in entries.values():
         assert entry.advice.endswith("."), f"{entry.name} needs a paragraph `When to use:` in its docstring or yaml"
         assert entry.advice[0] == entry.advice[0].upper()
@@ -37,8 +38,20 @@ def test_oracles_stand_apart(entries):
         "true_box_count": {Signal.TRUE_BOXES},
     }
     assert not any(e.needs and e.needs & ORACLES for e in entries.values() if not e.oracle)
+    assert all(e.about.startswith("An oracle: ") == bool(e.oracle) for e in entries.values())
     practical, oracles = markdown(list(entries.values())).split("\n## Oracles\n")
     assert "### loss_descending" not in practical and "### random" not in oracles
+
+
+def test_needs_and_stages_by_hand(entries):
+    assert entries["random"].needs is None
+    assert entries["entropy"].needs == {Signal.PROBS}
+    assert entries["class_entropy"].needs == entries["ccms_coords"].needs == frozenset()
+    assert entries["ccms"].needs == {Signal.BOX_FEATURES}
+    assert entries["coreset"].needs == {Signal.IMAGE_FEATURES}
+    assert [stage["keep"] for stage in entries["ccms"].stages] == ["ud", "budget"]
+    assert [stage.get("share") for stage in entries["half_random"].stages][-2:] == [0.5, None]
+    assert "thesis eq. 5-7" in entries["ccms"].source
 
 
 @pytest.mark.parametrize(
@@ -112,3 +125,19 @@ def test_comments_and_docstrings_by_hand():
     assert described(f) == ("One.\n\nTwo.", "a b.")
     assert comment("# a.\n# b\n#\n# When to use: c\n# d.\nname: x\n# e") == ("a.", "b", "c d.")
     assert comment("name: x") == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: other\nstages: [{keep: budget}]", "name: broken"),
+        ("name: broken", "a list `stages`"),
+        ("name: broken\nstages: [{select: {_target_: top}}]", "no function 'top'"),
+        ("name: broken\nstages: [{select: {_partial_: true}}]", "no function None"),
+        ("name: broken\nstages: [{select: {_target_: al_cli.samplers.nothing}}]", "'al_cli.samplers.nothing'"),
+    ],
+)
+def test_a_broken_sampler_file(tmp_path, text, message):
+    (tmp_path / "broken.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        guide(tmp_path, {})

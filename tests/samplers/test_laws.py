@@ -10,13 +10,12 @@ import pytest
 import yaml
 from hydra.utils import instantiate
 
-from al_cli.errors import ConfigError
-from al_cli.samplers.catalog import catalog, read_stages
+from al_cli.samplers.catalog import read_stages, sampler_files
 from al_cli.strategy import Stage, Strategy
 from al_cli.types import Predictions, Signal
 
 FOLDER = Path(__file__).parents[2] / "conf" / "sampler"
-FILES = sorted(FOLDER.glob("*.yaml"))
+FILES = sampler_files(FOLDER)
 
 each_sampler = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 each_sampler_and_ud = pytest.mark.parametrize(
@@ -50,7 +49,7 @@ def pick(ragged, truth_of):
             cut = (known if ids[0] > 10_000 else table).select(ids)
             return frozen(dataclasses.replace(cut, columns={s: cut.columns[s] for s in signals}))  # nothing else
 
-        return strategy.select(
+        choice = strategy.select(
             table.image_ids if candidates is None else candidates,
             infer=infer,
             budget=budget,
@@ -61,6 +60,12 @@ def pick(ragged, truth_of):
             held_out=truth_of(known),
             infer_held_out=infer,
         )
+        everyone = np.sort(table.image_ids if candidates is None else candidates)
+        assert np.array_equal(choice.candidates, everyone)
+        score_of = dict(zip(choice.candidates.tolist(), choice.scores.tolist(), strict=True))
+        for i, score in zip(choice.selection.ids.tolist(), choice.selection.scores.tolist(), strict=True):
+            assert np.isnan(score) or score_of[i] == score
+        return choice.selection, choice.stages
 
     return ask
 
@@ -130,46 +135,3 @@ def test_hydra_builds_the_same_stages(path):
     for one, other in zip(built.stages, ours.stages, strict=True):
         assert isinstance(one.select, functools.partial)
         assert one.select.keywords == other.select.keywords
-
-
-def test_catalog():
-    rows = {row.name: row for row in catalog(FOLDER)}
-    assert set(rows) == {path.stem for path in FILES}
-    assert rows["random"].needs is None
-    assert rows["entropy"].needs == {Signal.PROBS}
-    assert rows["class_entropy"].needs == rows["ccms_coords"].needs == frozenset()
-    assert rows["ccms"].needs == {Signal.BOX_FEATURES}
-    assert rows["ccms"].labeled is None
-    assert rows["coreset"].labeled == {Signal.IMAGE_FEATURES}
-    assert rows["half_random"].stages.endswith("entropy -> top (keep budget, share 0.5), then random (keep budget)")
-    assert rows["ccms"].stages == "class_entropy -> probabilistic (keep ud), then ccms_kmedoids (keep budget)"
-    assert "thesis eq. 5-7" in rows["ccms"].source
-    for row in rows.values():
-        assert row.about.endswith(".")
-        assert row.family
-        assert row.oracle == strategy_of(FOLDER / f"{row.name}.yaml").oracle
-
-
-def test_only_oracles_read_the_labels_of_the_pool_and_they_say_so():
-    rows = catalog(FOLDER)
-    assert {row.name for row in rows if row.oracle} == {"loss_descending", "true_box_count"}
-    assert all(row.about.startswith("An oracle: ") == bool(row.oracle) for row in rows)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("name: other\nstages: [{keep: budget}]", "name: broken"),
-        ("name: broken", "a list `stages`"),
-        ("name: broken\nstages: [{select: {_target_: top}}]", "no function 'top'"),
-        ("name: broken\nstages: [{select: {_partial_: true}}]", "no function None"),
-        (
-            "name: broken\nstages: [{select: {_target_: al_cli.samplers.nothing}}]",
-            "no function 'al_cli.samplers.nothing'",
-        ),
-    ],
-)
-def test_a_broken_sampler_file(tmp_path, text, message):
-    (tmp_path / "broken.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        catalog(tmp_path)

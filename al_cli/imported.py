@@ -1,0 +1,137 @@
+"""Selections from a file: which images each round labels, as another tool or an earlier run chose them.
+
+    round,image       `image` is a file name of the pool, with as many folders before it as tell it from others;
+    0,street/07.jpg   `image_id` may stand beside it or instead of it. Round 0 is the initial set; without rows for it,
+    1,street/12.jpg   that is drawn from the seed as in any other run. The order of a round's rows is kept.
+
+`read` needs no dataset and `Imported.picks` no model, so a wrong row is named, with its line, before anything is trained.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from al_cli.errors import ConfigError
+from al_cli.types import Dataset
+
+EXAMPLE = "give a CSV with the columns round and image (or image_id), for example sampler.file=picks.csv"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the file; `image_id` is None and `image` empty where the file does not say."""
+
+    line: int
+    round: int
+    image: str
+    image_id: int | None
+
+    @property
+    def what(self) -> str:
+        return self.image or f"image_id {self.image_id}"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The rows of a file, not yet looked up in a dataset."""
+
+    path: Path
+    rows: tuple[Row, ...]
+
+    def check_rounds(self, rounds: int) -> None:
+        """ConfigError where the file's active rounds are not 1 to `rounds`."""
+        found = {row.round for row in self.rows} - {0}
+        last = max(found, default=0)
+        if gaps := sorted(set(range(1, last + 1)) - found):
+            raise self._error(f"round {gaps[0]} has no row, and round {last} has", "number the rounds without a gap")
+        if last != rounds:
+            remedy = f"add rounds={last}" if last else "give at least one round after the initial set"
+            raise self._error(f"the file has {last} active rounds, and rounds={rounds}", remedy)
+
+    @property
+    def fixes_initial(self) -> bool:
+        """Whether the file has rows of round 0."""
+        return any(row.round == 0 for row in self.rows)
+
+    def picks(self, train: Dataset, drawn: Sequence[int], *, again: bool = False) -> tuple[tuple[int, ...], ...]:
+        """[rounds + 1] ids of each round, in the file's order; round 0 is `drawn` where the file has no rows of it.
+
+        `again`: later rounds may name images of earlier ones. ConfigError, with the line, for an image that is not in
+        `train`, that the row does not single out, or that is in an earlier round or named twice.
+        """
+        initial = () if self.fixes_initial else tuple(drawn)
+        by_name: dict[str, list[int]] = defaultdict(list)
+        for image in train.images:
+            by_name[image.path.name].append(image.id)
+        known = set(train.ids.tolist())
+        found: list[list[int]] = [[] for _ in range(max((row.round for row in self.rows), default=0) + 1)]
+        first: dict[tuple[int, int], int] = {}  # (image, round or 0 where rounds do not matter) -> line
+        for row in self.rows:
+            image_id = self._look_up(row, train, by_name, known)
+            earlier = first.setdefault((image_id, row.round if again else 0), row.line)
+            if earlier != row.line:
+                raise self._error(f"{row.what} is named in line {earlier} already", "leave one out", row)
+            if image_id in initial and not again:
+                what = f"{row.what} is in the initial set that the seed draws"
+                raise self._error(what, "add the initial set to the file, as rows of round 0", row)
+            found[row.round].append(image_id)
+        return (initial or tuple(found[0]), *map(tuple, found[1:]))
+
+    def require_size(self, round: int, ids: Sequence[int], size: int, key: str) -> None:
+        """ConfigError where a round of the file has another number of images than the setting `key` says."""
+        if len(ids) != size:
+            what = f"round {round} has {len(ids)} images in the file and {size} by {key}"
+            raise self._error(what, f"leave out {key}: the file decides")
+
+    def _look_up(self, row: Row, train: Dataset, by_name: dict[str, list[int]], known: set[int]) -> int:
+        wanted = PurePosixPath(row.image.replace("\\", "/")).parts
+        if row.image_id is not None:
+            if row.image_id not in known:
+                raise self._error(f"the pool has no image with image_id {row.image_id}", "is it of this dataset?", row)
+            if wanted and train[row.image_id].path.parts[-len(wanted) :] != wanted:
+                name = train[row.image_id].path.name
+                what = f"image_id {row.image_id} is {name} here, not {row.image}"
+                raise self._error(what, "is it of this dataset? Leave the column image_id out to go by name", row)
+            return row.image_id
+        same = [i for i in by_name.get(wanted[-1], ()) if train[i].path.parts[-len(wanted) :] == wanted]
+        if not same:
+            raise self._error(f"the pool has no image {row.image}", "name the file as the train split has it", row)
+        if len(same) > 1:
+            what = f"{len(same)} images of the pool are called {row.image}"
+            raise self._error(what, "put its folder before the name (a/7.jpg), or add a column image_id", row)
+        return same[0]
+
+    def _error(self, what: str, remedy: str, row: Row | None = None) -> ConfigError:
+        return ConfigError(what, where=str(self.path) if row is None else f"{self.path}:{row.line}", remedy=remedy)
+
+
+def read(path: Path) -> Imported:
+    """The rows of the file. ConfigError, with the line, for columns that are missing or cells that cannot be read."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = set(reader.fieldnames or ())
+            lines = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        why = "there is no such file" if isinstance(error, FileNotFoundError) else f"it cannot be read: {error}"
+        raise ConfigError(why, where=f"sampler.file={path}", remedy=EXAMPLE) from error
+    if "round" not in columns or not columns & {"image", "image_id"}:
+        raise ConfigError(f"the columns are {', '.join(sorted(columns)) or 'missing'}", where=str(path), remedy=EXAMPLE)
+    return Imported(path, tuple(_row(path, line, cells) for line, cells in lines))
+
+
+def _row(path: Path, line: int, cells: dict[str, str | None]) -> Row:
+    values = {name: (cells.get(name) or "").strip() for name in ("round", "image", "image_id")}
+    for name in ("round", "image_id"):
+        if not values[name].isdigit() and (values[name] or name == "round"):
+            raise ConfigError(
+                f"{name} is {values[name]!r}", where=f"{path}:{line}", remedy="give a whole number of 0 or more"
+            )
+    if not values["image"] and not values["image_id"]:
+        raise ConfigError("the row names no image", where=f"{path}:{line}", remedy="fill in image or image_id")
+    image_id = int(values["image_id"]) if values["image_id"] else None
+    return Row(line, int(values["round"]), values["image"], image_id)

@@ -1,0 +1,143 @@
+"""The parts of a run, built from a checked configuration: dataset, plan of the rounds, learner, store."""
+
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from al_cli import budget, loop
+from al_cli.errors import ConfigError
+from al_cli.learners.identity import asking_identity, training_identity
+from al_cli.learners.influence_spec import InfluenceSpec
+from al_cli.settings import Experiment
+from al_cli.store import Store
+from al_cli.stored import StoredLearner, StoredStrategy
+from al_cli.types import Dataset, Learner, Signal, Splits
+
+
+def load_dataset(dataset: dict[str, Any]) -> Splits:
+    """Read the dataset that the configuration names. Raises DatasetError with file, line and value."""
+    from al_cli.datasets import digits, load_coco, load_yolo
+
+    if dataset["format"] == "coco":
+        root = Path(dataset["root"]).expanduser()
+        return load_coco(root, name=dataset["name"], **{split: dataset[split] for split in ("train", "val", "test")})
+    root = digits.digits_root() if dataset["format"] == "digits" else Path(dataset["root"]).expanduser()
+    return load_yolo(root, name=dataset["name"])
+
+
+def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
+    """What each round labels and trains on. ConfigError when the pool is too small for it."""
+    config, train = experiment.config, splits.train
+    amounts = {key: config[key] for key in ("initial", "budget", "rounds")}
+    if experiment.file is not None and amounts["budget"] is None:
+        amounts["budget"] = 1  # the file decides
+    if config["budget_unit"] == "images":
+        sizes = budget.images_per_round(len(train), **amounts)
+    else:
+        sizes = budget.boxes_per_round(train, loop.initial_order(train, experiment.seeds.initial), **amounts)
+    first = sizes[0]
+    training = experiment.training
+    picks = None
+    if experiment.file is not None:
+        picks, sizes = plan_imported(experiment, train, sizes)
+        first = sizes[0]
+    if training.duration == "early_stop" and splits.val is None and not config["dataset"]["holdout"]:
+        raise ConfigError(
+            "early stopping needs a validation set, and this dataset's only held-out split is what rounds are evaluated on",
+            remedy="add dataset.holdout=0.2, or set training.duration=epochs",
+        )
+    no_val = splits.val is None and not config["dataset"]["holdout"]
+    measured_on_val = InfluenceSpec.of(experiment.model.influence).reference == "val"
+    if no_val and measured_on_val and experiment.strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}:
+        raise ConfigError(
+            f"sampler {config['sampler']['name']} measures influence on validation images, and this dataset has none",
+            remedy="add dataset.holdout=0.2, or set model.influence.reference=labeled",
+        )
+    if experiment.strategy.uses_held_out and no_val:
+        raise ConfigError(
+            f"sampler {config['sampler']['name']} learns from validation images, and this dataset's only held-out split is "
+            "what rounds are evaluated on",
+            remedy="add dataset.holdout=0.2, or take another sampler",
+        )
+    if config["dataset"]["holdout"] and first < 2:
+        raise ConfigError(
+            "dataset.holdout would leave nothing to train on", remedy="raise initial to at least 2 images"
+        )
+    return loop.Plan(
+        sizes=(len(train),) if experiment.reference else tuple(sizes),
+        unit="images" if experiment.reference else config["budget_unit"],
+        ud=experiment.ud,
+        seeds=experiment.seeds,
+        seed=config["seed"],
+        data=training.data,  # type: ignore[arg-type]
+        carry_weights=training.init == "continue",
+        holdout=math.ceil(config["dataset"]["holdout"] * first),
+        early_stop=training.duration == "early_stop",
+        keep_checkpoints=training.keep_checkpoints == "all",
+        picks=picks,
+        skipped=config["rounds"] if experiment.reference else 0,
+    )
+
+
+def plan_imported(
+    experiment: Experiment, train: Dataset, sizes: Sequence[int]
+) -> tuple[tuple[tuple[int, ...], ...], list[int]]:
+    """The images of each round as the file has them, and how many each adds. `sizes` are those of the configuration:
+    the file decides, but where the user gave `initial` or `budget`, ConfigError if it says otherwise."""
+    config, rows = experiment.config, experiment.file
+    assert rows is not None
+    again = experiment.training.data == "reselect"
+    drawn = loop.initial_order(train, experiment.seeds.initial)[: sizes[0]]
+    picks = rows.picks(train, drawn, again=again)
+    for round, (ids, size) in enumerate(zip(picks, sizes, strict=True)):
+        key = "budget" if round else "initial"
+        if config[key] is not None and not (again and round):  # a training set selected anew is larger than the budget
+            rows.require_size(round, ids, size, key)
+    validating = set(picks[0][: math.ceil(config["dataset"]["holdout"] * len(picks[0]))])
+    if again and (both := validating & set(itertools.chain(*picks[1:]))):
+        raise ConfigError(
+            f"image {train[min(both)].path.name} validates, so it cannot be trained on",
+            where=f"{rows.path}, dataset.holdout={config['dataset']['holdout']}",
+            remedy="leave it out of the file, or set dataset.holdout=0",
+        )
+    return picks, [len(ids) for ids in picks]
+
+
+def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learner:
+    iterations = experiment.iterations
+    if experiment.model.family == "fake":
+        from al_cli.learners.fake import FakeLearner
+
+        return FakeLearner(class_names, **experiment.model.overrides)
+    from al_cli.learners.detectron import DetectronLearner
+
+    device = experiment.config["device"]
+    needs = experiment.strategy.needs
+    return DetectronLearner(
+        experiment.model, experiment.training, class_names, iterations=iterations, device=device, needs=needs
+    )
+
+
+def store_path(config: Mapping[str, Any]) -> Path:
+    """AL_STORE, else `.store` beside the studies."""
+    return Path(os.environ.get("AL_STORE") or Path(config["outputs"]) / ".store").expanduser()
+
+
+def through_store(
+    experiment: Experiment, splits: Splits, store: Store, learner: Learner
+) -> tuple[StoredLearner, StoredStrategy]:
+    """The learner and the strategy of this experiment, looking into the store first."""
+    identity = training_identity(
+        experiment.model,
+        experiment.training,
+        splits.train.class_names,
+        iterations=experiment.iterations,
+        device=getattr(learner, "device", "cpu"),
+        needs=experiment.strategy.needs,
+    )
+    stored = StoredLearner(learner, store, identity=identity, asking=asking_identity(experiment.model))
+    stages = experiment.config["sampler"]["stages"]
+    return stored, StoredStrategy(experiment.strategy, store, stored, splits.train, stages)

@@ -1,0 +1,130 @@
+"""`al replay`: train another detector on the selections of a run, round by round.
+
+The images come from the run's records, written to `picks.csv` in the new folder and imported from there
+(`al_cli.imported`), so the copy stands even if the run is deleted. Dataset, seeds and regime are the run's. A model that the
+words name brings the training recipe it is shipped with; without one, model and training stay as they were.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from al_cli import compose
+from al_cli.errors import ConfigError, RunError
+from al_cli.records import RunFolder
+from al_cli.records.files import csv_text, write_atomic
+from al_cli.samplers.catalog import IMPORTED
+
+log = logging.getLogger("al")
+FIXED = ("sampler", "rounds", "initial", "budget", "budget_unit", "ud_split", "schedule", "reference")
+REGIME = ("training.data", "training.init")  # what a round trains on: the run's, where no training recipe is named
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A checked replay: its configuration, its folder, and the selections as a CSV."""
+
+    config: DictConfig
+    folder: Path
+    picks: str
+
+    def write_picks(self) -> None:
+        """Put the selections where the configuration says they are."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "picks.csv"
+        if not path.exists() or path.read_text(encoding="utf-8") != self.picks:
+            write_atomic(path, self.picks)
+
+
+def plan(run: Path, words: Sequence[str]) -> Replay:
+    """What replaying `run` with these overrides comes to. Writes nothing.
+
+    RunError for a folder that has no active round yet or is a reference; ConfigError for an override of what the run has
+    settled.
+    """
+    run = run.resolve()
+    source, done = RunFolder(run).config(), RunFolder(run)
+    words = compose.open_keys(words)
+    typed = [word.lstrip("+~").partition("=")[0] for word in words]
+    if fixed := [key for key in typed if key.split(".")[0] in FIXED]:
+        raise ConfigError(
+            f"a replay cannot change {fixed[0]}: the run has settled which images each round labels",
+            where=str(run),
+            remedy="leave it out, or start a new run with al run",
+        )
+    rounds = len(done.records()) - 1
+    if source.get("reference"):
+        remedy = "al run reference=true model=... trains another model on all labels"
+        raise RunError("a reference selects nothing", where=str(run), remedy=remedy)
+    if rounds < 1:
+        raise RunError(
+            "no active round is done yet, so there is nothing to replay", where=str(run), remedy="run it first"
+        )
+    if rounds + 1 < done.total_rounds:
+        log.warning("%s has %d of %d rounds so far: those are replayed", run.name, rounds + 1, done.total_rounds)
+    config = _config(source, words, typed, rounds)
+    place = {key: str(OmegaConf.select(config, key)) for key in ("outputs", "study") if key in typed}
+    outputs, study = place.get("outputs", str(run.parent.parent)), place.get("study", f"{run.parent.name}_replay")
+    arm = re.sub(r"_s\d+$", "", run.name)
+    name = compose.run_name(arm, config.seed, config.run_name, words)
+    folder = Path(outputs) / study / name
+    config.outputs, config.study, config.run_name = outputs, study, name
+    config.sampler = {"name": IMPORTED, "file": str((folder / "picks.csv").absolute()), "stages": []}
+    return Replay(config, folder, _picks(done, rounds, source["training"]["data"], config.training.data))
+
+
+def _config(source: dict[str, Any], words: Sequence[str], typed: Sequence[str], rounds: int) -> DictConfig:
+    """The defaults with the run's dataset, seeds, model and training in place of theirs, and then the words."""
+    model = source["model"]["name"]
+    choices = [f"dataset={source['dataset']['format']}"]
+    if "model" not in typed and model in compose.group_choices("model"):
+        choices.append(f"model={model}")
+    [config] = compose.compose_all([*choices, "study=replay", "run_name=null", *words], multirun=False)
+    OmegaConf.set_struct(config, False)
+    kept = ["seed", "seeds", *(group for group in ("dataset", "model") if group not in typed)]
+    if "model" not in typed and "training" not in typed:
+        kept.append("training")
+    elif "training" not in typed:
+        kept += REGIME
+    said = {key: OmegaConf.select(config, key) for key in typed if key not in ("model", "training", "dataset")}
+    for key in kept:
+        OmegaConf.update(config, key, OmegaConf.select(OmegaConf.create(source), key), merge=False)
+    for key, value in said.items():
+        OmegaConf.update(config, key, value)
+    config.rounds, config.initial, config.budget, config.budget_unit, config.ud_split = (
+        rounds,
+        None,
+        None,
+        "images",
+        None,
+    )
+    return config
+
+
+def _picks(run: RunFolder, rounds: int, was: str, data: str) -> str:
+    """The images of each round as a CSV: those it labeled, or its whole training set where each round selects that anew."""
+    if data == "reselect" and was != "reselect":
+        raise ConfigError(
+            f"training.data={was} in this run has not selected a training set in each round",
+            where=str(run.path),
+            remedy="replay it with training.data=cumulative or new",
+        )
+    rows: list[tuple[int, int, str]] = []
+    for record in run.records()[: rounds + 1]:
+        names = run.candidate_names(record.round)
+        ids = run.trained_on(record.round) if data == "reselect" and record.round else record.picked
+        if not ids:
+            raise RunError(
+                f"round {record.round} labeled no image that was not labeled before, so it cannot be replayed alone",
+                where=str(run.path),
+                remedy="replay it with training.data=reselect",
+            )
+        rows += [(record.round, i, names[i]) for i in ids]
+    return csv_text(("round", "image_id", "image"), rows)

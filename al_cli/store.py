@@ -1,0 +1,280 @@
+"""Nothing is computed twice: results on disk, found by everything that determines them.
+
+    outputs/.store (or AL_STORE)
+      training/ab/abcdef…/   entry.json (written first, published with the rest): what determines it, seconds it took, sizes
+                             and the files of the result
+      locks/                 one file per result that a process is computing or reading
+      unfinished/            what a killed process left; `prune` removes it
+
+A result appears whole or not at all: it is written aside and renamed. Whoever wants one holds its lock meanwhile, so two
+processes that need the same training make it once: the second waits for the first and reads. Knows nothing of what a
+result is; `stored.py` does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from al_cli.errors import AlError
+
+log = logging.getLogger("al")
+KINDS = ("training", "inference", "selection")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One result in the store."""
+
+    path: Path
+    kind: str
+    seconds: float  # what it took to compute
+    size: int  # bytes
+    about: Mapping[str, Any]  # what determines it
+    notes: Mapping[str, Any]  # what the writer wanted remembered
+
+    @property
+    def used(self) -> float:
+        """When it was last written or read, in seconds since the epoch."""
+        return (self.path / "entry.json").stat().st_mtime
+
+
+@dataclass
+class Account:
+    """What a round took from the store and what it had to compute; `saved_s` is what the hits took when computed."""
+
+    hits: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    misses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    saved_s: float = 0.0
+
+    def as_timing(self) -> dict[str, Any]:
+        return {"hits": self.hits, "misses": self.misses, "saved_s": round(self.saved_s, 3)}
+
+
+@dataclass(frozen=True)
+class Got:
+    """A result and where it is kept; `entry` is None where it was too large to keep."""
+
+    result: Any
+    entry: Entry | None
+    hit: bool
+
+
+class Store:
+    """The results under `root`. Safe with several processes at once, on one file system that has flock."""
+
+    def __init__(self, root: Path | str):
+        self.root = Path(root)
+        self.account = Account()
+
+    def take_account(self) -> dict[str, Any]:
+        """What was hit and missed since the last call."""
+        taken, self.account = self.account, Account()
+        return {"store": taken.as_timing()}
+
+    @staticmethod
+    def key(about: Mapping[str, Any]) -> str:
+        """32 hex digits of everything that determines a result: plain values, in any order."""
+        return hashlib.sha256(json.dumps(about, sort_keys=True, allow_nan=False).encode()).hexdigest()[:32]
+
+    def find(self, kind: str, about: Mapping[str, Any]) -> Entry | None:
+        """The result that these values determine, if it is here and whole."""
+        return read_entry(self._place(kind, self.key(about)))
+
+    def get(
+        self, kind: str, about: Mapping[str, Any], read: Callable[[Path], Any], make: Callable[[], Any], write: Writer
+    ) -> Got:
+        """The result: read if it is here, else made and written.
+
+        `write(result, folder)` puts the files into an empty folder and returns notes to remember, or None to keep
+        nothing. A result that cannot be read is made anew, with a warning.
+        """
+        with self._locked(kind, self.key(about)):
+            if entry := self.find(kind, about):
+                try:
+                    result = read(entry.path)
+                except Exception as error:
+                    log.warning("%s cannot be read (%s): it is computed anew", entry.path, error)
+                    shutil.rmtree(entry.path)
+                else:
+                    os.utime(entry.path / "entry.json")
+                    self.account.hits[kind] += 1
+                    self.account.saved_s += entry.seconds
+                    return Got(result, entry, hit=True)
+            start = time.perf_counter()
+            result = make()
+            self.account.misses[kind] += 1
+            entry = self._publish(kind, about, result, write, time.perf_counter() - start)
+            return Got(result, entry, hit=False)
+
+    def _publish(self, kind: str, about: Mapping[str, Any], result: Any, write: Writer, seconds: float) -> Entry | None:
+        key = self.key(about)
+        folder, place = self.root / "unfinished" / f"{key}-{os.getpid()}", self._place(kind, key)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        try:
+            notes = write(result, folder)
+            if notes is None:
+                return None
+            files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+            entry = {"kind": kind, "seconds": round(seconds, 3), "files": files, "notes": notes, "about": about}
+            (folder / "entry.json").write_text(json.dumps(entry, indent=1), encoding="utf-8")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(place, ignore_errors=True)  # a broken one
+            folder.rename(place)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return read_entry(place)
+
+    def _place(self, kind: str, key: str) -> Path:
+        return self.root / kind / key[:2] / key
+
+    @contextmanager
+    def _locked(self, kind: str, key: str) -> Iterator[None]:
+        """Alone with this result. Says so when another process has it and this one waits."""
+        path = self.root / "locks" / f"{kind}-{key}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        waiting = False
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not waiting:
+                    log.info("waiting for another process that computes the same %s", kind)
+                    waiting = True
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
+                break
+            os.close(handle)  # `prune` removed the file between our open and our lock
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+    # ---- looking after it
+
+    def entries(self) -> Iterator[Entry]:
+        """Every whole result, in no particular order."""
+        for kind in KINDS:
+            for path in sorted((self.root / kind).glob("*/*")):
+                if entry := read_entry(path):
+                    yield entry
+
+    def summary(self) -> list[tuple[str, ...]]:
+        """Rows of text: kind, model, number of results, size, what they took to compute, when one was last used."""
+        groups: dict[tuple[str, str], list[Entry]] = {}
+        for entry in self.entries():
+            model = entry.about.get("model") or entry.about.get("asking") or {}
+            groups.setdefault((entry.kind, str(model.get("config") or model.get("family") or "")), []).append(entry)
+        rows: list[tuple[str, ...]] = []
+        for (kind, model), entries in groups.items():
+            took, used = sum(e.seconds for e in entries), max(e.used for e in entries)
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(used))
+            size = sizes(sum(e.size for e in entries))
+            rows.append((kind, model, str(len(entries)), size, duration(took), when))
+        return rows
+
+    def prune(self, keep: int) -> tuple[int, int]:
+        """Remove the results that were used longest ago until at most `keep` bytes are left, and what killed processes
+        left. Results in use stay. Returns how many results and bytes were removed."""
+        entries = sorted(self.entries(), key=lambda entry: entry.used)
+        left, count, freed = sum(entry.size for entry in entries), 0, 0
+        for entry in entries:
+            if left <= keep:
+                break
+            lock = self.root / "locks" / f"{entry.kind}-{entry.path.name}"
+            with _try_lock(lock) as free:
+                if free:
+                    shutil.rmtree(entry.path)
+                    lock.unlink(missing_ok=True)
+                    left, count, freed = left - entry.size, count + 1, freed + entry.size
+        for lock in self.root.glob("locks/*"):
+            kind, _, key = lock.name.partition("-")
+            with _try_lock(lock) as free:
+                if free:
+                    for folder in self.root.glob(f"unfinished/{key}-*"):
+                        shutil.rmtree(folder, ignore_errors=True)
+                    if not self._place(kind, key).exists():
+                        lock.unlink(missing_ok=True)
+        return count, freed
+
+
+Writer = Callable[[Any, Path], Mapping[str, Any] | None]
+
+
+@contextmanager
+def _try_lock(path: Path) -> Iterator[bool]:
+    """Whether nobody holds this lock; held by us inside the block if so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(handle)
+
+
+def read_entry(path: Path) -> Entry | None:
+    """The entry in this folder; None where there is none or a file is missing or cut short."""
+    try:
+        content = json.loads((path / "entry.json").read_text(encoding="utf-8"))
+        whole = all((path / name).stat().st_size == size for name, size in content["files"].items())
+    except (OSError, ValueError, KeyError):
+        return None
+    if not whole:
+        return None
+    return Entry(
+        path,
+        content["kind"],
+        content["seconds"],
+        sum(content["files"].values()),
+        content["about"],
+        content["notes"],
+    )
+
+
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "20GB", "500 MB" or "0". AlError for what is no size."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)?\s*", text, re.IGNORECASE)
+    if not found:
+        raise AlError(f"{text!r} is no size", where=f"--keep {text}", remedy="write it as 20GB, 500MB or 0")
+    return int(float(found[1]) * UNITS[(found[2] or "B").upper()])
+
+
+def sizes(count: int) -> str:
+    """Bytes as people read them.
+
+    >>> sizes(1234567)
+    '1.2 MB'
+    """
+    unit = max((u for u in UNITS if count >= UNITS[u]), key=lambda u: UNITS[u], default="B")
+    return f"{count} B" if unit == "B" else f"{count / UNITS[unit]:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them.
+
+    >>> duration(4000)
+    '1 h 07 min'
+    """
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,244 @@
+"""A learner and a strategy that look into the store first. They answer as the ones inside do, to the byte.
+
+A training is determined by the images with their labels (as a set: every training shuffles anew), the validation images,
+the seed, the weights it starts from, and the learner's identity (`learners/identity.py`). What follows from weights is
+keyed by the weights themselves, the digest of their file, so that a run continued from disk finds what it needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_cli.records.files import load_predictions, npz_bytes, predictions_bytes
+from al_cli.store import Store
+from al_cli.strategy import Infer, Strategy
+from al_cli.types import Checkpoint, Choice, Dataset, Learner, Predictions, Selection, Signal, StageLog
+
+log = logging.getLogger("al")
+MAX_TABLE_MIB = 256  # a larger table of predictions is quicker to compute again than worth its disk
+MEASURED_AGAINST_LABELS = frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
+
+
+class StoredLearner(Learner):
+    """`inner`, trained and asked only for what the store does not have.
+
+    `identity` is everything beside the arguments of `fit` that determines the weights; `asking` what, with the weights,
+    determines the answers of `infer`.
+    """
+
+    def __init__(self, inner: Learner, store: Store, *, identity: Mapping[str, Any], asking: Mapping[str, Any]):
+        self.inner, self.store, self.identity, self.asking = inner, store, dict(identity), dict(asking)
+        self.provides = inner.provides
+        self.weights = ""  # digest of the checkpoint that answers
+        self._checkpoint: Checkpoint | None = None
+        self._file: Path | None = None  # where the store has it
+        self._known: dict[str, str | None] = {}
+
+    def about_training(self, train: Dataset, val: Dataset | None, seed: int, init: str | None) -> dict[str, Any]:
+        """What determines the weights. `init` is the digest of the weights to continue from."""
+        return {**self.identity, "train": digest(train), "val": maybe_digest(val), "seed": seed, "init": init}
+
+    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
+        if init is not None and init is not self._checkpoint:
+            raise ValueError("a stored learner continues from the checkpoint it last gave")
+        about = self.about_training(train, val, seed, self.weights if init is not None else None)
+
+        def write(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
+            self.inner.save(checkpoint, folder / "checkpoint.pth")
+            iterations = checkpoint.history[-1].iteration if checkpoint.history else 0
+            return {"weights": file_digest(folder / "checkpoint.pth"), "iterations": iterations, "images": len(train)}
+
+        got = self.store.get(
+            "training",
+            about,
+            read=lambda folder: self.inner.load(folder / "checkpoint.pth"),
+            make=lambda: self.inner.fit(train, val=val, seed=seed, init=init),
+            write=write,
+        )
+        assert got.entry is not None
+        if got.hit:
+            log.info("this training is in the store: %.0f s saved", got.entry.seconds)
+        self.weights, self._checkpoint = got.entry.notes["weights"], got.result
+        self._file = got.entry.path / "checkpoint.pth"
+        return got.result
+
+    def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
+        return self.store.get(
+            "inference",
+            self.about_inference(images, signals),
+            read=lambda folder: load_predictions(folder / "predictions.npz"),
+            make=lambda: self.inner.infer(images, signals),
+            write=write_table,
+        ).result
+
+    def about_inference(self, images: Dataset, signals: frozenset[Signal]) -> dict[str, Any]:
+        known = self._known if signals & MEASURED_AGAINST_LABELS else None
+        about = {"weights": self.weights, "images": digest(images), "signals": sorted(signals), "known": known}
+        return {"versions": self.identity["versions"], "device": self.identity["device"], **self.asking, **about}
+
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
+        self._known = {"labeled": digest(labeled), "initial": digest(initial), "val": maybe_digest(val)}
+        self.inner.inform(labeled=labeled, initial=initial, val=val)
+
+    def loss(self, images: Dataset) -> NDArray[np.float64]:
+        return self.inner.loss(images)
+
+    def save(self, checkpoint: Checkpoint, path: Path) -> None:
+        """A hard link to the store's file where that can be: the weights are on disk once."""
+        if checkpoint is not self._checkpoint or self._file is None or not self._file.exists():
+            self.inner.save(checkpoint, path)
+            return
+        unfinished = path.with_name(path.name + ".tmp")
+        unfinished.unlink(missing_ok=True)
+        try:
+            os.link(self._file, unfinished)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(self._file, unfinished)
+        unfinished.replace(path)
+
+    def load(self, path: Path) -> Checkpoint:
+        self._checkpoint, self._file = self.inner.load(path), None
+        self.weights = file_digest(path)
+        return self._checkpoint
+
+
+@dataclass(frozen=True, init=False)
+class StoredStrategy(Strategy):
+    """A strategy for one pool and one learner, that selects only what the store does not have.
+
+    `spelled` are its stages as the configuration has them.
+    """
+
+    store: Store
+    learner: StoredLearner
+    pool: str
+    spelled: Any
+
+    def __init__(self, inner: Strategy, store: Store, learner: StoredLearner, pool: Dataset, spelled: Any):
+        super().__init__(inner.stages)
+        vars(self).update(store=store, learner=learner, pool=digest(pool), spelled=spelled)
+
+    def select(
+        self,
+        candidate_ids: Collection[int],
+        *,
+        infer: Infer,
+        budget: int,
+        ud: float | None,
+        rng: np.random.Generator,
+        truth: Dataset | None = None,
+        labeled: Collection[int] = (),
+        held_out: Dataset | None = None,
+        infer_held_out: Infer | None = None,
+    ) -> Choice:
+        about = self.about(candidate_ids, budget=budget, ud=ud, rng=rng, labeled=labeled, held_out=held_out)
+        return self.store.get(
+            "selection",
+            about,
+            read=read_choice,
+            make=lambda: super(StoredStrategy, self).select(
+                candidate_ids,
+                infer=infer,
+                budget=budget,
+                ud=ud,
+                rng=rng,
+                truth=truth,
+                labeled=labeled,
+                held_out=held_out,
+                infer_held_out=infer_held_out,
+            ),
+            write=write_choice,
+        ).result
+
+    @property
+    def looks(self) -> bool:
+        """Whether any stage reads predictions: if none does, the weights say nothing of the choice."""
+        return any((stage.needs, stage.labeled, stage.held_out) != (None, None, None) for stage in self.stages)
+
+    def about(
+        self,
+        candidate_ids: Collection[int],
+        *,
+        budget: int,
+        ud: float | None,
+        rng: np.random.Generator,
+        labeled: Collection[int],
+        held_out: Dataset | None,
+    ) -> dict[str, Any]:
+        """What determines a selection: the weights, the pool and its labeled part, and everything the stages read."""
+        measured = self.needs & MEASURED_AGAINST_LABELS
+        return {
+            **self.learner.asking,
+            "versions": self.learner.identity["versions"],
+            "device": self.learner.identity["device"],
+            "weights": self.learner.weights if self.looks else None,
+            "stages": self.spelled,
+            "pool": self.pool,
+            "candidates": ids_digest(candidate_ids),
+            "labeled": ids_digest(labeled),
+            "budget": budget,
+            "ud": ud if self.uses_ud else None,
+            "rng": hashlib.sha256(json.dumps(rng.bit_generator.state, sort_keys=True).encode()).hexdigest()[:32],
+            "val": maybe_digest(held_out),
+            "known": self.learner._known if measured else None,
+        }
+
+
+def write_table(table: Predictions, folder: Path) -> dict[str, Any] | None:
+    content = predictions_bytes(table)
+    if len(content) > MAX_TABLE_MIB * 2**20:
+        return None
+    (folder / "predictions.npz").write_bytes(content)
+    return {"images": len(table)}
+
+
+def write_choice(choice: Choice, folder: Path) -> dict[str, Any]:
+    arrays = {name: getattr(choice, name) for name in ("candidates", "scores", "dropped_by")}
+    arrays |= {"picked": choice.selection.ids, "picked_scores": choice.selection.scores}
+    (folder / "choice.npz").write_bytes(npz_bytes(arrays))
+    return {"images": len(choice.selection.ids), "stages": [vars(stage) for stage in choice.stages]}
+
+
+def read_choice(folder: Path) -> Choice:
+    stages = json.loads((folder / "entry.json").read_text(encoding="utf-8"))["notes"]["stages"]
+    with np.load(folder / "choice.npz", allow_pickle=False) as data:
+        picked = Selection(data["picked"], data["picked_scores"])
+        logs = tuple(StageLog(**stage) for stage in stages)
+        return Choice(picked, logs, data["candidates"], data["scores"], data["dropped_by"])
+
+
+def digest(images: Dataset) -> str:
+    """The fingerprint of names, sizes and labels, and the files' sizes in bytes: other pixels under the same names and
+    labels are other data, and an image file that changes nearly always changes its size."""
+    sizes = hashlib.sha256()
+    for image in images.images:
+        try:
+            sizes.update(b"%d " % image.path.stat().st_size)
+        except OSError:  # data that are not files
+            sizes.update(b"- ")
+    return f"{images.fingerprint}-{sizes.hexdigest()[:16]}"
+
+
+def maybe_digest(images: Dataset | None) -> str | None:
+    return None if images is None else digest(images)
+
+
+def ids_digest(ids: Iterable[int]) -> str:
+    """Of a set of ids, in any order."""
+    return hashlib.sha256(np.sort(np.fromiter((int(i) for i in ids), dtype=np.int64)).tobytes()).hexdigest()[:32]
+
+
+def file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]

@@ -1,0 +1,73 @@
+"""What changes a learner's numbers changes its identity, and what does not leaves it."""
+
+from dataclasses import replace
+
+import pytest
+
+from al_cli.learners.identity import asking_identity, code_of, training_identity, versions
+from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.types import Signal
+
+MODEL = ModelSpec("tiny_faster_rcnn", "tiny_faster_rcnn", weights="none", family="rcnn")
+TRAINING = TrainingSpec(iterations=10)
+
+
+def identity(model=MODEL, training=TRAINING, *, classes=("a", "b"), iterations=10, device="cpu", needs=frozenset()):
+    return training_identity(model, training, classes, iterations=iterations, device=device, needs=needs)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": replace(MODEL, dropout=0.2)},
+        {"model": replace(MODEL, overrides={"SOLVER.BASE_LR": 1})},
+        {"training": replace(TRAINING, lr=0.1)},
+        {"training": replace(TRAINING, flip=False)},
+        {"classes": ("b", "a")},
+        {"iterations": 11},
+        {"needs": frozenset({Signal.PREDICTED_LOSS})},
+    ],
+    ids=str,
+)
+def test_what_changes_the_weights_is_in_it(other):
+    assert identity(**other) != identity()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": replace(MODEL, name="mine")},
+        {"model": replace(MODEL, dropout_passes=20)},
+        {"model": replace(MODEL, influence={"damping": 1.0})},
+        {"training": replace(TRAINING, keep_checkpoints="all")},
+        {"training": replace(TRAINING, data="new", init="continue")},  # `fit` is given both
+        {"needs": frozenset({Signal.PROBS})},
+    ],
+    ids=str,
+)
+def test_what_does_not_change_them_is_not(other):
+    assert identity(**other) == identity()
+
+
+def test_settings_of_asking_are_in_the_identity_of_answers():
+    assert asking_identity(replace(MODEL, dropout_passes=20)) != asking_identity(MODEL)
+    assert asking_identity(replace(MODEL, influence={"damping": 1.0})) != asking_identity(MODEL)
+
+
+def test_other_starting_weights_of_the_same_name_are_other_weights(tmp_path):
+    path = tmp_path / "weights.pth"
+    model = replace(MODEL, weights=str(path))
+    path.write_bytes(b"one")
+    first = identity(model)
+    path.write_bytes(b"two")
+    assert identity(model) != first
+
+
+def test_versions_name_what_computes():
+    assert {"torch", "numpy", "python", "al"} <= versions().keys()
+
+
+def test_code_counts_and_comments_do_not():
+    source = 'def f(x):\n    """Says."""\n    return x + 1  # why\n'
+    assert code_of(source) == code_of('def f(x):\n    """Says more."""\n\n    return x + 1\n')
+    assert code_of(source) != code_of(source.replace("1", "2"))

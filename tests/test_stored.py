@@ -1,0 +1,205 @@
+"""Runs that share a store: the same bytes as without it, fewer trainings, and a forecast that says how many."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+from shapes import tree_bytes, write_yolo
+
+from al_cli import compose
+from al_cli.forecast import forecast
+from al_cli.store import Store
+
+SCHEDULES = sorted(path.stem for path in (compose.shipped("conf") / "schedule").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch):
+    """Drawing takes most of a fake run's time, and what is drawn comes from the files that these tests compare."""
+    monkeypatch.setattr("al_cli.report.plots.plot_run", lambda *_: [])
+
+
+@pytest.fixture
+def few(tmp_path):
+    """The words of a fake run on 20 images that this test may change."""
+    root = write_yolo(tmp_path / "few", {"train": 20, "val": 5, "test": 6})
+    return ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "study=s"]
+
+
+def made(folder: Path) -> dict[str, int]:
+    """Kind of result -> how many the rounds of these runs computed."""
+    counts = {"training": 0, "inference": 0, "selection": 0}
+    for path in folder.rglob("timing.json"):
+        for kind, count in json.loads(path.read_text())["store"]["misses"].items():
+            counts[kind] += count
+    return counts
+
+
+@pytest.mark.parametrize("sampler", ["ccms", "influence", "half_random", "active_transfer"])
+def test_the_store_changes_no_byte(al, few, sampler):
+    al(*few, f"sampler={sampler}", "run_name=without", "store=false")
+    assert not Path("outputs/.store").exists()
+    al(*few, f"sampler={sampler}", "run_name=first")
+    al(*few, f"sampler={sampler}", "run_name=again")
+    without, first, again = (tree_bytes(Path("outputs/s") / name) for name in ("without", "first", "again"))
+    assert without == first == again
+    assert made(Path("outputs/s/first"))["training"] == 5
+    assert made(Path("outputs/s/again")) == {"training": 0, "inference": 0, "selection": 0}
+
+
+@pytest.mark.parametrize("more", [["training=thesis"], ["budget_unit=boxes"], ["training.data=reselect"]], ids=str)
+def test_nor_under_another_regime(al, few, more):
+    al(*few, "sampler=entropy", *more, "run_name=without", "store=false")
+    al(*few, "sampler=entropy", *more, "run_name=first")
+    al(*few, "sampler=entropy", *more, "run_name=again")
+    assert tree_bytes(Path("outputs/s/without")) == tree_bytes(Path("outputs/s/first"))
+    assert tree_bytes(Path("outputs/s/first")) == tree_bytes(Path("outputs/s/again"))
+    assert made(Path("outputs/s/again"))["training"] == 0
+
+
+def test_arms_share_what_they_have_in_common(al, few):
+    al(*few, "-m", "sampler=random,entropy")
+    assert made(Path("outputs/s"))["training"] == 5 + 3  # round 0, and the last: both label all images
+    al(*few, "reference=true")
+    assert made(Path("outputs/s"))["training"] == 8  # what all labels give is what the last rounds gave
+
+
+def test_a_run_continued_from_disk_finds_what_follows(al, few):
+    al(*few, "sampler=entropy", "run_name=whole")
+    shutil.copytree("outputs/s/whole", "outputs/s/cut")
+    for round in (3, 4):
+        shutil.rmtree(f"outputs/s/cut/round_0{round}")
+    for path in ("done.json", "round_02/checkpoint.pth"):
+        Path("outputs/s/cut", path).unlink(missing_ok=True)
+    al(*few, "sampler=entropy", "run_name=upto", "training.keep_checkpoints=all")
+    shutil.copy("outputs/s/upto/round_02/checkpoint.pth", "outputs/s/cut/round_02/checkpoint.pth")
+    before = made(Path("outputs/s/cut"))
+    al(*few, "sampler=entropy", "run_name=cut")
+    cut, whole = tree_bytes(Path("outputs/s/cut")), tree_bytes(Path("outputs/s/whole"))
+    assert {name: cut[name] for name in whole} == whole
+    assert made(Path("outputs/s/cut"))["training"] == before["training"]
+
+
+@pytest.mark.parametrize("changed", ["pixels", "label", "seed", "model", "training"])
+def test_what_changes_a_number_is_not_taken_from_the_store(al, few, changed):
+    root = Path(few[2].removeprefix("dataset.root="))
+    al(*few, "sampler=random", "run_name=before")
+    more = []
+    match changed:
+        case "pixels":  # of an image of the initial set, as another program would save it
+            for path in (root / "images/train").iterdir():
+                path.write_bytes(path.read_bytes() + b"\0")
+        case "label":
+            for path in (root / "labels/train").iterdir():
+                path.write_text(path.read_text() + "0 0.5 0.5 0.2 0.2\n")
+        case "seed":
+            more = ["seeds.training=7"]
+        case "model":
+            more = ["+model.overrides.iterations=10"]
+        case "training":
+            more = ["training.weight_decay=0.5"]
+    al(*few, "sampler=random", "run_name=after", *more)
+    assert made(Path("outputs/s/after"))["training"] == 5
+
+
+def test_what_changes_no_number_is(al, few):
+    al(*few, "sampler=random", "run_name=before")
+    al(*few, "sampler=random", "run_name=after", "training.keep_checkpoints=all", "study=other")
+    assert made(Path("outputs/other/after")) == {"training": 0, "inference": 0, "selection": 0}
+
+
+def test_processes_at_once_train_once(al, few):
+    words = [*few, "sampler=random", "+model.overrides.fit_s=0.2"]
+    command = [sys.executable, "-m", "al_cli.cli", *words]
+    runs = [subprocess.Popen([*command, f"run_name=r{n}"], stderr=subprocess.DEVNULL) for n in range(2)]
+    assert [run.wait() for run in runs] == [0, 0]
+    assert made(Path("outputs/s"))["training"] == 5
+    assert tree_bytes(Path("outputs/s/r0")) == tree_bytes(Path("outputs/s/r1"))
+
+
+def test_the_store_can_lie_elsewhere(al, few, tmp_path, monkeypatch):
+    monkeypatch.setenv("AL_STORE", str(tmp_path / "elsewhere"))
+    al(*few, "sampler=random")
+    assert (tmp_path / "elsewhere" / "training").is_dir() and not Path("outputs/.store").exists()
+    assert "5" in al("store", "ls").stdout
+
+
+def test_ls_and_prune_say_what_they_did(al, few):
+    assert "empty" in al("store", "ls").stdout
+    al(*few, "sampler=random")
+    told = al("store", "ls").stdout
+    assert "training" in told and "al store prune --keep 20GB" in told
+    assert "--keep 20GB" in al("store", "prune", code=2).stderr
+    assert "removed 0 results" in al("store", "prune", "--keep", "1GB").stdout
+    al("store", "prune", "--keep", "0")
+    assert "empty" in al("store", "ls").stdout
+    al(*few, "sampler=random", "run_name=again")
+    assert made(Path("outputs/s/again"))["training"] == 5
+
+
+def jobs_of(words: list[str]) -> list[tuple[Path, DictConfig]]:
+    return [(Path(str(c.hydra.run.dir)), c) for c in compose.compose_all(words, multirun=True)]
+
+
+STUDIES = {
+    "schedules": ["sampler=ccms", f"schedule={','.join(SCHEDULES[::4])}", "training=thesis"],
+    "samplers": ["sampler=random,half_random", "rounds=2", "seed=0,1"],
+    "a pool that is not used up": ["sampler=random,ccms", "initial=4", "budget=3", "rounds=2"],
+    "boxes": ["sampler=random,entropy", "budget_unit=boxes", "budget=0.1", "initial=4", "rounds=2"],
+    "reselect": ["sampler=random,ccms", "training.data=reselect", "rounds=2"],
+    "references": ["sampler=random", "reference=true", "seed=0,1"],
+    "without the store": ["sampler=random,entropy", "store=false", "rounds=1"],
+}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_forecast_is_what_happens(al, few, name):
+    words = [*few[1:], *STUDIES[name]]
+    before = forecast(jobs_of(words))
+    assert not Path("outputs").exists()
+    al("run", "-m", *words)
+    assert before.naive == len(list(Path("outputs/s").glob("*/round_*")))
+    assert (before.done, before.stored) == (0, 0)
+    assert before.naive == before.needed + before.shared
+    if name == "without the store":
+        assert before.needed == before.naive
+        return
+    trained = made(Path("outputs/s"))["training"]
+    assert trained == sum(1 for entry in Store("outputs/.store").entries() if entry.kind == "training")
+    # Arms that come to the same images by different ways are seen only when they do: on 20 images they often do.
+    assert trained <= before.needed <= 1.3 * trained
+    after = forecast(jobs_of(words))
+    assert (after.done, after.needed) == (after.naive, 0)
+    for folder, _ in jobs_of(words):
+        shutil.rmtree(folder)
+    again = forecast(jobs_of(words))
+    assert (again.done, again.needed, again.stored) == (0, 0, trained)
+
+
+def test_the_forecast_of_the_thesis_grid_counts_its_prefixes(al, few):
+    """12 UD schedules on a pool that the last round uses up: round 0, every distinct beginning of one to three rounds, and
+    the whole pool are a training each; random shares the first and the last."""
+    words = [*few[1:], "seed=10,11", "rounds=4"]
+    ccms = jobs_of([*words, "sampler=ccms", f"schedule={','.join(SCHEDULES)}"])
+    random = jobs_of([*words, "sampler=random"])
+    uds = [tuple(config.ud_split) for folder, config in ccms if folder.name.endswith("s10")]
+    assert len(uds) == 12
+    beginnings = {ud[:length] for ud in uds for length in (1, 2, 3)}
+    expected = forecast([*ccms, *random])
+    assert (expected.naive, expected.needed) == (130, 2 * (1 + len(beginnings) + 3 + 1))
+
+
+def test_forecast_in_the_middle_of_a_study(al, few):
+    words = [*few[1:], "sampler=ccms", f"schedule={','.join(SCHEDULES[:3])}"]
+    whole = forecast(jobs_of(words))
+    assert whole.seconds is None and "not known" in " ".join(whole.sentences())
+    al("run", *few[1:], "sampler=ccms", f"schedule={SCHEDULES[1]}")
+    middle = forecast(jobs_of(words))
+    assert middle.done == 5 and 0 < middle.needed <= whole.needed - 5
+    assert middle.seconds is not None and "with 2 processes" in " ".join(middle.sentences(2))
+    al("run", "-m", *words)
+    assert made(Path("outputs/s"))["training"] <= 5 + middle.needed

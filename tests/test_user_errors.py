@@ -1,0 +1,57 @@
+"""What a mistake of the user's leaves behind: nothing where nothing was, and nothing lost where there was a run."""
+
+import pytest
+from shapes import write_yolo
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_yolo(tmp_path / "data", {"train": 12, "test": 4})
+
+
+def break_labels(root):
+    label = next(iter(sorted((root / "labels/train").glob("*.txt"))))
+    label.write_text("99 0.5 0.5 0.1 0.1\n")
+
+
+@pytest.fixture
+def words(root):
+    return ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "sampler=random", "rounds=1", "study=s"]
+
+
+def test_a_broken_dataset_leaves_no_folder(al, root, words):
+    break_labels(root)
+    assert "99" in al(*words, code=2).stderr
+    assert not (al.cwd / "outputs/s").exists()
+    assert "no runs" in al("ls").stdout
+
+
+def test_a_pool_too_small_for_the_plan_leaves_no_folder(al, words):
+    al(*words, "initial=500", code=2)
+    assert not (al.cwd / "outputs/s").exists()
+
+
+def test_of_a_sweep_only_the_runs_that_worked_stay(al, words):
+    done = al(*words, "-m", "initial=4,500", code=1)
+    assert "1 of 2 runs done" in done.stdout
+    names = {path.name for path in (al.cwd / "outputs/s").iterdir() if path.is_dir()}
+    assert names == {"random_initial4_fake_rounds1_s0"}
+
+
+def test_a_run_that_had_begun_keeps_its_rounds_and_says_why_it_failed(al, root, words):
+    al(*words)
+    [run] = (path for path in (al.cwd / "outputs/s").iterdir() if path.is_dir())
+    (run / "round_01/record.json").unlink()
+    break_labels(root)
+    al(*words, code=2)
+    assert "99" in (run / "error.txt").read_text()
+    assert (run / "round_00/record.json").exists()
+
+
+def test_what_a_user_put_into_the_folder_stays(al, root, words):
+    mine = al.cwd / "outputs/s/mine/notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("do not delete")
+    break_labels(root)
+    al(*words, "run_name=mine", code=2)
+    assert mine.read_text() == "do not delete"
