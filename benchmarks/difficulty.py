@@ -10,7 +10,7 @@ import argparse
 import statistics
 import time
 
-from al_cli import app, compose
+from al_cli import compose, parts, settings
 from al_cli.learners import difficulty
 from al_cli.learners.data import to_dicts, training_batches
 from al_cli.learners.detectron import DetectronLearner
@@ -57,9 +57,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args, overrides = parser.parse_known_args()
     [config] = compose.compose_all(overrides, multirun=False)
-    experiment = app.check(config)
-    images = app.load_dataset(experiment.config["dataset"]).train
-    learner = app.build_learner(experiment, images.class_names)
+    experiment = settings.check(config)
+    images = parts.load_dataset(experiment.config["dataset"]).train
+    learner = parts.build_learner(experiment, images.class_names)
     assert isinstance(learner, DetectronLearner), "this looks into Detectron2's training"
     for name in ("_proposal_matches", "_anchor_matches"):
         setattr(difficulty, name, timed(getattr(difficulty, name)))

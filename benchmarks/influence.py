@@ -22,7 +22,7 @@ import torch.autograd.forward_ad as forward_ad
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from al_cli import app, compose
+from al_cli import compose, parts, settings
 from al_cli.learners.data import Batch, ordered_batches, to_dicts
 from al_cli.learners.detectron import DetectronLearner
 from al_cli.learners.determinism import deterministic
@@ -41,9 +41,9 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=0.3)
     args, overrides = parser.parse_known_args()
     [config] = compose.compose_all(["training.iterations=200", *overrides], multirun=False)
-    experiment = app.check(config)
-    splits = app.load_dataset(experiment.config["dataset"])
-    learner = app.build_learner(experiment, splits.train.class_names)
+    experiment = settings.check(config)
+    splits = parts.load_dataset(experiment.config["dataset"])
+    learner = parts.build_learner(experiment, splits.train.class_names)
     assert isinstance(learner, DetectronLearner), "this needs a Detectron2 model"
     labeled, pool = splits.train.select(splits.train.ids[:100]), splits.train.select(splits.train.ids[-args.images :])
     learner.fit(labeled, val=None, seed=0, init=None)

@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
 
-from al_cli import app, compose, loop, metrics
+from al_cli import compose, loop, metrics, parts, settings
 from al_cli.rng import seed_for
 
 
@@ -23,11 +23,11 @@ def train(job: tuple[list[str], int, int, int]) -> float:
 
     torch.set_num_threads(threads)
     [config] = compose.compose_all(overrides, multirun=False)
-    experiment = app.check(config)
-    splits = app.load_dataset(experiment.config["dataset"])
-    plan = app.plan_rounds(experiment, splits)
+    experiment = settings.check(config)
+    splits = parts.load_dataset(experiment.config["dataset"])
+    plan = parts.plan_rounds(experiment, splits)
     labeled = loop.initial_order(splits.train, plan.seeds.initial)[: sum(plan.sizes[: round + 1])]
-    learner = app.build_learner(experiment, splits.train.class_names)
+    learner = parts.build_learner(experiment, splits.train.class_names)
     learner.fit(splits.train.select(labeled), val=None, seed=seed_for(seed, round, "training"), init=None)
     return metrics.evaluate(learner.infer(splits.test), splits.test).metrics["AP"] or 0.0
 

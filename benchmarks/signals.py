@@ -14,13 +14,18 @@ import time
 
 import numpy as np
 
-from al_cli import app, compose
+from al_cli import compose, parts, settings
 from al_cli.errors import ConfigError
 from al_cli.samplers.guide import guide
-from al_cli.types import Signal
+from al_cli.strategy import Infer
+from al_cli.types import Dataset, Learner, Signal
 from al_cli.verbs import detectors
 
 BESIDE = frozenset({Signal.PREDICTED_LOSS, Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
+
+
+def answers(learner: Learner, images: Dataset) -> Infer:
+    return lambda ids, signals: learner.infer(images.select(ids), signals)
 
 
 def main() -> None:
@@ -42,16 +47,16 @@ def main() -> None:
     for entry in entries:
         [config] = compose.compose_all([*words, f"sampler={entry.name}"], multirun=False)
         try:
-            experiment = app.check(config)
+            experiment = settings.check(config)
         except ConfigError as error:
             print(f"{entry.name:<28}{'-':>11}   {error}")
             continue
-        splits = app.load_dataset(experiment.config["dataset"])
+        splits = parts.load_dataset(experiment.config["dataset"])
         labeled, pool = np.split(splits.train.ids[: args.labeled + args.images], [args.labeled])
         train = splits.train.select(labeled)
         key = experiment.strategy.needs & BESIDE
         if key not in learners:
-            learners[key] = app.build_learner(experiment, splits.train.class_names)
+            learners[key] = parts.build_learner(experiment, splits.train.class_names)
             learners[key].fit(train, val=splits.val, seed=0, init=None)
         learner = learners[key]
         learner.infer(splits.train.select(pool))  # images are decoded once and kept
@@ -61,14 +66,17 @@ def main() -> None:
             learner.infer(splits.train.select(pool))
             plain = time.perf_counter() - start
             start = time.perf_counter()
+            learner.inform(labeled=train, initial=train, val=splits.val)
             experiment.strategy.select(
                 pool.tolist(),
-                infer=lambda ids, signals, of=learner, images=splits.train: of.infer(images.select(ids), signals),
+                infer=answers(learner, splits.train),
                 budget=args.budget,
                 ud=0.5,
                 rng=np.random.default_rng(0),
                 truth=train,
                 labeled=labeled.tolist(),
+                held_out=splits.val,
+                infer_held_out=answers(learner, splits.val),
             )
             ratios.append((time.perf_counter() - start) / plain)
         spread = f"{min(ratios):6.2f} - {max(ratios):<6.2f}"

@@ -15,7 +15,7 @@ import torch
 from detectron2.engine import SimpleTrainer, hooks
 from detectron2.utils.events import EventStorage
 
-from al_cli import app, compose
+from al_cli import compose, parts, settings
 from al_cli.learners.data import stock_mapper, to_dicts, training_batches
 from al_cli.learners.detectron import DetectronLearner
 from al_cli.learners.determinism import deterministic, seed_everything
@@ -55,9 +55,9 @@ def main() -> None:
     args, overrides = parser.parse_known_args()
     words = [*overrides, f"training.iterations={args.steps}"]
     [config] = compose.compose_all(words, multirun=False)
-    experiment = app.check(config)
-    train = app.load_dataset(experiment.config["dataset"]).train
-    learner = app.build_learner(experiment, train.class_names)
+    experiment = settings.check(config)
+    train = parts.load_dataset(experiment.config["dataset"]).train
+    learner = parts.build_learner(experiment, train.class_names)
     assert isinstance(learner, DetectronLearner), "this compares Detectron2 trainers"
     our_step_s(learner, train, args.steps)  # warm-up
     rows = []
