@@ -5,9 +5,11 @@ VENV := .venv
 DETECTRON2 ?= $(or $(shell cat $(VENV)/.detectron2 2>/dev/null),pinned)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-$(DETECTRON2)
+# Tests run side by side, so each has one thread: the detectors in them are too small for more.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint format docs lock clean
+.PHONY: help setup run study test test-all lint format docs lock clean
 
 help: ## print this list
 	@echo "al: active learning for object detection"
@@ -34,11 +36,15 @@ endif
 run: $(STAMP) ## the main job: ccms with ud_split=[1,0.75,0.5,0.25] on the built-in digits
 	$(BIN)/al run sampler=ccms 'ud_split=[1,0.75,0.5,0.25]'
 
+study: $(STAMP) ## the thesis' grid on the built-in digits: 12 UD-splits and random, 3 seeds each, then its report (about an hour on 2 cores)
+	$(BIN)/al sweep thesis_digits --jobs 2
+	$(BIN)/al report outputs/thesis_digits
+
 test: $(STAMP) lint ## lint, type check and every test that is not slow (under 6 minutes on 2 cores)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-all: $(STAMP) lint ## the slow tests too
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(STAMP) ## ruff (lint and format check) and mypy
 	$(BIN)/ruff check .
