@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.report.comparison import Comparison, Measure, Pair
+from al_cli.report.paired_tests import ROUNDING
 from al_cli.report.ranking_figure import Gain
 from al_cli.report.table_formats import Table
 
@@ -43,6 +44,9 @@ def against_table(comparison: Comparison, baseline: str) -> Table:
     ]
     title = f"{capital(comparison.measure.label)}: difference to {baseline}, seeds paired"
     note = f"Holm's correction counts these {len(pairs)} comparisons as one family."
+    if pairs and all(abs(bound or 0.0) <= ROUNDING for p in pairs for bound in (p.difference, p.low, p.high)):
+        label = comparison.measure.label
+        note = f"All arms have the same {label} with every seed, as where all end with the whole pool: it compares nothing."
     return Table(f"against_{baseline}_{slug(comparison.measure)}", title, columns, rows, (heads, shown), note=note)
 
 

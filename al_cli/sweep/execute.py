@@ -185,7 +185,7 @@ class Board:
     def text(self) -> str:
         done = sum(self.seen.values())
         text = f"runs {self.runs_done}/{self.runs}, rounds {done}/{self.rounds}"
-        if self.fresh and done < self.rounds:
+        if self.fresh and done < self.rounds and self.runs_done < self.runs:
             text += f", ETA {duration((time.monotonic() - self.start) / self.fresh * (self.rounds - done))}"
         return text
 

@@ -10,9 +10,9 @@ from al_cli.errors import RunError
 from al_cli.report import warnings_of_study as doubts
 from al_cli.report.claims import Claim, answer_claim, parse_claim, written_before
 from al_cli.report.comparison import Measure, Pair
-from al_cli.report.comparison_tables import interval
+from al_cli.report.comparison_tables import against_table, interval
 from al_cli.report.in_words import difference, listing, p_value, seeds_sentence
-from al_cli.report.statistics import analyse, answer
+from al_cli.report.statistics import analyse, answer, compare
 
 SEEDS = range(8)
 CPU = {"device": "cpu", "python": "3.11.7", "git": "abc", "versions": {"torch": "2.15.0"}}
@@ -230,3 +230,10 @@ def test_a_difference_of_rounding_has_no_minus():
     pair = Pair("ccms", "random", 3, -1e-15, -1e-15, 0.0, 1.0, 1.0, 1.0, 1.0, 1, 1, "tie")
     assert "-0.00" not in difference(pair, Measure("AUC", "AP", "images"))
     assert interval(pair) == "+0.00 to +0.00"
+
+
+def test_a_final_value_that_all_arms_share_is_said_to_compare_nothing():
+    runs = [curve(arm, seed, [10, 20 + i, 30 + seed]) for i, arm in enumerate(("random", "ccms")) for seed in range(3)]
+    final, area = (compare(runs, measure) for measure in (Measure("final"), Measure("AUC", cost="images")))
+    assert against_table(final, "random").note.startswith("All arms have the same final AP")
+    assert "same" not in against_table(area, "random").note
