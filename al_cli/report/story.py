@@ -16,6 +16,7 @@ from al_cli.report.claims import Claim, answer_claim, parse_claim, written_befor
 from al_cli.report.comparison import Measure
 from al_cli.report.curves_of_arms import COSTS, SCALES, Cost, Target, curves_of
 from al_cli.report.differences import difference_table
+from al_cli.report.in_words import count
 from al_cli.report.page import Block, Bullets, Document, Figure, Paragraph, Photo, Section
 from al_cli.report.paired_tests import smallest_wilcoxon_p
 from al_cli.report.ranking_figure import plot_ranking
@@ -88,9 +89,9 @@ class Story:
     def subtitle(self) -> str:
         runs = len(self.study.runs)
         arms, seeds = len(self.study.arms), len({run.seed for run in self.study.runs if run.records})
-        parts = [f"{plural(arms, 'arm')}, {plural(seeds, 'seed')}, {plural(runs, 'run')}"]
+        parts = [f"{count(arms, 'arm')}, {count(seeds, 'seed')}, {count(runs, 'run')}"]
         if self.study.references:
-            parts.append(f"{plural(len(self.study.references), 'run')} on all labels")
+            parts.append(f"{count(len(self.study.references), 'run')} on all labels")
         if self.study.plan.source:
             parts.append(f"source: {self.study.plan.source}")
         return "; ".join(parts)
@@ -107,8 +108,8 @@ class Story:
             blocks.append(Bullets(sentences))
         incomplete = len(find_missing(self.study))
         if incomplete or self.warnings:
-            told = [plural(incomplete, "note") + " on what is missing"] * bool(incomplete)
-            told += [plural(len(self.warnings), "warning")] * bool(self.warnings)
+            told = [count(incomplete, "note") + " on what is missing"] * bool(incomplete)
+            told += [count(len(self.warnings), "warning")] * bool(self.warnings)
             blocks.append(Paragraph(f"Read with care: {' and '.join(told)} at the end."))
         blocks.append(self.curve_figure("ap", self.cost))
         if self.baseline:
@@ -133,7 +134,7 @@ class Story:
         others = len(self.study.arms) - len(self.distinct)
         caption = f"AP against labeled {cost}: mean over seeds, one standard deviation shaded."
         if others:
-            caption += f" {plural(others, 'arm')} in the middle of the field are grey."
+            caption += f" {count(others, 'arm')} in the middle of the field are grey."
         if self.references:
             caption += " The dash-dotted line is a training on all labels."
         draw = partial(curve_figures.plot_curves, self.found.rounds, cost, self.looks, self.references)
@@ -239,8 +240,3 @@ def environments(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
         except (OSError, ValueError):
             continue
     return found
-
-
-def plural(count: int, noun: str) -> str:
-    """ "1 run", "3 runs"."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"

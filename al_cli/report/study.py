@@ -18,6 +18,7 @@ from typing import Any
 from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.folder import flatten
+from al_cli.report.in_words import listing
 from al_cli.types import RoundRecord
 
 NOT_OF_AN_ARM = ("seed", "seeds", "run_name", "study", "outputs")  # configuration keys that name a run, not its method
@@ -175,7 +176,7 @@ def of_the_arm(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_missing(study: Study) -> list[str]:
-    """One sentence for each run that has not all its rounds or was never started, and for each arm short of seeds."""
+    """A sentence for each run that has not all its rounds, one for those never started, one for each arm short of seeds."""
     lines = []
     for run in (*study.runs, *study.references):
         summary = run.summary
@@ -187,7 +188,8 @@ def find_missing(study: Study) -> list[str]:
     there = {run.name for run in (*study.runs, *study.references)}
     planned = [*study.plan.arms, *(["reference"] if study.plan.reference else [])]
     absent = [f"{arm}_s{seed}" for arm in planned for seed in study.plan.seeds if f"{arm}_s{seed}" not in there]
-    lines += [f"{name} was not started" for name in absent]
+    if absent:
+        lines.append(f"{listing(absent)} {'was' if len(absent) == 1 else 'were'} not started")
     seeds = Counter(run.arm for run in study.runs if run.records)
     most = max(seeds.values(), default=0)
     lines += [f"{arm} has {count} of {most} seeds" for arm, count in seeds.items() if count < most]

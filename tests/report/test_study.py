@@ -139,8 +139,7 @@ def test_a_plan_names_arms_references_and_what_is_not_there(samples):
     assert found.arms == ["random", "b", "a"] and found.random == "random"
     assert [run.name for run in found.references] == ["reference_s10"]
     assert study.find_missing(found) == [
-        "random_s11 was not started",
-        "reference_s11 was not started",
+        "random_s11 and reference_s11 were not started",
         "random has 1 of 2 seeds",
     ]
     before = {
