@@ -126,8 +126,29 @@ def jaccard(a: frozenset[int], b: frozenset[int]) -> float:
     return len(a & b) / len(a | b) if a or b else 1.0
 
 
-def overlap_tables(found: Mapping[int, Mapping[tuple[str, str], float]], arms: Sequence[str]) -> list[Table]:
-    """For the page, a matrix each of the first and the last round, of these arms; one table of all pairs and rounds."""
+def chance_overlap(candidates: int, picked: int) -> float:
+    """About the Jaccard index of two random picks of so many images from the same candidates; 1 where all are picked.
+
+    Both picks share picked^2 / candidates images on average (hypergeometric).
+    """
+    shared = picked * picked / candidates
+    return shared / (2 * picked - shared)
+
+
+def first_chance(study: Study) -> float | None:
+    """`chance_overlap` of round 1, where arms of a seed have the same candidates; None where runs differ in its size."""
+    rounds = [run.records[1] for run in study.runs if len(run.records) > 1]
+    sizes = {(record.stages[0].candidates, len(record.picked)) for record in rounds if record.stages}
+    return chance_overlap(*sizes.pop()) if len(sizes) == 1 and all(min(size) for size in sizes) else None
+
+
+def overlap_tables(
+    found: Mapping[int, Mapping[tuple[str, str], float]], arms: Sequence[str], by_chance: float | None = None
+) -> list[Table]:
+    """For the page, a matrix each of the first and the last round, of these arms; one table of all pairs and rounds.
+
+    `by_chance` is what two random picks of the first round share.
+    """
     pairs = list(dict.fromkeys(pair for of_round in found.values() for pair in of_round))
     columns = ["arm", "other arm", *(f"round {round}" for round in found)]
     rows = [[*pair, *(of_round.get(pair) for of_round in found.values())] for pair in pairs]
@@ -139,7 +160,10 @@ def overlap_tables(found: Mapping[int, Mapping[tuple[str, str], float]], arms: S
         title = f"Overlap of what two arms picked in round {round} (Jaccard index, mean over seeds)"
         raw = [[a, *row] for a, row in zip(arms, matrix, strict=True)]
         name = f"overlap_round_{round}"
-        tables.append(Table(name, title, ["", *arms], raw, (["", *arms], cells), shade=shade, upright=True))
+        told = by_chance is not None and round == min(found)
+        note = f"Two random picks would have {by_chance:.2f}." if told else ""
+        shown = (["", *arms], cells)
+        tables.append(Table(name, title, ["", *arms], raw, shown, shade=shade, upright=True, note=note))
     return tables
 
 

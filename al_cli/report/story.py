@@ -202,7 +202,9 @@ class Story:
             self.attached.append(selections.class_table(counts))
         overlaps = selections.overlaps(self.study)
         if any(overlaps.values()):
-            everything, *matrices = selections.overlap_tables(overlaps, self.distinct)
+            everything, *matrices = selections.overlap_tables(
+                overlaps, self.distinct, selections.first_chance(self.study)
+            )
             self.attached.append(everything)
             section.blocks += matrices
         if self.dataset is not None:

@@ -211,6 +211,14 @@ def test_seeds_beyond_three_get_tables_of_their_own(samples):
     assert (first.name, second.name) == ("appendix_a_1", "appendix_a_2")
 
 
+@pytest.mark.parametrize(("candidates", "picked"), [(256, 64), (40, 10), (12, 12)])
+def test_chance_overlap_is_that_of_random_picks(candidates, picked):
+    rng = np.random.default_rng(0)
+    drawn = [frozenset(rng.choice(candidates, picked, replace=False).tolist()) for _ in range(2000)]
+    seen = np.mean([selections.jaccard(a, b) for a, b in zip(drawn[::2], drawn[1::2], strict=True)])
+    assert selections.chance_overlap(candidates, picked) == pytest.approx(seen, abs=0.01)
+
+
 def test_overlap_and_classes_against_sets(samples):
     """The sample runs permute one pool by seed and length of name: brute force over the records."""
     for arm in ("random", "entropy"):
@@ -223,7 +231,8 @@ def test_overlap_and_classes_against_sets(samples):
         pairs = [(picked[f"entropy_s{seed}"][round], picked[f"random_s{seed}"][round]) for seed in (1, 2)]
         expected = np.mean([len(a & b) / len(a | b) for a, b in pairs])
         assert overlaps[round] == {("entropy", "random"): pytest.approx(expected)}
-    everything, first, last = selections.overlap_tables(overlaps, ["random", "entropy"])
+    everything, first, last = selections.overlap_tables(overlaps, ["random", "entropy"], 0.25)
+    assert (first.note, last.note) == ("Two random picks would have 0.25.", "")
     assert (everything.columns[2:], first.name, last.name) == (
         ["round 1", "round 2"],
         "overlap_round_1",
