@@ -36,7 +36,7 @@ endif
 run: $(STAMP) ## the main job: ccms with ud_split=[1,0.75,0.5,0.25] on the built-in digits
 	$(BIN)/al run sampler=ccms 'ud_split=[1,0.75,0.5,0.25]'
 
-study: $(STAMP) ## the thesis' grid on the built-in digits: 12 UD-splits and random, 3 seeds each, then its report (about an hour on 2 cores)
+study: $(STAMP) ## the thesis' grid on the built-in digits: 12 UD-splits and random, 3 seeds each, then its report (about 35 minutes on 2 cores)
 	$(BIN)/al sweep thesis_digits --jobs 2
 	$(BIN)/al report outputs/thesis_digits
 
