@@ -83,6 +83,7 @@ def sweep(args: argparse.Namespace) -> int:
     if args.dry_run:
         preview.show(study, args.jobs)
         return 0
+    execute.check_data(study)
     study_file.write(study)
     return finish_many(execute.execute(study, args.jobs))
 

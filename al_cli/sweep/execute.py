@@ -5,6 +5,7 @@ It learns of finished rounds as everyone does, from the records on disk. Nothing
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import time
@@ -17,7 +18,7 @@ from typing import Any
 import yaml
 from rich.progress import BarColumn, Progress, TextColumn
 
-from al_cli import settings
+from al_cli import parts, settings
 from al_cli.errors import RunError
 from al_cli.progress import console
 from al_cli.records import RunFolder
@@ -56,6 +57,17 @@ def rounds_done(job: Job) -> int:
         return len(RunFolder(job.folder).records())
     except RunError:
         return 0
+
+
+def check_data(study: Study) -> None:
+    """Read each dataset once that runs will read: DatasetError before the first run starts instead of in every one."""
+    unlike: dict[str, dict[str, Any]] = {}
+    for job in study.jobs:
+        if state(job) not in ("done", "running"):
+            dataset = settings.check(job.config).config["dataset"]
+            unlike[json.dumps(dataset, sort_keys=True)] = dataset
+    for dataset in unlike.values():
+        parts.load_dataset(dataset)
 
 
 def execute(study: Study, at_once: int = 1) -> list[Outcome]:

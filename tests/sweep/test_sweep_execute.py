@@ -3,9 +3,11 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -57,7 +59,7 @@ def study(al, yolo_root, monkeypatch):
     """A sweep file with a random arm, three that crash in their second round and one that asks for too much."""
     (al.cwd / "crash.py").write_text(CRASH)
     monkeypatch.syspath_prepend(al.cwd)
-    (al.cwd / "mine.yaml").write_text(STUDY.format(root=yolo_root, top=TOP).replace("", ""))
+    (al.cwd / "mine.yaml").write_text(STUDY.format(root=yolo_root, top=TOP))
     return al.cwd / "outputs/mine"
 
 
@@ -104,6 +106,15 @@ def test_dry_run_writes_nothing(al, study):
     ]
     assert "8 trainings run one by one" in done.stdout
     assert sorted((al.cwd / "outputs").rglob("*")) == before
+
+
+def test_a_broken_dataset_is_one_error_before_anything_starts(al, study, yolo_root):
+    root = Path(shutil.copytree(yolo_root, al.cwd / "broken"))
+    label = next(path for path in (root / "labels").rglob("*.txt") if path.read_text())
+    label.write_text("0 0.5 0.5 nonsense 0.1\n")
+    done = al("sweep", "mine.yaml", f"dataset.root={root}", code=2)
+    assert done.stderr.count(f"{label.name}:1") == 1
+    assert not (al.cwd / "outputs").exists()
 
 
 def test_ctrl_c_stops_all_runs_and_they_go_on_later(al, study, interruptible):
