@@ -62,7 +62,7 @@ def plan(sweep: Sweep, words: Sequence[str]) -> Study:
     own, rest = _split(words)
     arms, seeds, reference = _choose(sweep, own)
     shared = merge([f"study={sweep.name}"], sweep.base)
-    check_distinct(sweep.arms, shared, rest)
+    check_distinct(arms, shared, rest)
     whole = tuple(Arm(arm.name, merge(shared, arm.overrides, rest)) for arm in arms)
     asked = list(whole)
     if reference:

@@ -67,6 +67,10 @@ def test_a_mistake_is_one_sentence(word):
         assert words in str(caught.value)
 
 
+def test_arms_that_are_not_run_may_be_the_same():
+    assert {job.arm for job in planned("sampler=coreset", "arms=[random]").jobs} == {"random"}
+
+
 def test_an_unknown_sampler_and_a_bad_split_name_their_arm():
     with pytest.raises(ConfigError, match=r"arm a: there is no sampler called cmms .*did you mean ccms"):
         planned(arms=[{"name": "a", "sampler": "cmms"}], claim=None)
