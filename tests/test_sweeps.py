@@ -97,3 +97,35 @@ def test_the_example_of_the_readme_is_a_sweep(tmp_path):
     assert sweep.reference and sweep.claim and [arm.name for arm in sweep.arms] == ["random", "half", "falling"]
     assert len(plan(replace(sweep, typed="readme.yaml"), ["model=fake"]).jobs) == 8
     assert "ccms_ud0.5" in [arm.name for arm in file.parse("readme", yaml.safe_load(second)).arms]
+
+
+R_CNN, DENSE = "model=tiny_faster_rcnn", "model=tiny_retinanet"
+SHORT = ["training.duration=iterations", "training.iterations=3", "initial=8", "budget=8"]
+REAL = {  # with a tiny detector and data in place of the sweep's own, every arm
+    "thesis": [R_CNN, *SHORT, "training.iterations=10"],
+    "ppal_voc": [DENSE, "model.weights=none", "rounds=1", *SHORT],
+    "ppal_coco": [DENSE, "model.weights=none", "rounds=1", *SHORT],
+    "isal_voc": [DENSE, "rounds=1", *SHORT],
+    "isal_coco": [DENSE, "rounds=1", *SHORT],
+    "lund": [
+        DENSE,
+        "rounds=1",
+        "initial=8",
+        "budget=8",
+        "training.epochs=1",
+        "training.iterations=3",
+        "training.val_every=1",
+    ],
+    "datahunt": [DENSE, "rounds=1", *SHORT],
+    "fsdl_samplers": [R_CNN, "model.weights=none", "model.dropout=0.2", "rounds=1", *SHORT],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL)
+def test_a_shipped_sweep_trains_for_real(name, al, yolo_root):
+    words = ["dataset=yolo", f"dataset.root={yolo_root}", "seeds=[0]", "training.amp=false", *REAL[name]]
+    if name == "lund":  # its arms of other budgets and base sets would be those of the centre here
+        words.append("arms=[random,entropy,margin,loss_descending,pivot_25,pivot_100,reselect,fixed_iterations]")
+    runs = 8 if name == "lund" else len(file.read(name).arms)
+    assert f"{runs} of {runs} runs done" in al("sweep", name, "--jobs", "2", *words).stdout
