@@ -219,15 +219,16 @@ def read_choice(folder: Path) -> Choice:
 
 
 def digest(images: Dataset) -> str:
-    """The fingerprint of names, sizes and labels, and the files' sizes in bytes: other pixels under the same names and
-    labels are other data, and an image file that changes nearly always changes its size."""
-    sizes = hashlib.sha256()
+    """The fingerprint of names, sizes and labels, with each file's length and time of change: other pixels under the same
+    names and labels are other data. A copy of the files with new times is taken for other data too, which costs time alone."""
+    stamps = hashlib.sha256()
     for image in images.images:
         try:
-            sizes.update(b"%d " % image.path.stat().st_size)
+            found = image.path.stat()
+            stamps.update(b"%d %d " % (found.st_size, found.st_mtime_ns))
         except OSError:  # data that are not files
-            sizes.update(b"- ")
-    return f"{images.fingerprint}-{sizes.hexdigest()[:16]}"
+            stamps.update(b"- ")
+    return f"{images.fingerprint}-{stamps.hexdigest()[:16]}"
 
 
 def maybe_digest(images: Dataset | None) -> str | None:

@@ -68,6 +68,16 @@ def test_arms_share_what_they_have_in_common(al, few):
     assert made(Path("outputs/s"))["training"] == 8  # what all labels give is what the last rounds gave
 
 
+def test_other_pixels_of_the_same_length_are_other_data(al, few):
+    al(*few, "sampler=random", "run_name=first")
+    for image in Path(few[2].partition("=")[2]).rglob("train/*.png"):
+        content = bytearray(image.read_bytes())
+        content[-20] ^= 1  # the fake learner looks at labels alone, so the file need not be a picture any more
+        image.write_bytes(content)
+    al(*few, "sampler=random", "run_name=again")
+    assert made(Path("outputs/s/again"))["training"] == 5
+
+
 def test_a_run_continued_from_disk_finds_what_follows(al, few):
     al(*few, "sampler=entropy", "run_name=whole")
     shutil.copytree("outputs/s/whole", "outputs/s/cut")
