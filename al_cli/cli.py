@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def other_verb(words: list[str]) -> int:
+def make_parser() -> tuple[argparse.ArgumentParser, list[str]]:
+    """The parser of all verbs but `run`, which Hydra parses, and the names of all."""
     parser = argparse.ArgumentParser(
         prog="al",
         description="Active learning for object detection: which images to label next, and does A really beat B?",
@@ -131,8 +132,13 @@ def other_verb(words: list[str]) -> int:
     doctor = verbs.add_parser("doctor", help="check the installation: versions, device, one forward pass of Detectron2")
     doctor.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
 
-    if words and not words[0].startswith("-") and words[0] not in verbs.choices:
-        raise AlError(f"there is no verb {words[0]}", remedy=suggest(words[0], verbs.choices))
+    return parser, list(verbs.choices)
+
+
+def other_verb(words: list[str]) -> int:
+    parser, verbs = make_parser()
+    if words and not words[0].startswith("-") and words[0] not in verbs:
+        raise AlError(f"there is no verb {words[0]}", remedy=suggest(words[0], verbs))
     if not words:
         parser.print_help()
         return 0
@@ -152,10 +158,7 @@ def complete(words: list[str]) -> int:
     line = os.environ.get("COMP_LINE", "")
     head, _, rest = line.partition(" ")
     if words[-1].startswith("query") and not rest.startswith("run "):
-        print(
-            *(verb for verb in ("run", "sweep", "replay", "report", "ls", "show", "data", "samplers", "doctor")),
-            sep=" ",
-        )
+        print(*make_parser()[1])
         return 0
     os.environ["COMP_LINE"] = f"{head} {rest.removeprefix('run ')}"
     return hydra_main(words, lambda config: None)

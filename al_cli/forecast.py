@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from al_cli import loop, parts, settings
+from al_cli.learners.identity import file_digest
 from al_cli.records import RunFolder
 from al_cli.rng import seed_for
 from al_cli.store import Entry, Got, Store, Writer, duration
-from al_cli.stored import StoredStrategy, file_digest
+from al_cli.stored import StoredStrategy
 from al_cli.types import Checkpoint, Dataset, Learner, Pool, Predictions, Signal, Splits
 
 Job = tuple[Path, DictConfig]  # the folder of a run and its configuration

@@ -38,18 +38,17 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         sizes = budget.images_per_round(len(train), **amounts)
     else:
         sizes = budget.boxes_per_round(train, loop.initial_order(train, experiment.seeds.initial), **amounts)
-    first = sizes[0]
     training = experiment.training
     picks = None
     if experiment.file is not None:
         picks, sizes = plan_imported(experiment, train, sizes)
-        first = sizes[0]
-    if training.duration == "early_stop" and splits.val is None and not config["dataset"]["holdout"]:
+    first = sizes[0]
+    no_val = splits.val is None and not config["dataset"]["holdout"]
+    if training.duration == "early_stop" and no_val:
         raise ConfigError(
             "early stopping needs a validation set, and this dataset's only held-out split is what rounds are evaluated on",
             remedy="add dataset.holdout=0.2, or set training.duration=epochs",
         )
-    no_val = splits.val is None and not config["dataset"]["holdout"]
     measured_on_val = InfluenceSpec.of(experiment.model.influence).reference == "val"
     if no_val and measured_on_val and experiment.strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}:
         raise ConfigError(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from al_cli.learners.identity import file_digest
 from al_cli.records.files import load_predictions, npz_bytes, predictions_bytes
 from al_cli.store import Store
 from al_cli.strategy import Infer, Strategy
@@ -238,8 +239,3 @@ def maybe_digest(images: Dataset | None) -> str | None:
 def ids_digest(ids: Iterable[int]) -> str:
     """Of a set of ids, in any order."""
     return hashlib.sha256(np.sort(np.fromiter((int(i) for i in ids), dtype=np.int64)).tobytes()).hexdigest()[:32]
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]

@@ -176,16 +176,13 @@ def data(args: argparse.Namespace) -> None:
 
 
 def show(args: argparse.Namespace) -> None:
-    import yaml
     from omegaconf import OmegaConf
 
     from al_cli import parts, settings
     from al_cli.records import RunFolder
     from al_cli.report.show import show_run
 
-    if not (args.run / "config.yaml").is_file():
-        raise RunError("there is no run here", where=str(args.run), remedy="`al ls` lists the runs")
-    config = yaml.safe_load((args.run / "config.yaml").read_text())
+    config = RunFolder(args.run).config()
     splits = parts.load_dataset(config["dataset"])
     predictions = None
     if args.checkpoint is not None:

@@ -71,6 +71,11 @@ def starting_weights(model: ModelSpec) -> str | None:
     path = Path(model.weights).expanduser()
     if model.weights in ("zoo", "none") or not path.is_file():
         return None
+    return file_digest(path)
+
+
+def file_digest(path: Path) -> str:
+    """32 hex digits of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 

@@ -105,10 +105,15 @@ def curve_of(run: str, arm: str, seed: Seed, records: Sequence[RoundRecord], *, 
         tuple(record.boxes for record in records),
         metrics,
         complete,
-        oracle=any(ORACLE in stage.name for record in records for stage in record.stages),
+        oracle=is_oracle(records),
         start=_name_set(records[0].labeled),
         end=_name_set(records[-1].labeled),
     )
+
+
+def is_oracle(records: Iterable[RoundRecord]) -> bool:
+    """Whether a stage of these rounds knew what nobody can know."""
+    return any(ORACLE in stage.name for record in records for stage in record.stages)
 
 
 def _name_set(ids: Iterable[int]) -> str:

@@ -56,6 +56,7 @@ class Story:
     def __init__(self, study: Study, target: Target | None, dataset: ranked.Load | None):
         self.study, self.dataset = study, dataset
         curves = curves_of([run for arm in study.arms for run in study.of_arm(arm)])
+        self.unfinished = find_missing(study)
         self.claim: Claim | None = parse_claim(study.plan.claim) if study.plan.claim else None
         self.found: Statistics = analyse(
             curves,
@@ -106,7 +107,7 @@ class Story:
             blocks.append(Paragraph(sentences.pop(0), strong=True))
         if sentences:
             blocks.append(Bullets(sentences))
-        incomplete = len(find_missing(self.study))
+        incomplete = len(self.unfinished)
         if incomplete or self.warnings:
             told = [count(incomplete, "note") + " on what is missing"] * bool(incomplete)
             told += [count(len(self.warnings), "warning")] * bool(self.warnings)
@@ -224,8 +225,7 @@ class Story:
 
     def missing(self) -> Section:
         """What is missing, then the warnings; says so where there is neither."""
-        missing = find_missing(self.study)
-        blocks: list[Block] = [Bullets(missing)] if missing else [Paragraph("No run is missing.")]
+        blocks: list[Block] = [Bullets(self.unfinished)] if self.unfinished else [Paragraph("No run is missing.")]
         if self.warnings:
             blocks += [Paragraph("Warnings:"), Bullets(self.warnings)]
         else:

@@ -18,6 +18,7 @@ from typing import Any
 from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.folder import flatten
+from al_cli.report.curves_of_arms import is_oracle
 from al_cli.report.in_words import listing
 from al_cli.types import RoundRecord
 
@@ -85,8 +86,7 @@ class Study:
     @property
     def oracles(self) -> set[str]:
         """Arms that read labels which nobody has yet: a stage of theirs says so in the records."""
-        stages = ((run.arm, stage.name) for run in self.runs for record in run.records for stage in record.stages)
-        return {arm for arm, name in stages if name.endswith("(oracle)")}
+        return {run.arm for run in self.runs if is_oracle(run.records)}
 
     def of_arm(self, arm: str) -> list[Run]:
         """The runs of an arm that have a finished round, by seed."""

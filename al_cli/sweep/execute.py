@@ -47,7 +47,7 @@ def state(job: Job) -> str:
 
 def _as_stored(job: Job) -> Any:
     """The configuration as config.yaml would give it back."""
-    plain = {key: value for key, value in settings.check(job.config).config.items() if key not in settings.WHERE}
+    plain = {key: value for key, value in job.experiment.config.items() if key not in settings.WHERE}
     return yaml.safe_load(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
@@ -64,7 +64,7 @@ def check_data(study: Study) -> None:
     unlike: dict[str, dict[str, Any]] = {}
     for job in study.jobs:
         if state(job) not in ("done", "running"):
-            dataset = settings.check(job.config).config["dataset"]
+            dataset = job.experiment.config["dataset"]
             unlike[json.dumps(dataset, sort_keys=True)] = dataset
     for dataset in unlike.values():
         parts.load_dataset(dataset)

@@ -25,17 +25,18 @@ REFUSED = {"seed": "write seeds=[...] for the seeds of a sweep", "run_name": "a 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a study, checked: which arm and seed, where it lies, and its whole configuration."""
+    """One run of a study: which arm and seed, where it lies, its whole configuration, and that configuration checked."""
 
     arm: str
     seed: int
     folder: Path
     config: DictConfig
+    experiment: settings.Experiment
 
     @property
     def rounds(self) -> int:
         """Trainings of this run, the initial one included; a reference trains once."""
-        return 1 if self.arm == REFERENCE else int(self.config.rounds) + 1
+        return self.experiment.rounds
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def _jobs(arm: Arm, seeds: tuple[int, ...]) -> list[Job]:
         for seed in seeds:
             one = copy.deepcopy(config)
             one.seed, one.run_name = seed, f"{arm.name}_s{seed}"
-            settings.check(one)
-            jobs.append(Job(arm.name, seed, Path(one.outputs).expanduser() / one.study / one.run_name, one))
+            folder = Path(one.outputs).expanduser() / one.study / one.run_name
+            jobs.append(Job(arm.name, seed, folder, one, settings.check(one)))
     except AlError as error:
         raise _of_arm(arm, error) from error
     return jobs
