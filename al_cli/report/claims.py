@@ -1,46 +1,22 @@
-"""The claim that a study states beforehand, and what its numbers say to exactly that.
-
-    claim: {arm: ccms, against: random, metric: AUC, cost: boxes, alpha: 0.05}
+"""What the numbers of a study say to exactly the claim that it stated beforehand (claim.py).
 
 One pair, one measure, one paired t-test: nothing is corrected, for nothing was chosen after the fact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from al_cli.errors import RunError, suggest
-from al_cli.report.comparison import FEWEST_SEEDS, Measure, Pair
-from al_cli.report.curves_of_arms import COSTS, METRICS, Cost
+from al_cli.report.claim import Claim
+from al_cli.report.comparison import FEWEST_SEEDS, Pair
 from al_cli.report.in_words import count, difference, p_value
 from al_cli.report.statistics import Statistics, compare
 
 Decision = Literal["holds", "the opposite holds", "not decided"]
-KEYS = ("arm", "against", "metric", "cost", "alpha")
-AREAS = ("AUC", "AUC_log")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """`arm` is better than `against`. `metric`: AUC (of AP, linear cost), AUC_log, or the final AP, AP50, AP75, APs, APm, APl.
-
-    `cost` is what an AUC is taken over; a final value does not depend on it.
-    """
-
-    arm: str
-    against: str
-    metric: str = "AUC"
-    cost: Cost = "images"
-    alpha: float = 0.05
-
-    @property
-    def measure(self) -> Measure:
-        if self.metric in AREAS:
-            return Measure("AUC", cost=self.cost, scale="log" if self.metric == "AUC_log" else "linear")
-        return Measure("final", self.metric)
 
 
 @dataclass(frozen=True)
@@ -51,31 +27,6 @@ class ClaimAnswer:
     decision: Decision
     sentence: str
     pair: Pair | None
-
-
-def parse_claim(claim: Mapping[str, Any]) -> Claim:
-    """The claim of a sweep file or study.json. RunError for a wrong key or value; `arm` and `against` must be there."""
-
-    def wrong(what: str, remedy: str) -> RunError:
-        return RunError(what, where="claim", remedy=remedy)
-
-    unknown = [str(key) for key in claim if key not in KEYS]
-    if unknown:
-        raise wrong(f"a claim has no {unknown[0]!r}", suggest(unknown[0], KEYS))
-    missing = [key for key in ("arm", "against") if not isinstance(claim.get(key), str)]
-    if missing:
-        raise wrong(f"the claim does not name its {missing[0]!r}", "give the names of two arms")
-    if claim["arm"] == claim["against"]:
-        raise wrong(f"the claim compares {claim['arm']!r} with itself", "give the names of two arms")
-    valid = (*AREAS, *METRICS)
-    if (metric := claim.get("metric", "AUC")) not in valid:
-        raise wrong(f"{metric!r} is no metric of a claim", suggest(str(metric), valid))
-    if (cost := claim.get("cost", "images")) not in COSTS:
-        raise wrong(f"{cost!r} is no cost", suggest(str(cost), COSTS))
-    alpha = claim.get("alpha", 0.05)
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
-        raise wrong(f"alpha is {alpha!r}", "give 0 < alpha < 1, for example 0.05")
-    return Claim(claim["arm"], claim["against"], metric, cost, float(alpha))
 
 
 def answer_claim(claim: Claim, statistics: Statistics, planned: Collection[str] = ()) -> ClaimAnswer:

@@ -12,7 +12,8 @@ from typing import Any
 
 from al_cli.report import comparison_tables as comparing
 from al_cli.report import costs, curve_figures, ranked, selections, study_tables, style, summary_tables
-from al_cli.report.claims import Claim, answer_claim, parse_claim, written_before
+from al_cli.report.claim import Claim, parse_claim
+from al_cli.report.claims import answer_claim, written_before
 from al_cli.report.comparison import Measure
 from al_cli.report.curves_of_arms import COSTS, SCALES, Cost, Target, curves_of
 from al_cli.report.differences import difference_table

@@ -17,11 +17,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from al_cli import compose
-from al_cli.errors import ConfigError, suggest
+from al_cli.errors import ConfigError, RunError, suggest
+from al_cli.report.claim import KEYS as KEYS_OF_CLAIM
+from al_cli.report.claim import parse_claim
 
 KEYS = ("source", "base", "seeds", "arms", "random", "reference", "claim", "hydra")
-CLAIM_KEYS = ("arm", "against", "metric", "cost", "alpha")
-COSTS = ("images", "boxes")
 # What the sweep itself sets for every run: an arm cannot.
 NOT_IN_ARMS = ("seed", "study", "run_name", "outputs", "reference")
 NOT_IN_BASE = ("seed", "run_name", "reference")
@@ -234,26 +234,17 @@ def _claim(content: Any, arms: list[str]) -> dict[str, Any] | None:
     example = "claim: {arm: ccms, against: random, metric: AUC, cost: boxes, alpha: 0.05}"
     if not isinstance(content, dict):
         raise ConfigError(f"claim is {content!r}", where="claim", remedy=f"write it as {example}")
-    for key in content:
-        if key not in CLAIM_KEYS:
-            raise ConfigError(f"a claim has no key {key}", where="claim", remedy=suggest(str(key), CLAIM_KEYS))
-    if missing := [key for key in CLAIM_KEYS if key not in content]:
+    try:
+        parse_claim(content)
+    except RunError as error:
+        raise ConfigError(error.what, where=error.where, remedy=error.remedy) from error
+    if missing := [key for key in KEYS_OF_CLAIM if key not in content]:
         remedy = f"a claim is exact, or it can be bent later: {example}"
         raise ConfigError(f"the claim does not say its {', '.join(missing)}", where="claim", remedy=remedy)
     for key in ("arm", "against"):
         if content[key] not in arms:
             remedy = suggest(str(content[key]), arms)
             raise ConfigError(f"the claim is of an arm {content[key]!r}", where=f"claim.{key}", remedy=remedy)
-    if content["arm"] == content["against"]:
-        raise ConfigError("the claim compares an arm with itself", where="claim", remedy="name two arms")
-    if content["cost"] not in COSTS:
-        remedy = suggest(str(content["cost"]), COSTS)
-        raise ConfigError(f"the claim's cost is {content['cost']!r}", where="claim.cost", remedy=remedy)
-    alpha = content["alpha"]
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
-        raise ConfigError(
-            f"alpha is {alpha!r}", where="claim.alpha", remedy="give a share between 0 and 1, mostly 0.05"
-        )
     return dict(content)
 
 

@@ -8,7 +8,8 @@ from statistics_samples import curve, noisy_curves, thesis_curves
 
 from al_cli.errors import RunError
 from al_cli.report import warnings_of_study as doubts
-from al_cli.report.claims import Claim, answer_claim, parse_claim, written_before
+from al_cli.report.claim import Claim, parse_claim
+from al_cli.report.claims import answer_claim, written_before
 from al_cli.report.comparison import Measure, Pair
 from al_cli.report.comparison_tables import against_table, interval
 from al_cli.report.in_words import difference, listing, p_value, seeds_sentence

@@ -117,6 +117,7 @@ MISTAKES = {
     ARMS + f"claim: {CLAIM.replace('random', 'half')}": ["with itself"],
     ARMS + f"claim: {CLAIM.replace('boxes', 'money')}": ["'money'", "images"],
     ARMS + f"claim: {CLAIM.replace('0.05', '5')}": ["alpha is 5"],
+    ARMS + f"claim: {CLAIM.replace('AUC', 'AUX')}": ["'AUX'", "did you mean AUC?"],
     ARMS + f"claim: {CLAIM.replace('metric', 'metrik')}": ["no key metrik", "did you mean metric?"],
     ARMS + "claim: {arm: half, against: random}": ["does not say its metric, cost, alpha"],
     "[1, 2": ["not YAML", "line"],
