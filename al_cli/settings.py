@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from al_cli import imported, tracking
-from al_cli.errors import ConfigError, DatasetError, suggest
+from al_cli.errors import ConfigError, DatasetError, first_line, suggest
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
 from al_cli.rng import Seeds
 from al_cli.samplers.catalog import IMPORTED
@@ -63,7 +63,7 @@ def check(config: DictConfig) -> Experiment:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
     except Exception as error:  # OmegaConf raises several kinds; each names the key in its first line
         key = getattr(error, "full_key", None) or "key"
-        raise ConfigError(str(error).splitlines()[0], remedy=f"give the missing value as {key}=value") from error
+        raise ConfigError(first_line(error), remedy=f"give the missing value as {key}=value") from error
     whole(plain["rounds"], "rounds", at_least=1)
     if plain["budget_unit"] not in UNITS:
         raise ConfigError(f"budget_unit is {plain['budget_unit']!r}", remedy=suggest(str(plain["budget_unit"]), UNITS))
@@ -168,7 +168,7 @@ def build_strategy(config: DictConfig, name: str) -> Strategy:
         try:
             stages.append(Stage(**instantiate(stage)))
         except Exception as error:  # a wrong _target_, an unknown field: Hydra and Python raise what they like
-            why = str(error).splitlines()[0]
+            why = first_line(error)
             raise ConfigError(f"stage {number} cannot be built: {why}", where=f"sampler={name}") from error
     return Strategy(stages)
 

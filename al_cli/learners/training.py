@@ -17,7 +17,7 @@ from detectron2.engine import AMPTrainer, HookBase, SimpleTrainer, hooks
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
-from al_cli.errors import RunError
+from al_cli.errors import RunError, first_line
 from al_cli.learners.average import WeightAverage
 from al_cli.learners.data import Batch
 from al_cli.progress import phase
@@ -88,7 +88,7 @@ def run_step(trainer: Any) -> None:
     try:
         trainer.run_step()
     except FloatingPointError as error:
-        raise diverged(str(error).splitlines()[0].rstrip("."), trainer) from error
+        raise diverged(first_line(error), trainer) from error
 
 
 def diverged(what: str, trainer: Any) -> RunError:

@@ -18,7 +18,7 @@ from detectron2.utils.file_io import Detectron2Handler, PathManager
 from iopath.common.file_io import get_cache_dir
 from torch import nn
 
-from al_cli.errors import ModelError
+from al_cli.errors import ModelError, first_line
 from al_cli.learners.spec import ModelSpec
 
 log = logging.getLogger("al")
@@ -107,7 +107,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         checkpointer.load(str(path))
     except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(
-            f"the weights cannot be read: {str(error).splitlines()[0]}",
+            f"the weights cannot be read: {first_line(error)}",
             where=str(path),
             remedy="give a checkpoint written by al or by Detectron2 (.pth or .pkl)",
         ) from error

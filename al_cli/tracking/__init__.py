@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from al_cli.errors import ConfigError, suggest
+from al_cli.errors import ConfigError, first_line, suggest
 from al_cli.records import RunFolder
 from al_cli.types import LossPoint, RoundRecord
 
@@ -135,4 +135,4 @@ def _a_failure_is_a_warning(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        log.warning("%s (%s: %s)", what, type(error).__name__, str(error).partition("\n")[0])
+        log.warning("%s (%s: %s)", what, type(error).__name__, first_line(error))

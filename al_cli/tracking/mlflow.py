@@ -19,7 +19,7 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from al_cli.errors import ConfigError
+from al_cli.errors import ConfigError, first_line
 from al_cli.records import RunFolder
 from al_cli.records.folder import flatten
 from al_cli.tracking import Point, points
@@ -44,7 +44,7 @@ class MLflow:
             for some in _chunks(flat, PARAMS):
                 self.client.log_batch(self.run_id, params=some)
         except MlflowException as error:
-            why = str(error).partition("\n")[0]
+            why = first_line(error)
             remedy = "mend MLFLOW_TRACKING_URI or the server, or leave tracking out"
             raise ConfigError(
                 f"MLflow cannot be used: {why}", where=f"tracking=mlflow at {uri}", remedy=remedy
