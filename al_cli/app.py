@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from al_cli import loop, tracking
 from al_cli.environment import environment
 from al_cli.errors import AlError, ConfigError, DatasetError, ModelError
+from al_cli.learners.identity import kernels
 from al_cli.parts import build_learner, load_dataset, plan_rounds, store_path, through_store
 from al_cli.progress import console
 from al_cli.records import RunFolder
@@ -32,7 +33,8 @@ def execute(config: DictConfig, path: Path) -> list[RoundRecord]:
     experiment = check(config)
     what = {key: value for key, value in experiment.config.items() if key not in WHERE}
     found_empty = not path.exists() or not any(path.iterdir())
-    with RunFolder.create(path, what, environment(experiment.config["device"])) as folder, log_to(path / "run.log"):
+    where = environment(experiment.config["device"], kernels(experiment.model))
+    with RunFolder.create(path, what, where) as folder, log_to(path / "run.log"):
         try:
             return run_in(folder, experiment)
         except KeyboardInterrupt:

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 PACKAGES = ("al-cli", "torch", "torchvision", "numpy", "scipy", "faster-coco-eval", "hydra-core", "omegaconf")
 
 
-def environment(device: str) -> dict[str, Any]:
-    """Versions of everything that computes, the machine, our git revision and the command, as plain values."""
+def environment(device: str, kernels: Mapping[str, str]) -> dict[str, Any]:
+    """Versions of everything that computes, the machine, what picks its numeric kernels (`learners/identity.py`), our git
+    revision and the command, as plain values."""
     versions = {name: version for name in PACKAGES if (version := installed(name))}
     versions["detectron2"] = installed("detectron2") or f"{installed('sal-detectron2')} (sal-detectron2)"
     return {
@@ -20,6 +22,7 @@ def environment(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": device,
         "cpus": os.cpu_count(),
+        "kernels": dict(kernels),
         "versions": versions,
         "git": git_revision(),
         "command": ["al", *sys.argv[1:]],

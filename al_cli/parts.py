@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli import budget, loop
+from al_cli.code import code_of_modules
 from al_cli.errors import ConfigError
 from al_cli.learners.identity import asking_identity, training_identity
 from al_cli.learners.influence_spec import InfluenceSpec
@@ -128,8 +129,10 @@ def store_path(config: Mapping[str, Any]) -> Path:
 def through_store(
     experiment: Experiment, splits: Splits, store: Store, learner: Learner
 ) -> tuple[StoredLearner, StoredStrategy]:
-    """The learner and the strategy of this experiment, looking into the store first."""
-    identity = training_identity(
+    """The learner and the strategy of this experiment, looking into the store first. RunError for another version's store."""
+    store.require_format()
+    module = f"al_cli.learners.{'fake' if experiment.model.family == 'fake' else 'detectron'}"
+    identity = {"code": code_of_modules([module])} | training_identity(
         experiment.model,
         experiment.training,
         splits.train.class_names,

@@ -1,6 +1,7 @@
 """Nothing is computed twice: results on disk, found by everything that determines them.
 
     outputs/.store (or AL_STORE)
+      format                 the format number of everything here
       training/ab/abcdef…/   entry.json (written first, published with the rest): what determines it, seconds it took, sizes
                              and the files of the result
       locks/                 one file per result that a process is computing or reading
@@ -27,10 +28,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from al_cli.errors import AlError
+from al_cli.errors import AlError, RunError
 
 log = logging.getLogger("al")
 KINDS = ("training", "inference", "selection")
+FORMAT = 2  # of entries and of what determines them. 1: no file `format`; keys held the code of all samplers
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,24 @@ class Store:
         taken, self.account = self.account, Account()
         return {"store": taken.as_timing()}
 
+    @property
+    def format(self) -> int:
+        """The format of what is kept here: this version's where nothing is, 1 where it does not say."""
+        path = self.root / "format"
+        if path.is_file():
+            return int(path.read_text(encoding="utf-8"))
+        kept = (path for kind in KINDS for path in (self.root / kind).glob("*/*"))
+        return FORMAT if next(kept, None) is None else 1
+
+    def require_format(self) -> None:
+        """RunError where another version of al filled this store: none of its results would be found again."""
+        if self.format != FORMAT:
+            raise RunError(
+                f"another version of al filled this store (format {self.format}; this version uses {FORMAT})",
+                where=str(self.root),
+                remedy="empty it with `al store prune --keep 0`, name another with AL_STORE=DIR, or set store=false",
+            )
+
     @staticmethod
     def key(about: Mapping[str, Any]) -> str:
         """32 hex digits of everything that determines a result: plain values, in any order."""
@@ -130,6 +150,7 @@ class Store:
             files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
             entry = {"kind": kind, "seconds": round(seconds, 3), "files": files, "notes": notes, "about": about}
             (folder / "entry.json").write_text(json.dumps(entry, indent=1), encoding="utf-8")
+            (self.root / "format").write_text(f"{FORMAT}\n", encoding="utf-8")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)  # a broken one
             folder.rename(place)
@@ -200,6 +221,8 @@ class Store:
                     shutil.rmtree(entry.path)
                     lock.unlink(missing_ok=True)
                     left, count, freed = left - entry.size, count + 1, freed + entry.size
+        if next(self.entries(), None) is None:
+            (self.root / "format").unlink(missing_ok=True)  # an empty store is anybody's
         for lock in self.root.glob("locks/*"):
             kind, _, key = lock.name.partition("-")
             with _try_lock(lock) as free:

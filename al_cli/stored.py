@@ -1,18 +1,22 @@
 """A learner and a strategy that look into the store first. They answer as the ones inside do, to the byte.
 
 A training is determined by the images with their labels (as a set: every training shuffles anew), the validation images,
-the seed, the weights it starts from, and the learner's identity (`learners/identity.py`). What follows from weights is
-keyed by the weights themselves, the digest of their file, so that a run continued from disk finds what it needs.
+the seed, the weights it starts from, the learner's identity (`learners/identity.py`) and the learner's own code. What
+follows from weights is keyed by the weights themselves, the digest of their file, so that a run continued from disk finds
+what it needs. A selection is keyed by the code of its own stages too, wherever it lies: a sampler that is added or edited
+leaves every training and every other sampler's selections valid.
 """
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
 import os
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from al_cli.code import OURS, code_of_modules
 from al_cli.learners.identity import file_digest
 from al_cli.records.files import load_predictions, npz_bytes, predictions_bytes
+from al_cli.samplers.base import function_of
 from al_cli.store import Store
-from al_cli.strategy import Infer, Strategy
+from al_cli.strategy import Infer, Stage, Strategy
 from al_cli.types import Checkpoint, Choice, Dataset, Learner, Predictions, Selection, Signal, StageLog
 
 log = logging.getLogger("al")
@@ -86,7 +92,12 @@ class StoredLearner(Learner):
     def about_inference(self, images: Dataset, signals: frozenset[Signal]) -> dict[str, Any]:
         known = self._known if signals & MEASURED_AGAINST_LABELS else None
         about = {"weights": self.weights, "images": digest(images), "signals": sorted(signals), "known": known}
-        return {"versions": self.identity["versions"], "device": self.identity["device"], **self.asking, **about}
+        return {**self.answering, **about}
+
+    @property
+    def answering(self) -> dict[str, Any]:
+        """What, with the weights, determines any answer: code, versions, device, kernels and the settings of asking."""
+        return {key: self.identity[key] for key in ("code", "versions", "device", "kernels")} | self.asking
 
     def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
         self._known = {"labeled": digest(labeled), "initial": digest(initial), "val": maybe_digest(val)}
@@ -125,10 +136,12 @@ class StoredStrategy(Strategy):
     learner: StoredLearner
     pool: str
     spelled: Any
+    code: Mapping[str, str]
 
     def __init__(self, inner: Strategy, store: Store, learner: StoredLearner, pool: Dataset, spelled: Any):
         super().__init__(inner.stages)
-        vars(self).update(store=store, learner=learner, pool=digest(pool), spelled=spelled)
+        code = code_of_modules(["al_cli.strategy", "al_cli.budget", *modules_of(inner.stages, spelled)])
+        vars(self).update(store=store, learner=learner, pool=digest(pool), spelled=spelled, code=code)
 
     def select(
         self,
@@ -180,11 +193,10 @@ class StoredStrategy(Strategy):
         """What determines a selection: the weights, the pool and its labeled part, and everything the stages read."""
         measured = self.needs & MEASURED_AGAINST_LABELS
         return {
-            **self.learner.asking,
-            "versions": self.learner.identity["versions"],
-            "device": self.learner.identity["device"],
+            **self.learner.answering,
             "weights": self.learner.weights if self.looks else None,
             "stages": self.spelled,
+            "code of stages": self.code,
             "pool": self.pool,
             "candidates": ids_digest(candidate_ids),
             "labeled": ids_digest(labeled),
@@ -194,6 +206,30 @@ class StoredStrategy(Strategy):
             "val": maybe_digest(held_out),
             "known": self.learner._known if measured else None,
         }
+
+
+def modules_of(stages: Iterable[Stage], spelled: Any) -> set[str]:
+    """The modules whose code these stages run: where their functions are defined, and where the configuration names them."""
+    parts = [part for stage in stages for part in (stage.score, stage.select) if part is not None]
+    found = {inspect.unwrap(function_of(part)).__module__ for part in parts}
+    for target in targets_in(spelled):
+        words = target.split(".")
+        named = [".".join(words[:n]) for n in range(len(words) - 1, 0, -1)]
+        loaded = next((name for name in named if name in sys.modules), None)
+        if loaded is not None and loaded.partition(".")[0] != OURS:  # of ours, the functions' own modules are enough
+            found.add(loaded)
+    return found
+
+
+def targets_in(spelled: Any) -> Iterator[str]:
+    """Every `_target_` in a configuration."""
+    if isinstance(spelled, Mapping):
+        if "_target_" in spelled:
+            yield str(spelled["_target_"])
+        spelled = list(spelled.values())
+    if isinstance(spelled, list | tuple):
+        for item in spelled:
+            yield from targets_in(item)
 
 
 def write_table(table: Predictions, folder: Path) -> dict[str, Any] | None:

@@ -213,9 +213,11 @@ def show(args: argparse.Namespace) -> None:
 def doctor(args: argparse.Namespace) -> int:
     """Versions, device, and whether Detectron2 really works. 1 with the remedy if it does not."""
     from al_cli.environment import environment
+    from al_cli.learners.identity import cpu_model, vector_units
 
-    found = environment(args.device)
-    for name, version in {"python": found["python"], "platform": found["platform"], **found["versions"]}.items():
+    found = environment(args.device, {"cpu": cpu_model(), "vectors": vector_units()})
+    system = {"python": found["python"], "platform": found["platform"], **found["kernels"]}
+    for name, version in {**system, **found["versions"]}.items():
         console.print(f"{name:<18} {version}", highlight=False)
     try:
         from al_cli.learners.doctor import examine

@@ -375,9 +375,12 @@ def test_another_environment_is_kept_beside_the_first(tmp_path, caplog):
     make(tmp_path, 0)
     with RunFolder.create(tmp_path, CONFIG, {"device": "cuda"}):
         pass
-    assert json.loads((tmp_path / "environment.json").read_text()) == {"device": "cpu"}
-    assert json.loads((tmp_path / "environment_round_01.json").read_text()) == {"device": "cuda"}
-    assert "another environment" in caplog.text
+    assert json.loads((tmp_path / "environment.json").read_text()) == {"format": folder_module.FORMAT, "device": "cpu"}
+    assert json.loads((tmp_path / "environment_round_01.json").read_text()) == {
+        "format": folder_module.FORMAT,
+        "device": "cuda",
+    }
+    assert "device was cpu, is cuda" in caplog.text
 
 
 # ---- broken files
@@ -458,3 +461,22 @@ def test_csv_reads_back_with_the_standard_reader(tmp_path):
     with path.open(newline="", encoding="utf-8") as file:
         read = list(csv.reader(file))
     assert read == [["a", "b"], ['say "x"', "1.5"], ["ü", ""], ["c", "12345678.25"], ["d", "1e-09"]]
+
+
+def test_a_run_of_another_format_is_read_and_not_continued(tmp_path):
+    make(tmp_path, 0)
+    path = tmp_path / "environment.json"
+    for content, said in (("{}", "format 1"), ('{"format": 99}', "format 99")):
+        path.write_text(content)
+        before = tree(tmp_path)
+        with pytest.raises(RunError, match=said) as error:
+            RunFolder.create(tmp_path, CONFIG, {})
+        assert "run_name=" in error.value.remedy and tree(tmp_path) == before
+        assert [run.rounds_done for run in find_runs(tmp_path)] == [1]
+
+
+def test_a_run_killed_before_its_environment_was_written_continues(tmp_path):
+    RunFolder.create(tmp_path, CONFIG, {"device": "cpu"}).close()
+    (tmp_path / "environment.json").unlink()
+    RunFolder.create(tmp_path, CONFIG, {"device": "cpu"}).close()
+    assert RunFolder(tmp_path).format == folder_module.FORMAT

@@ -1,14 +1,15 @@
-"""What, beside data and seed, determines the numbers of a learner: its settings, the device, the versions, our code.
+"""What, besides data and seed, determines the numbers of a learner: its settings, the device, the versions, the kernels.
 
-Two learners of equal identity, given the same images, seed and starting weights, train to the same bytes on a CPU. That
-is what the store relies on, so whatever changes a number must change the identity; what merely might is counted too.
+Two learners of equal identity and equal code (`al_cli.code`), given the same images, seed and starting weights, train to
+the same bytes on a CPU. That is what the store relies on, so whatever changes a number must change the identity.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
+import os
 import platform
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
@@ -16,7 +17,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from al_cli.errors import AlError
 from al_cli.learners.spec import TINY, ModelSpec, TrainingSpec
 from al_cli.types import Signal
 
@@ -31,7 +31,26 @@ PACKAGES = (
     "sal-detectron2",
     "fvcore",
 )
-OURS = ("types.py", "rng.py", "strategy.py", "budget.py", "samplers", "learners")
+# How a person, or an administrator, sends a library to other kernels than it would take.
+KERNEL_VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_CPU_ISA_HINTS",
+    "DNNL_CPU_ISA_HINTS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "MKL_DEBUG_CPU_TYPE",
+    "OPENBLAS_CORETYPE",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "CUBLAS_WORKSPACE_CONFIG",
+)
+VECTORS = ("sse", "avx", "fma", "amx", "f16c", "asimd", "sve", "neon", "bf16")  # beginnings of their flags
 ASKING = ("dropout_passes", "influence")  # settings of a model that change its answers and not its training
 NO_NUMBERS = ("keep_checkpoints",)  # settings of a training that change what is kept, not what is computed
 
@@ -45,7 +64,7 @@ def training_identity(
     device: str,
     needs: frozenset[Signal],
 ) -> dict[str, Any]:
-    """Everything that determines the weights beside the arguments of `fit`, as plain values."""
+    """Everything but code that determines the weights besides the arguments of `fit`, as plain values."""
     settings = {key: value for key, value in asdict(model).items() if key not in ("name", *ASKING)}
     recipe = {key: value for key, value in asdict(training).items() if key not in NO_NUMBERS}
     return {
@@ -57,6 +76,7 @@ def training_identity(
         "learns_loss": Signal.PREDICTED_LOSS in needs,
         "device": device_kind(model, device),
         "versions": versions(),
+        "kernels": kernels(model),
     }
 
 
@@ -89,48 +109,58 @@ def device_kind(model: ModelSpec, device: str) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     threads = 1 if model.config in TINY else torch.get_num_threads()
-    return f"cpu {platform.machine()} {torch.backends.cpu.get_cpu_capability()} {threads} threads"
+    return f"cpu {platform.machine()} {threads} threads"
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Of the packages that compute, and the digest of our own code that does."""
+    """Of Python and of the packages that compute."""
     found = {}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found | {"python": ".".join(platform.python_version_tuple()[:2]), "al": code_digest()}
+    return found | {"python": ".".join(platform.python_version_tuple()[:2])}
+
+
+def kernels(model: ModelSpec) -> dict[str, str]:
+    """What picks the numeric kernels on this machine: the CPU and its vector units, the path that ATen takes, and every
+    variable by which someone may send oneDNN, MKL, OpenBLAS or NumPy another way. Each can change a result's last digits,
+    and those a whole training.
+    """
+    found = {"cpu": cpu_model(), "vectors": vector_units()}
+    if model.architecture != "fake":
+        import torch
+
+        found["ATen"] = torch.backends.cpu.get_cpu_capability()
+    return found | {name: os.environ[name] for name in KERNEL_VARIABLES if name in os.environ}
 
 
 @cache
-def code_digest() -> str:
-    """16 hex digits of the code that computes numbers, comments and docstrings left out."""
-    package = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for name in OURS:
-        place = package / name
-        for path in sorted(place.glob("*.py")) if place.is_dir() else [place]:
-            digest.update(
-                f"{path.relative_to(package).as_posix()} {code_of(path.read_text(encoding='utf-8'))}".encode()
-            )
-    return digest.hexdigest()[:16]
+def cpu_model() -> str:
+    """The CPU as its maker calls it; the kind of machine where the system does not say."""
+    return _cpu_line("model name") or _macos("machdep.cpu.brand_string") or platform.processor() or platform.machine()
 
 
-def code_of(source: str) -> str:
-    """The syntax tree without docstrings: equal for sources that compute the same in the same words."""
+@cache
+def vector_units() -> str:
+    """The vector instructions that this CPU, or the virtual one, offers; nothing where the system does not say."""
+    flags = _cpu_line("flags") or _cpu_line("Features") or _macos("machdep.cpu.leaf7_features")
+    return " ".join(sorted(flag for flag in flags.lower().split() if flag.startswith(VECTORS)))
+
+
+def _cpu_line(key: str) -> str:
+    """The first value of this key in Linux' /proc/cpuinfo, or nothing."""
     try:
-        tree = ast.parse(source)
-    except SyntaxError as error:
-        raise AlError("al's own source cannot be read", where=str(error), remedy="install it anew") from error
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            node.body = body[1:]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
+
+
+def _macos(key: str) -> str:
+    if platform.system() != "Darwin":
+        return ""
+    done = subprocess.run(["sysctl", "-n", key], capture_output=True, text=True)
+    return done.stdout.strip()

@@ -48,6 +48,7 @@ from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord
 
 log = logging.getLogger("al")
 
+FORMAT = 2  # of the files described above. 1: no format number, oracles marked in a stage's name
 _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
 
 
@@ -62,12 +63,14 @@ class RunFolder:
     def create(cls, path: Path | str, config: Mapping[str, Any], environment: Mapping[str, Any]) -> RunFolder:
         """Make the folder, or take up an earlier run of the same configuration. Locked until `close`.
 
-        Raises RunError when another process works there, or when the folder holds a run of another configuration.
+        Raises RunError when another process works there, or when the folder holds a run of another configuration or of
+        another version's format.
         """
         folder = cls(path)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder._take_lock()
         try:
+            folder._require_format()
             folder._write_config(config)
             folder._write_environment(environment)
         except BaseException:
@@ -318,17 +321,43 @@ class RunFolder:
                 remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
             )
 
-    def _write_environment(self, environment: Mapping[str, Any]) -> None:
-        """The first environment stays; a run that goes on in another one says so and keeps that one beside it."""
-        first, text = self.path / "environment.json", json_text(environment)
-        if not first.exists():
-            write_atomic(first, text)
-        elif first.read_text(encoding="utf-8") != text:
-            name = f"environment_round_{len(self.records()):02d}.json"
-            log.warning(
-                "%s goes on in another environment than it began in: see %s beside environment.json", self.path, name
+    @property
+    def format(self) -> int:
+        """The format of the files of this run: 1 where they do not say. Any format is read; only this version's is written."""
+        return int(self._environment().get("format", 1))
+
+    def _environment(self) -> dict[str, Any]:
+        path = self.path / "environment.json"
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def _require_format(self) -> None:
+        begun = (self.path / "environment.json").exists() or (self.round_path(0) / "record.json").exists()
+        if begun and self.format != FORMAT:
+            raise RunError(
+                f"this run was written by another version of al (format {self.format}; this version writes {FORMAT}), "
+                "so it can be read but not continued",
+                where=str(self.path),
+                remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
             )
-            write_atomic(self.path / name, text)
+
+    def _write_environment(self, environment: Mapping[str, Any]) -> None:
+        """The first environment stays; a run that continues in another one says what differs and keeps that one next to it."""
+        first, now = self.path / "environment.json", {"format": FORMAT, **environment}
+        if not first.exists():
+            write_atomic(first, json_text(now))
+            return
+        before, after = flatten(self._environment()), flatten(json.loads(json_text(now)))
+        changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
+        if changed:
+            name = f"environment_round_{len(self.records()):02d}.json"
+            write_atomic(self.path / name, json_text(now))
+        if changed := [key for key in changed if key != "command"]:
+            listed = "; ".join(f"{key} was {before.get(key)}, is {after.get(key)}" for key in changed)
+            log.warning("%s continues in another environment: %s (%s)", self.path, listed, name)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -106,11 +106,11 @@ def mixed_environments(environments: Environments) -> list[str]:
         ("git", "revisions of al"),
     ):
         lines += _mixed(f"different {what}", {run: found.get(key) for run, found in environments.items()})
-    versions = {run: found.get("versions") or {} for run, found in environments.items()}
-    for package in sorted({package for found in versions.values() for package in found}):
-        lines += _mixed(
-            f"different versions of {package}", {run: found.get(package) for run, found in versions.items()}
-        )
+    for part, what in (("kernels", "values of"), ("versions", "versions of")):
+        values = {run: found.get(part) or {} for run, found in environments.items()}
+        for name in sorted({name for found in values.values() for name in found}):
+            wording = {"cpu": "CPUs", "vectors": "vector units"}.get(name, f"{what} {name}")
+            lines += _mixed(f"different {wording}", {run: found.get(name) for run, found in values.items()})
     return lines
 
 

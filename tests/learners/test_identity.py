@@ -1,10 +1,12 @@
 """What changes a learner's numbers changes its identity, and what does not leaves it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
-from al_cli.learners.identity import asking_identity, code_of, training_identity, versions
+from al_cli.learners.identity import asking_identity, training_identity, versions
 from al_cli.learners.spec import ModelSpec, TrainingSpec
 from al_cli.types import Signal
 
@@ -64,10 +66,21 @@ def test_other_starting_weights_of_the_same_name_are_other_weights(tmp_path):
 
 
 def test_versions_name_what_computes():
-    assert {"torch", "numpy", "python", "al"} <= versions().keys()
+    assert {"torch", "numpy", "python"} <= versions().keys()
 
 
-def test_code_counts_and_comments_do_not():
-    source = 'def f(x):\n    """Says."""\n    return x + 1  # why\n'
-    assert code_of(source) == code_of('def f(x):\n    """Says more."""\n\n    return x + 1\n')
-    assert code_of(source) != code_of(source.replace("1", "2"))
+@pytest.mark.parametrize(
+    "variable", ["ONEDNN_MAX_CPU_ISA", "MKL_CBWR", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"]
+)
+def test_what_picks_the_kernels_is_in_it(monkeypatch, variable):
+    monkeypatch.delenv(variable, raising=False)
+    before = identity()
+    assert before["kernels"]["cpu"] and before["kernels"]["ATen"]
+    monkeypatch.setenv(variable, "SSE41")
+    assert identity() != before
+
+
+def test_the_fake_needs_no_torch_to_know_its_kernels():
+    code = "import sys; from al_cli.learners.identity import *; kernels(ModelSpec('fake', None, family='fake'));"
+    done = subprocess.run([sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"])
+    assert done.returncode == 0
