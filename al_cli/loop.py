@@ -14,10 +14,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from al_cli import budget, metrics
+from al_cli import budget
 from al_cli.records import RunFolder
 from al_cli.rng import Seeds, rng_for, seed_for
 from al_cli.strategy import Strategy
+from al_cli.tasks import detection
 from al_cli.types import (
     Checkpoint,
     Choice,
@@ -95,7 +96,7 @@ def run(
             checkpoint = learner.fit(splits.train.select(train_on), val=val, seed=seed, init=init)
         with clock("evaluate"):
             predictions = learner.infer(splits.test)
-            evaluation = metrics.evaluate(predictions, splits.test)
+            evaluation = detection.evaluate(predictions, splits.test)
 
         labeled = splits.train.select(pool.labeled)
         losses = [point.val_loss for point in checkpoint.history if point.val_loss is not None]

@@ -10,14 +10,14 @@ import argparse
 import statistics
 import time
 
-from al_cli import compose, parts, settings
+from al_cli.experiment import build, compose, settings
 from al_cli.learners import difficulty
 from al_cli.learners.data import to_dicts, training_batches
 from al_cli.learners.detectron import DetectronLearner
 from al_cli.learners.determinism import deterministic, seed_everything
 from al_cli.learners.solver import make_optimizer, make_schedule
 from al_cli.learners.training import train as train_model
-from al_cli.learners.zoo import build
+from al_cli.learners.zoo import build as build_model
 
 spent_s = 0.0
 
@@ -36,7 +36,7 @@ def timed(function):
 def train(learner: DetectronLearner, images, steps: int) -> float:
     """CPU seconds of a training from the same seed."""
     seed_everything(0)
-    model = build(learner.config, learner.spec)
+    model = build_model(learner.config, learner.spec)
     optimizer = make_optimizer(learner.config, learner.training, learner.numbers, model)
     schedule = make_schedule(learner.config, learner.training, optimizer, steps)
     mapper, size = learner._mapper(labels=True, augment=True), learner.numbers.batch_size
@@ -58,8 +58,8 @@ def main() -> None:
     args, overrides = parser.parse_known_args()
     [config] = compose.compose_all(overrides, multirun=False)
     experiment = settings.check(config)
-    images = parts.load_dataset(experiment.config["dataset"]).train
-    learner = parts.build_learner(experiment, images.class_names)
+    images = build.load_dataset(experiment.config["dataset"]).train
+    learner = build.build_learner(experiment, images.class_names)
     assert isinstance(learner, DetectronLearner), "this looks into Detectron2's training"
     for name in ("_proposal_matches", "_anchor_matches"):
         setattr(difficulty, name, timed(getattr(difficulty, name)))

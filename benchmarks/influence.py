@@ -22,7 +22,7 @@ import torch.autograd.forward_ad as forward_ad
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from al_cli import compose, parts, settings
+from al_cli.experiment import build, compose, settings
 from al_cli.learners.data import Batch, ordered_batches, to_dicts
 from al_cli.learners.detectron import DetectronLearner
 from al_cli.learners.determinism import deterministic
@@ -42,8 +42,8 @@ def main() -> None:
     args, overrides = parser.parse_known_args()
     [config] = compose.compose_all(["training.iterations=200", *overrides], multirun=False)
     experiment = settings.check(config)
-    splits = parts.load_dataset(experiment.config["dataset"])
-    learner = parts.build_learner(experiment, splits.train.class_names)
+    splits = build.load_dataset(experiment.config["dataset"])
+    learner = build.build_learner(experiment, splits.train.class_names)
     assert isinstance(learner, DetectronLearner), "this needs a Detectron2 model"
     labeled, pool = splits.train.select(splits.train.ids[:100]), splits.train.select(splits.train.ids[-args.images :])
     learner.fit(labeled, val=None, seed=0, init=None)

@@ -12,8 +12,10 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
 
-from al_cli import compose, loop, metrics, parts, settings
+from al_cli import loop
+from al_cli.experiment import build, compose, settings
 from al_cli.rng import seed_for
+from al_cli.tasks import detection
 
 
 def train(job: tuple[list[str], int, int, int]) -> float:
@@ -24,12 +26,12 @@ def train(job: tuple[list[str], int, int, int]) -> float:
     torch.set_num_threads(threads)
     [config] = compose.compose_all(overrides, multirun=False)
     experiment = settings.check(config)
-    splits = parts.load_dataset(experiment.config["dataset"])
-    plan = parts.plan_rounds(experiment, splits)
+    splits = build.load_dataset(experiment.config["dataset"])
+    plan = build.plan_rounds(experiment, splits)
     labeled = loop.initial_order(splits.train, plan.seeds.initial)[: sum(plan.sizes[: round + 1])]
-    learner = parts.build_learner(experiment, splits.train.class_names)
+    learner = build.build_learner(experiment, splits.train.class_names)
     learner.fit(splits.train.select(labeled), val=None, seed=seed_for(seed, round, "training"), init=None)
-    return metrics.evaluate(learner.infer(splits.test), splits.test).metrics["AP"] or 0.0
+    return detection.evaluate(learner.infer(splits.test), splits.test).metrics["AP"] or 0.0
 
 
 def main() -> None:

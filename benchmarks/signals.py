@@ -14,12 +14,12 @@ import time
 
 import numpy as np
 
-from al_cli import compose, parts, settings
+from al_cli.cli.verbs import detectors
 from al_cli.errors import ConfigError
+from al_cli.experiment import build, compose, settings
 from al_cli.samplers.guide import guide
 from al_cli.strategy import Infer
 from al_cli.types import Dataset, Learner, Signal
-from al_cli.verbs import detectors
 
 BESIDE = frozenset({Signal.PREDICTED_LOSS, Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
 
@@ -51,12 +51,12 @@ def main() -> None:
         except ConfigError as error:
             print(f"{entry.name:<28}{'-':>11}   {error}")
             continue
-        splits = parts.load_dataset(experiment.config["dataset"])
+        splits = build.load_dataset(experiment.config["dataset"])
         labeled, pool = np.split(splits.train.ids[: args.labeled + args.images], [args.labeled])
         train = splits.train.select(labeled)
         key = experiment.strategy.needs & BESIDE
         if key not in learners:
-            learners[key] = parts.build_learner(experiment, splits.train.class_names)
+            learners[key] = build.build_learner(experiment, splits.train.class_names)
             learners[key].fit(train, val=splits.val, seed=0, init=None)
         learner = learners[key]
         learner.infer(splits.train.select(pool))  # images are decoded once and kept

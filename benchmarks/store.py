@@ -25,7 +25,7 @@ COMMON = ["seed=0,1", "rounds=3", "initial=64", "budget=64"]
 
 def run_s(words: list[str], outputs: Path) -> float:
     """Seconds of one `al run -m` in a process of its own."""
-    command = [sys.executable, "-m", "al_cli.cli", "run", "-m", *words, f"outputs={outputs}", "study=s"]
+    command = [sys.executable, "-m", "al_cli.cli.main", "run", "-m", *words, f"outputs={outputs}", "study=s"]
     environment = {key: value for key, value in os.environ.items() if key != "AL_STORE"}
     start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True, env=environment)

@@ -15,18 +15,18 @@ import torch
 from detectron2.engine import SimpleTrainer, hooks
 from detectron2.utils.events import EventStorage
 
-from al_cli import compose, parts, settings
+from al_cli.experiment import build, compose, settings
 from al_cli.learners.data import stock_mapper, to_dicts, training_batches
 from al_cli.learners.detectron import DetectronLearner
 from al_cli.learners.determinism import deterministic, seed_everything
 from al_cli.learners.solver import make_optimizer, make_schedule
-from al_cli.learners.zoo import build
+from al_cli.learners.zoo import build as build_model
 
 
 def detectron2_step_s(learner: DetectronLearner, train, steps: int, cached: bool) -> float:
     """Seconds per step of Detectron2's SimpleTrainer."""
     seed_everything(0)
-    model = build(learner.config, learner.spec)
+    model = build_model(learner.config, learner.spec)
     optimizer = make_optimizer(learner.config, learner.training, learner.numbers, model)
     schedule = make_schedule(learner.config, learner.training, optimizer, steps)
     steps_of_images = learner.config.augmentations(train=True, flip=learner.training.flip)
@@ -56,8 +56,8 @@ def main() -> None:
     words = [*overrides, f"training.iterations={args.steps}"]
     [config] = compose.compose_all(words, multirun=False)
     experiment = settings.check(config)
-    train = parts.load_dataset(experiment.config["dataset"]).train
-    learner = parts.build_learner(experiment, train.class_names)
+    train = build.load_dataset(experiment.config["dataset"]).train
+    learner = build.build_learner(experiment, train.class_names)
     assert isinstance(learner, DetectronLearner), "this compares Detectron2 trainers"
     our_step_s(learner, train, args.steps)  # warm-up
     rows = []

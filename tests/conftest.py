@@ -13,7 +13,7 @@ os.environ["COLUMNS"] = "200"  # before anything makes a console: tables must no
 
 from shapes import write_yolo
 
-from al_cli.cli import main
+from al_cli.cli.main import main
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def al(tmp_path, monkeypatch):
     def call(*words: str, code: int = 0, env: dict | None = None, fresh: bool = False) -> subprocess.CompletedProcess:
         words = [str(word) for word in words]
         if fresh or env:
-            command = [sys.executable, "-m", "al_cli.cli", *words]
+            command = [sys.executable, "-m", "al_cli.cli.main", *words]
             done = subprocess.run(command, env=environment | (env or {}), capture_output=True, text=True)
         else:
             out, err = io.StringIO(), io.StringIO()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from shapes import CLASSES, random_dataset
 
-from al_cli import budget, compose, loop, parts, settings
+from al_cli import budget, loop
 from al_cli.errors import ConfigError
+from al_cli.experiment import build, compose, settings
 from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder
 from al_cli.samplers.catalog import sampler_files
@@ -110,7 +111,7 @@ def experiment(*overrides):
 def test_counts_and_shares_of_boxes(overrides, sizes):
     splits = Splits("x", random_dataset(40), None, random_dataset(3, first_id=1000))
     assert splits.train.box_count == 79
-    plan = parts.plan_rounds(experiment("budget_unit=boxes", *overrides), splits)
+    plan = build.plan_rounds(experiment("budget_unit=boxes", *overrides), splits)
     assert list(plan.sizes) == sizes
     assert plan.unit == "boxes"
 
@@ -119,7 +120,7 @@ def test_counts_and_shares_of_boxes(overrides, sizes):
 def test_rounds_that_could_use_up_the_boxes_are_refused(overrides):
     splits = Splits("x", random_dataset(40), None, random_dataset(3, first_id=1000))
     with pytest.raises(ConfigError, match="do not fit a pool of 79 boxes, where an image has up to 4"):
-        parts.plan_rounds(experiment("budget_unit=boxes", *overrides), splits)
+        build.plan_rounds(experiment("budget_unit=boxes", *overrides), splits)
 
 
 class Spy(FakeLearner):
@@ -142,7 +143,7 @@ class Spy(FakeLearner):
 def test_every_sampler_fills_its_budget(sampler, unit, tmp_path):
     checked = experiment(f"sampler={sampler}", f"budget_unit={unit}", "initial=8", "budget=7", "rounds=2")
     splits = Splits("shapes", random_dataset(40), random_dataset(6, first_id=200), random_dataset(8, first_id=100))
-    plan = parts.plan_rounds(checked, splits)
+    plan = build.plan_rounds(checked, splits)
     runs = []
     for name in ("one", "two") if unit == "boxes" else ("one",):
         with RunFolder.create(tmp_path / name, checked.config, {}) as folder:

@@ -53,9 +53,9 @@ def test_sampler_the_model_cannot_feed_is_refused(al, monkeypatch):
     from al_cli.learners import spec
     from al_cli.types import Signal
 
-    monkeypatch.setattr("al_cli.settings.provides", lambda model: frozenset({Signal.PROBS}))
-    from al_cli import compose, settings
+    monkeypatch.setattr("al_cli.experiment.settings.provides", lambda model: frozenset({Signal.PROBS}))
     from al_cli.errors import ConfigError
+    from al_cli.experiment import compose, settings
 
     [config] = compose.compose_all(["sampler=ccms"], multirun=False)
     with pytest.raises(ConfigError, match="ccms needs box_features, which tiny_faster_rcnn does not provide"):
@@ -110,7 +110,7 @@ def test_completion_script_is_installed_for_al(al):
 
 
 def test_samplers_lists_every_yaml(al):
-    from al_cli.compose import group_choices
+    from al_cli.experiment.compose import group_choices
 
     text = al("samplers").stdout
     for name in group_choices("sampler"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from al_cli.code import code_of, code_of_modules, folders_of, imported_by, source_of
+from al_cli.store.code import code_of, code_of_modules, folders_of, imported_by, source_of
 
 
 def test_code_counts_and_comments_do_not():
@@ -31,7 +31,7 @@ def test_a_learner_depends_on_every_file_of_its_folder_that_it_imports():
 
 def test_messages_are_no_numbers(monkeypatch):
     before = code_of_modules(["al_cli.budget"])
-    monkeypatch.setattr("al_cli.code.NO_NUMBERS", frozenset())
+    monkeypatch.setattr("al_cli.store.code.NO_NUMBERS", frozenset())
     assert code_of_modules(["al_cli.budget"]) != before
 
 
@@ -62,7 +62,7 @@ def write_layout(root: Path) -> None:
 
 def digest(root: Path) -> str:
     """Of `mine`, by a new process that imports nothing of it."""
-    code = "from al_cli.code import *; print(code_of_modules(['mine']))"
+    code = "from al_cli.store.code import *; print(code_of_modules(['mine']))"
     return subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
 
 

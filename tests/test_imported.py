@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from shapes import random_dataset, tree_bytes
 
-from al_cli import imported, replay
 from al_cli.errors import ConfigError
+from al_cli.experiment import imported, replay
 from al_cli.types import Dataset
 
 

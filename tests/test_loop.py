@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from shapes import CLASSES, random_dataset
 
-from al_cli import compose, loop, parts, settings
+from al_cli import loop
 from al_cli.errors import ConfigError
+from al_cli.experiment import build, compose, settings
 from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder
 from al_cli.rng import Seeds, rng_for
@@ -42,7 +43,7 @@ def experiment(*overrides):
 
 def play(splits, tmp_path, *overrides, **changes):
     checked = experiment(*overrides)
-    plan = parts.plan_rounds(checked, splits)
+    plan = build.plan_rounds(checked, splits)
     spy = Spy(CLASSES)
     with RunFolder.create(tmp_path / "run", checked.config, {}) as folder:
         return spy, list(loop.run(splits, spy, checked.strategy, plan, folder))
@@ -191,13 +192,13 @@ def test_initial_sets_are_nested_and_depend_on_seed_and_data(splits):
 )
 def test_counts_and_shares(overrides, pool, sizes):
     splits = Splits("x", random_dataset(pool), None, random_dataset(3, first_id=1000))
-    assert list(parts.plan_rounds(experiment(*overrides), splits).sizes) == sizes
+    assert list(build.plan_rounds(experiment(*overrides), splits).sizes) == sizes
 
 
 def test_more_rounds_than_images_is_refused():
     splits = Splits("x", random_dataset(6), None, random_dataset(3, first_id=1000))
     with pytest.raises(ConfigError, match="do not fit a pool of 6"):
-        parts.plan_rounds(experiment("initial=3", "budget=2"), splits)
+        build.plan_rounds(experiment("initial=3", "budget=2"), splits)
 
 
 def test_streams_are_independent_and_stable():

@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from al_cli.metrics import coco_ground_truth, coco_results, evaluate
+from al_cli.tasks.detection import coco_ground_truth, coco_results, evaluate
 from al_cli.types import Dataset, Image, Predictions
 
 NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")

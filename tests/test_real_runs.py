@@ -29,7 +29,7 @@ def after_step(self):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(self)
 training.Curve.after_step = after_step
-from al_cli.cli import main
+from al_cli.cli.main import main
 main({[*tiny, "outputs=killed", "study=s"]!r})
 """
     killed = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True)

@@ -90,7 +90,7 @@ def kill_in(owner, name, number):
     setattr(owner, name, patched)
 dict(training=lambda: kill_in(FakeLearner, "fit", 3), inference=lambda: kill_in(FakeLearner, "infer", 6),
      record=lambda: kill_in(RunFolder, "write_round", 3))[{moment!r}]()
-from al_cli.cli import main
+from al_cli.cli.main import main
 main({[*words, "outputs=killed"]!r})
 """
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -105,7 +105,7 @@ main({[*words, "outputs=killed"]!r})
 
 def test_kill_from_outside_and_lock(al, fake):
     words = [*fake, "study=s", "model.overrides.fit_s=4"]
-    command = [sys.executable, "-m", "al_cli.cli", *words]
+    command = [sys.executable, "-m", "al_cli.cli.main", *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     folder = al.cwd / "outputs/s"
     deadline = time.monotonic() + 60
@@ -135,7 +135,7 @@ def broken(self, *args, **kw):
         raise RuntimeError("the disk is on fire")
     return fit(self, *args, **kw)
 FakeLearner.fit = broken
-from al_cli.cli import main
+from al_cli.cli.main import main
 sys.exit(main({words!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

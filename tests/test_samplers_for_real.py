@@ -2,7 +2,7 @@
 
 import pytest
 
-from al_cli.compose import shipped
+from al_cli.experiment.compose import shipped
 from al_cli.samplers.catalog import sampler_files
 
 SHORT = ["training.iterations=12", "training.val_every=12", "rounds=1", "initial=16", "budget=6"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from al_cli.errors import AlError
-from al_cli.store import Store, duration, parse_size, sizes
+from al_cli.store.disk import Store, duration, parse_size, sizes
 
 
 def write(result: str, folder: Path) -> dict:

@@ -42,7 +42,7 @@ def place(tmp_path):
 def al(place: Path, *words: str, **variables: str) -> str:
     """Call the copy of al in a process of its own; what it printed."""
     environment = {**os.environ, "PYTHONPATH": f"{place / 'al'}:{place}", "PYTHONDONTWRITEBYTECODE": "1", **variables}
-    command = [sys.executable, "-m", "al_cli.cli", *words]
+    command = [sys.executable, "-m", "al_cli.cli.main", *words]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -120,7 +120,16 @@ def test_a_sampler_outside_the_package_is_asked_again_once_it_is_edited(place, w
 def test_a_store_of_another_version_is_refused_in_a_sentence_and_can_be_listed_and_emptied(place):
     run(place, "first", "sampler=random")
     (place / "outputs/.store/format").unlink()
-    command = [sys.executable, "-m", "al_cli.cli", "run", "dataset=yolo", "dataset.root=data", "model=fake", "study=x"]
+    command = [
+        sys.executable,
+        "-m",
+        "al_cli.cli.main",
+        "run",
+        "dataset=yolo",
+        "dataset.root=data",
+        "model=fake",
+        "study=x",
+    ]
     environment = os.environ | {"PYTHONPATH": str(place / "al")}
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and "al store prune --keep 0" in done.stderr and "Traceback" not in done.stderr

@@ -10,9 +10,9 @@ import pytest
 from omegaconf import DictConfig
 from shapes import tree_bytes, write_yolo
 
-from al_cli import compose
-from al_cli.forecast import forecast
-from al_cli.store import Store
+from al_cli.experiment import compose
+from al_cli.store.disk import Store
+from al_cli.sweep.forecast import forecast
 
 SCHEDULES = sorted(path.stem for path in (compose.shipped("conf") / "schedule").glob("*.yaml"))
 
@@ -124,7 +124,7 @@ def test_what_changes_no_number_is(al, few):
 
 def test_processes_at_once_train_once(al, few):
     words = [*few, "sampler=random", "+model.overrides.fit_s=0.2"]
-    command = [sys.executable, "-m", "al_cli.cli", *words]
+    command = [sys.executable, "-m", "al_cli.cli.main", *words]
     runs = [subprocess.Popen([*command, f"run_name=r{n}"], stderr=subprocess.DEVNULL) for n in range(2)]
     assert [run.wait() for run in runs] == [0, 0]
     assert made(Path("outputs/s"))["training"] == 5

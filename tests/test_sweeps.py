@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import yaml
 
-from al_cli import compose, parts
+from al_cli.cli.verbs import detectors
+from al_cli.experiment import build, compose
 from al_cli.samplers.guide import guide
 from al_cli.sweep import file, preview
 from al_cli.sweep.plan import plan
 from al_cli.types import Dataset, Image, Splits
-from al_cli.verbs import detectors
 
 # For a pool of 320 (lund: 7 000, as in its file) and one seed: runs, trainings one by one, and those needed. Counted
 # by hand: arms share round 0 where they train alike (not learning_loss, which trains its module along), CCMS arms as long as
@@ -55,7 +55,7 @@ def test_a_shipped_sweep_passes_every_check_and_its_dry_run_counts(name, tmp_pat
     data = [] if name.endswith("_digits") else [f"dataset.root={tmp_path}"]
     study = plan(sweep, [f"seeds=[{sweep.seeds[0]}]", *words, *data, f"outputs={tmp_path / 'outputs'}"])
     assert len(study.jobs) == runs and study.jobs[0].config.sampler.name == "random"
-    monkeypatch.setattr(parts, "load_dataset", lambda dataset: in_memory(7000 if name == "lund" else 320))
+    monkeypatch.setattr(build, "load_dataset", lambda dataset: in_memory(7000 if name == "lund" else 320))
     preview.show(study)
     printed = capsys.readouterr().out
     assert printed.count(f"{sweep.seeds[0]} │") >= runs

@@ -255,7 +255,7 @@ def killed(self, *words):
         os.kill(os.getpid(), signal.SIGKILL)
     real(self, *words)
 TensorBoard.log_round = killed
-from al_cli.cli import main
+from al_cli.cli.main import main
 main({[*words, "tracking=tensorboard"]!r})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

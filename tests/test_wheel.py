@@ -32,7 +32,7 @@ def test_the_wheel_runs_on_its_own(tmp_path, fake):
     )
     assert where.stdout.startswith(str(site))
     done = subprocess.run(
-        [sys.executable, "-m", "al_cli.cli", *fake, "rounds=1"],
+        [sys.executable, "-m", "al_cli.cli.main", *fake, "rounds=1"],
         cwd=clean,
         env=environment,
         capture_output=True,

@@ -1,6 +1,6 @@
 """What, besides data and seed, determines the numbers of a learner: its settings, the device, the versions, the kernels.
 
-Two learners of equal identity and equal code (`al_cli.code`), given the same images, seed and starting weights, train to
+Two learners of equal identity and equal code (`al_cli.store.code`), given the same images, seed and starting weights, train to
 the same bytes on a CPU. That is what the store relies on, so whatever changes a number must change the identity.
 """
 

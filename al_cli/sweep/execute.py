@@ -18,12 +18,12 @@ from typing import Any
 import yaml
 from rich.progress import BarColumn, Progress, TextColumn
 
-from al_cli import parts, settings
 from al_cli.errors import RunError
+from al_cli.experiment import build, settings
 from al_cli.progress import console
 from al_cli.records import RunFolder
-from al_cli.runner import Outcome, relative
-from al_cli.store import duration
+from al_cli.store.disk import duration
+from al_cli.sweep.outcomes import Outcome, relative
 from al_cli.sweep.plan import Job, Study
 from al_cli.sweep.worker import Worker, prepare
 
@@ -67,7 +67,7 @@ def check_data(study: Study) -> None:
             dataset = job.experiment.config["dataset"]
             unlike[json.dumps(dataset, sort_keys=True)] = dataset
     for dataset in unlike.values():
-        parts.load_dataset(dataset)
+        build.load_dataset(dataset)
 
 
 def execute(study: Study, at_once: int = 1) -> list[Outcome]:

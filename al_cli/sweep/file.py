@@ -16,8 +16,8 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from al_cli import compose
 from al_cli.errors import ConfigError, RunError, suggest
+from al_cli.experiment import compose
 from al_cli.report.claim import KEYS as KEYS_OF_CLAIM
 from al_cli.report.claim import parse_claim
 

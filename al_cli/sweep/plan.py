@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from al_cli import compose, settings
 from al_cli.errors import AlError, ConfigError, first_line, suggest
+from al_cli.experiment import compose, settings
 from al_cli.progress import phase
 from al_cli.records.folder import flatten
 from al_cli.sweep.file import REFERENCE, Arm, Sweep, check_distinct, check_seeds, key_of, merge

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from al_cli.forecast import forecast
 from al_cli.progress import out as console
 from al_cli.sweep.execute import rounds_done, state
 from al_cli.sweep.file import REFERENCE
+from al_cli.sweep.forecast import forecast
 from al_cli.sweep.plan import Job, Study
 
 

@@ -26,13 +26,13 @@ from omegaconf import OmegaConf
 
 from al_cli.errors import AlError, RunError
 from al_cli.records import RunFolder
-from al_cli.runner import why
+from al_cli.sweep.outcomes import why
 from al_cli.sweep.plan import Job
 
 LIGHT = (
-    "al_cli.app",
+    "al_cli.experiment.run",
     "al_cli.sweep.worker",
-    "al_cli.metrics",
+    "al_cli.tasks.detection",
     "al_cli.datasets.digits",
     "al_cli.learners.fake",
     "al_cli.report.plots",
@@ -149,10 +149,10 @@ def _work(
 
 
 def _execute(config: dict[str, Any], folder: Path) -> tuple[str, str]:
-    from al_cli import app
+    from al_cli.experiment import run
 
     try:
-        app.execute(OmegaConf.create(config), folder)
+        run.execute(OmegaConf.create(config), folder)
     except AlError as error:
         if RunFolder(folder).state == "running":
             return "elsewhere", "another process is working on it"

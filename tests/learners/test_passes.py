@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from al_cli.cli.verbs import detectors
 from al_cli.datasets.yolo import load_yolo
 from al_cli.learners.detectron import DetectronLearner
 from al_cli.learners.spec import ModelSpec, TrainingSpec
@@ -13,7 +14,6 @@ from al_cli.samplers.catalog import read_stages
 from al_cli.samplers.guide import guide
 from al_cli.strategy import Stage, Strategy, keep_count
 from al_cli.types import Signal
-from al_cli.verbs import detectors
 
 FOLDER = Path(__file__).parents[2] / "conf" / "sampler"
 BUDGET, UD, LABELED = 3, 0.5, 8

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PILImage
 
-from al_cli.metrics import evaluate
 from al_cli.records import RunFolder
+from al_cli.tasks.detection import evaluate
 from al_cli.types import Choice, Dataset, Image, LossPoint, Predictions, RoundRecord, Selection, Splits, StageLog
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

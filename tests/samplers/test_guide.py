@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from al_cli.cli.verbs import detectors
 from al_cli.errors import ConfigError
 from al_cli.samplers.guide import comment, described, guide, markdown
 from al_cli.types import ORACLES, Signal
-from al_cli.verbs import detectors
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "conf" / "sampler"

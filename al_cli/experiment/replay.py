@@ -1,8 +1,8 @@
 """`al replay`: train another detector on the selections of a run, round by round.
 
 The images come from the run's records, written to `picks.csv` in the new folder and imported from there
-(`al_cli.imported`), so the copy stands even if the run is deleted. Dataset, seeds and regime are the run's. A model that the
-words name brings the training recipe it is shipped with; without one, model and training stay as they were.
+(`imported.py`), so the copy stands even if the run is deleted. Dataset, seeds and regime are the run's. A model that the words
+name brings the training recipe it is shipped with; without one, model and training stay as they were.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from al_cli import compose
 from al_cli.errors import ConfigError, RunError
+from al_cli.experiment import compose
 from al_cli.records import RunFolder
 from al_cli.records.files import csv_text, write_atomic
 from al_cli.samplers.catalog import IMPORTED

@@ -9,8 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.table import Table
 
-from al_cli import app
 from al_cli.errors import AlError, first_line
+from al_cli.experiment import run
 from al_cli.progress import out as console
 from al_cli.report.tables import rounds_table
 from al_cli.types import RoundRecord
@@ -42,7 +42,7 @@ class Runner:
         if self.many:
             log.info("run %d: %s", len(self.outcomes) + 1, shown)
         try:
-            self.outcomes.append(Outcome(shown, app.execute(config, folder)))
+            self.outcomes.append(Outcome(shown, run.execute(config, folder)))
         except AlError as error:
             log.error("%s: %s", shown, error)
             self.outcomes.append(Outcome(shown, [], str(error), user_error=True, state="failed"))

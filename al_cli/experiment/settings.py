@@ -9,8 +9,9 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from al_cli import imported, tracking
+from al_cli import tracking
 from al_cli.errors import ConfigError, DatasetError, first_line, suggest
+from al_cli.experiment import imported
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
 from al_cli.rng import Seeds
 from al_cli.samplers.catalog import IMPORTED

@@ -12,14 +12,14 @@ from al_cli.types import Signal
 
 
 def report(args: argparse.Namespace) -> None:
-    from al_cli import parts
+    from al_cli.experiment import build
     from al_cli.report import write
 
     if args.format == "md":
         text = write.report_text(args.study, target=args.target)
         console.print(text, highlight=False, soft_wrap=True, markup=False)
         return
-    written = write.report(args.study, target=args.target, dataset=parts.load_dataset)
+    written = write.report(args.study, target=args.target, dataset=build.load_dataset)
     console.print(written.opening, highlight=False, soft_wrap=True, markup=False)
     console.print(
         f"wrote {written.page}, and {len(written.files)} tables and figures beside it", highlight=False, soft_wrap=True
@@ -43,8 +43,8 @@ def ls(args: argparse.Namespace) -> None:
 
 
 def store(args: argparse.Namespace) -> None:
-    from al_cli.parts import store_path
-    from al_cli.store import Store, parse_size, sizes
+    from al_cli.experiment.build import store_path
+    from al_cli.store.disk import Store, parse_size, sizes
 
     kept = Store(store_path({"outputs": args.outputs}))
     if args.what == "prune":
@@ -76,8 +76,8 @@ def sweep(args: argparse.Namespace) -> int:
         raise ConfigError("al sweep needs the name of a sweep, or a file", remedy=f"shipped: {shipped}")
     if args.jobs < 1:
         raise ConfigError(f"--jobs is {args.jobs}", remedy="give how many runs may go on at once, at least 1")
-    from al_cli.runner import finish_many
     from al_cli.sweep import execute, plan, preview, study_file
+    from al_cli.sweep.outcomes import finish_many
 
     study = plan.plan(file.read(args.name), args.overrides)
     if args.dry_run:
@@ -90,20 +90,20 @@ def sweep(args: argparse.Namespace) -> int:
 
 def replay(args: argparse.Namespace) -> int:
     """Train another detector on a run's selections."""
-    from al_cli import app
-    from al_cli import replay as replays
-    from al_cli.runner import Outcome, Runner, relative
+    from al_cli.experiment import replay as replays
+    from al_cli.experiment import run
+    from al_cli.sweep.outcomes import Outcome, Runner, relative
 
     groups = {"model": args.model, "training": args.training}
     replay = replays.plan(args.run, [*(f"{key}={value}" for key, value in groups.items() if value), *args.overrides])
     replay.write_picks()
     runner = Runner(many=False)
-    runner.outcomes.append(Outcome(relative(replay.folder), app.execute(replay.config, replay.folder)))
+    runner.outcomes.append(Outcome(relative(replay.folder), run.execute(replay.config, replay.folder)))
     return runner.finish()
 
 
 def samplers(args: argparse.Namespace) -> None:
-    from al_cli.compose import shipped
+    from al_cli.experiment.compose import shipped
     from al_cli.samplers import guide
 
     entries = guide.guide(shipped("conf") / "sampler", detectors())
@@ -178,19 +178,19 @@ def data(args: argparse.Namespace) -> None:
 def show(args: argparse.Namespace) -> None:
     from omegaconf import OmegaConf
 
-    from al_cli import parts, settings
+    from al_cli.experiment import build, settings
     from al_cli.records import RunFolder
     from al_cli.report.show import show_run
 
     config = RunFolder(args.run).config()
-    splits = parts.load_dataset(config["dataset"])
+    splits = build.load_dataset(config["dataset"])
     predictions = None
     if args.checkpoint is not None:
         if not args.checkpoint.is_file():
             raise RunError(
                 "there are no weights here", where=str(args.checkpoint), remedy="give a checkpoint.pth of any run"
             )
-        learner = parts.build_learner(
+        learner = build.build_learner(
             settings.check(OmegaConf.create(config | {"store": False})), splits.test.class_names
         )
         learner.load(args.checkpoint)
@@ -212,7 +212,7 @@ def show(args: argparse.Namespace) -> None:
 
 def doctor(args: argparse.Namespace) -> int:
     """Versions, device, and whether Detectron2 really works. 1 with the remedy if it does not."""
-    from al_cli.environment import environment
+    from al_cli.experiment.environment import environment
     from al_cli.learners.identity import cpu_model, vector_units
 
     found = environment(args.device, {"cpu": cpu_model(), "vectors": vector_units()})

@@ -38,7 +38,7 @@ def installed(name: str) -> str | None:
 
 def git_revision() -> str | None:
     """The revision of al's own checkout, with a plus where it has changes; None for an installed package."""
-    here = Path(__file__).parent
+    here = Path(__file__).parent.parent
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, check=True)

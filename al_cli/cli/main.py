@@ -142,7 +142,7 @@ def other_verb(words: list[str]) -> int:
     if not words:
         parser.print_help()
         return 0
-    from al_cli import verbs as actions
+    from al_cli.cli import verbs as actions
 
     args, rest = parser.parse_known_args(words)
     if args.verb in ("sweep", "replay") and not any(word.startswith("-") for word in rest):
@@ -166,7 +166,7 @@ def complete(words: list[str]) -> int:
 
 def run(words: list[str]) -> int:
     """Check every run that the words ask for, then let Hydra start them."""
-    from al_cli import compose
+    from al_cli.experiment import compose
 
     words = compose.open_keys(words)
     if any(word.split("=")[0] in HYDRA_ONLY for word in words):
@@ -180,7 +180,7 @@ def run(words: list[str]) -> int:
         remedy = "settings are written key=value; `al run --help` lists them"
         raise ConfigError(f"al run does not know {unknown[0]}", remedy=remedy)
     configs = compose.compose_all([word for word in words if word not in flags], multirun)
-    from al_cli import settings
+    from al_cli.experiment import settings
 
     folders: dict[str, int] = {}
     for number, config in enumerate(configs):
@@ -197,7 +197,7 @@ def run(words: list[str]) -> int:
             raise ConfigError(what, remedy="leave out the repeated value")
         folders[folder] = number + 1
 
-    from al_cli.runner import Runner
+    from al_cli.sweep.outcomes import Runner
 
     configure_logging()
     runner = Runner(many=len(configs) > 1)
@@ -235,7 +235,7 @@ def hydra_main(words: list[str], task) -> int:
     """Call Hydra as if the program were `al` with these words."""
     import hydra
 
-    from al_cli.compose import CONFIG_NAME, shipped
+    from al_cli.experiment.compose import CONFIG_NAME, shipped
 
     before, sys.argv = sys.argv, [sys.argv[0], *words]
     try:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from al_cli import budget, loop
-from al_cli.code import code_of_modules
 from al_cli.errors import ConfigError
+from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import asking_identity, training_identity
 from al_cli.learners.influence_spec import InfluenceSpec
-from al_cli.settings import Experiment
-from al_cli.store import Store
-from al_cli.stored import StoredLearner, StoredStrategy
+from al_cli.store.code import code_of_modules
+from al_cli.store.disk import Store
+from al_cli.store.wrappers import StoredLearner, StoredStrategy
 from al_cli.types import Dataset, Learner, Signal, Splits
 
 

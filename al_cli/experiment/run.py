@@ -11,14 +11,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 from al_cli import loop, tracking
-from al_cli.environment import environment
 from al_cli.errors import AlError, ConfigError, DatasetError, ModelError
+from al_cli.experiment.build import build_learner, load_dataset, plan_rounds, store_path, through_store
+from al_cli.experiment.environment import environment
+from al_cli.experiment.settings import WHERE, Experiment, check
 from al_cli.learners.identity import kernels
-from al_cli.parts import build_learner, load_dataset, plan_rounds, store_path, through_store
 from al_cli.progress import console
 from al_cli.records import RunFolder
-from al_cli.settings import WHERE, Experiment, check
-from al_cli.store import Store
+from al_cli.store.disk import Store
 from al_cli.strategy import Strategy
 from al_cli.types import RoundRecord
 

@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from al_cli import loop, parts, settings
+from al_cli import loop
+from al_cli.experiment import build, settings
 from al_cli.learners.identity import file_digest
 from al_cli.records import RunFolder
 from al_cli.rng import seed_for
-from al_cli.store import Entry, Got, Store, Writer, duration
-from al_cli.stored import StoredStrategy
+from al_cli.store.disk import Entry, Got, Store, Writer, duration
+from al_cli.store.wrappers import StoredStrategy
 from al_cli.types import Checkpoint, Dataset, Learner, Pool, Predictions, Signal, Splits
 
 Job = tuple[Path, DictConfig]  # the folder of a run and its configuration
@@ -136,8 +137,8 @@ def forecast(jobs: Sequence[Job]) -> Forecast:
             continue
         name = json.dumps(experiment.config["dataset"], sort_keys=True, default=str)
         if name not in splits_of:
-            splits_of[name] = parts.load_dataset(experiment.config["dataset"])
-        store = Peek(parts.store_path(experiment.config))
+            splits_of[name] = build.load_dataset(experiment.config["dataset"])
+        store = Peek(build.store_path(experiment.config))
         for number, training in enumerate(trainings(experiment, splits_of[name], store, folder)):
             own = training if experiment.config["store"] else unshared(training, f"{folder} {number}")
             if own.key in seen:
@@ -160,9 +161,9 @@ def unshared(training: Training, where: str) -> Training:
 
 def trainings(experiment: settings.Experiment, splits: Splits, store: Peek, folder: Path) -> Iterator[Training]:
     """The trainings that this run has not on disk, in order."""
-    plan = parts.plan_rounds(experiment, splits)
+    plan = build.plan_rounds(experiment, splits)
     inner = Untrained(resolved_device(experiment))
-    learner, strategy = parts.through_store(experiment, splits, store, inner)
+    learner, strategy = build.through_store(experiment, splits, store, inner)
     train, opening = splits.train, loop.opening(splits, plan)
     pool: Pool | None = Pool([], train.ids.tolist())  # None: which images are labeled is not known any more
     history = ""  # all that is known of the labeled images then

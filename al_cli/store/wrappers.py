@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from al_cli.code import OURS, code_of_modules
 from al_cli.learners.identity import file_digest
 from al_cli.records.files import load_predictions, npz_bytes, predictions_bytes
 from al_cli.samplers.base import function_of
-from al_cli.store import Store
+from al_cli.store.code import OURS, code_of_modules
+from al_cli.store.disk import Store
 from al_cli.strategy import Infer, Stage, Strategy
 from al_cli.types import Checkpoint, Choice, Dataset, Learner, Predictions, Selection, Signal, StageLog
 

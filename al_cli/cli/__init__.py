@@ -1,0 +1,1 @@
+"""The words of a user: one verb a file; `main` only dispatches."""

@@ -1,0 +1,1 @@
+"""One run, from words to a finished folder."""
