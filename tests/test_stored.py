@@ -20,7 +20,7 @@ SCHEDULES = sorted(path.stem for path in (compose.shipped("conf") / "schedule").
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch):
     """Drawing takes most of a fake run's time, and what is drawn comes from the files that these tests compare."""
-    monkeypatch.setattr("al_cli.report.plots.plot_run", lambda *_: [])
+    monkeypatch.setattr("al_cli.report.of_run.plots.plot_run", lambda *_: [])
 
 
 @pytest.fixture

@@ -180,7 +180,7 @@ def show(args: argparse.Namespace) -> None:
 
     from al_cli.experiment import build, settings
     from al_cli.records import RunFolder
-    from al_cli.report.show import show_run
+    from al_cli.report.of_run.show import show_run
 
     config = RunFolder(args.run).config()
     splits = build.load_dataset(config["dataset"])

@@ -55,8 +55,8 @@ def execute(config: DictConfig, path: Path) -> list[RoundRecord]:
 
 
 def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
-    from al_cli.report import plots
-    from al_cli.report.tables import rounds_table
+    from al_cli.report.of_run import plots
+    from al_cli.report.of_run.terminal import rounds_table
 
     records = folder.records()
     total = experiment.rounds

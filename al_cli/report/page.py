@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from al_cli.report.table_formats import Table
+from al_cli.report.table import Table
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -87,7 +87,7 @@ def write_files(document: Document, folder: Path, step: Callable[[], None]) -> l
             block.draw(*paths)
             written += paths
         elif isinstance(block, Photo):
-            from al_cli.report.contact import save_sheet
+            from al_cli.report.drawing.sheets import save_sheet
 
             written.append(save_sheet(block.picture, folder / f"{block.name}.jpg"))
         step()

@@ -10,32 +10,34 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from al_cli.report import comparison_tables as comparing
-from al_cli.report import costs, curve_figures, ranked, selections, study_tables, style, summary_tables
-from al_cli.report.claim import Claim, parse_claim
-from al_cli.report.claims import answer_claim, written_before
-from al_cli.report.comparison import Measure
-from al_cli.report.curves_of_arms import COSTS, SCALES, Cost, Target, curves_of
-from al_cli.report.differences import difference_table
-from al_cli.report.in_words import count
+from al_cli.report.drawing import curves as curve_figures
+from al_cli.report.drawing import style
+from al_cli.report.drawing.ranking import plot_ranking
 from al_cli.report.page import Block, Bullets, Document, Figure, Paragraph, Photo, Section
-from al_cli.report.paired_tests import smallest_wilcoxon_p
-from al_cli.report.ranking_figure import plot_ranking
-from al_cli.report.statistics import Statistics, analyse, answer
+from al_cli.report.sections import comparison as comparing
+from al_cli.report.sections import costs, hardest, numbers, selected, summary
+from al_cli.report.sections.differences import difference_table
+from al_cli.report.statistics.analyse import Statistics, analyse, answer
+from al_cli.report.statistics.claim import Claim, parse_claim
+from al_cli.report.statistics.claim_answer import answer_claim, written_before
+from al_cli.report.statistics.comparison import Measure
+from al_cli.report.statistics.curves import COSTS, SCALES, Cost, Target, curves_of
+from al_cli.report.statistics.in_words import count
+from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
+from al_cli.report.statistics.warnings import warnings_of_study
 from al_cli.report.study import Run, Study, find_missing
-from al_cli.report.table_formats import Table
-from al_cli.report.warnings_of_study import warnings_of_study
+from al_cli.report.table import Table
 
 ALPHA = 0.05  # where the study claims nothing
 BEST, WORST = 3, 2  # arms that are told apart where there are too many to tell all apart
 
 
-def tell(study: Study, *, target: Target | None = None, dataset: ranked.Load | None = None) -> Document:
+def tell(study: Study, *, target: Target | None = None, dataset: hardest.Load | None = None) -> Document:
     """The whole report of a study. Without `dataset` it has no sheets of images. RunError for a claim that is none."""
     story = Story(study, target, dataset)
     if not study.arms:
         sections = [Section("answer", "The answer", [Paragraph("No run has finished a round yet.", strong=True)])]
-        return Document(study.name, story.subtitle(), [*sections, story.missing()], [study_tables.runs_table(study)])
+        return Document(study.name, story.subtitle(), [*sections, story.missing()], [numbers.runs_table(study)])
     sections = [
         story.answer(),
         story.curves(),
@@ -54,7 +56,7 @@ def tell(study: Study, *, target: Target | None = None, dataset: ranked.Load | N
 class Story:
     """The sections of one study's report, and what they share: statistics, the looks of the arms, which are told apart."""
 
-    def __init__(self, study: Study, target: Target | None, dataset: ranked.Load | None):
+    def __init__(self, study: Study, target: Target | None, dataset: hardest.Load | None):
         self.study, self.dataset = study, dataset
         curves = curves_of([run for arm in study.arms for run in study.of_arm(arm)])
         self.unfinished = find_missing(study)
@@ -72,7 +74,7 @@ class Story:
         self.distinct = self.told_apart()
         self.looks = style.assign_looks(study.arms, study.random, self.distinct)
         self.references = [value for value in self.found.reference.values.values() if value is not None]
-        self.attached: list[Table] = [study_tables.runs_table(study)]
+        self.attached: list[Table] = [numbers.runs_table(study)]
         self.warnings = warnings_of_study(self.found, curves, environments(study.runs))
 
     def told_apart(self) -> list[str]:
@@ -160,8 +162,8 @@ class Story:
         return Section("sizes", "By round and object size", blocks)
 
     def summary(self) -> Section:
-        tables = summary_tables.summary_tables(self.found, self.cost)
-        reference = summary_tables.reference_table(self.found)
+        tables = summary.summary_tables(self.found, self.cost)
+        reference = summary.reference_table(self.found)
         return Section("summary", "Summary", [*tables, *([reference] if reference else [])])
 
     def comparison(self) -> Section:
@@ -191,29 +193,27 @@ class Story:
         return section
 
     def numbers(self) -> Section:
-        tables = [study_tables.arms_table(self.found.rounds), *study_tables.appendix_tables(self.study)]
+        tables = [numbers.arms_table(self.found.rounds), *numbers.appendix_tables(self.study)]
         return Section("numbers", "All numbers", list(tables))
 
     def selected(self) -> Section:
         section = Section("selected", "What was selected")
-        counts = selections.class_counts(self.study)
+        counts = selected.class_counts(self.study)
         if any(boxes for rounds in counts.values() for of_round in rounds for boxes in of_round.values()):
-            draw = partial(selections.plot_classes, counts, self.distinct)
+            draw = partial(selected.plot_classes, counts, self.distinct)
             caption = "Labeled boxes of each class, stacked by the round that picked them; mean over seeds."
             section.blocks.append(Figure("classes", caption, draw))
-            self.attached.append(selections.class_table(counts))
-        overlaps = selections.overlaps(self.study)
+            self.attached.append(selected.class_table(counts))
+        overlaps = selected.overlaps(self.study)
         if any(overlaps.values()):
-            everything, *matrices = selections.overlap_tables(
-                overlaps, self.distinct, selections.first_chance(self.study)
-            )
+            everything, *matrices = selected.overlap_tables(overlaps, self.distinct, selected.first_chance(self.study))
             self.attached.append(everything)
             section.blocks += matrices
         if self.dataset is not None:
-            photos, sentence = ranked.sheets(self.study, self.distinct, self.dataset)
+            photos, sentence = hardest.sheets(self.study, self.distinct, self.dataset)
             section.blocks.append(Paragraph(sentence))
             for name, picture in photos.items():
-                section.blocks.append(Photo(name, ranked.CAPTIONS[name], picture))
+                section.blocks.append(Photo(name, hardest.CAPTIONS[name], picture))
         return section
 
     def costs(self) -> Section:

@@ -18,8 +18,8 @@ from typing import Any
 from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.folder import flatten
-from al_cli.report.curves_of_arms import is_oracle
-from al_cli.report.in_words import listing
+from al_cli.report.statistics.curves import is_oracle
+from al_cli.report.statistics.in_words import listing
 from al_cli.types import RoundRecord
 
 NOT_OF_AN_ARM = ("seed", "seeds", "run_name", "study", "outputs")  # configuration keys that name a run, not its method

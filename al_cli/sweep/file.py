@@ -18,8 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from al_cli.errors import ConfigError, RunError, suggest
 from al_cli.experiment import compose
-from al_cli.report.claim import KEYS as KEYS_OF_CLAIM
-from al_cli.report.claim import parse_claim
+from al_cli.report.statistics.claim import KEYS as KEYS_OF_CLAIM
+from al_cli.report.statistics.claim import parse_claim
 
 KEYS = ("source", "base", "seeds", "arms", "random", "reference", "claim", "hydra")
 # What the sweep itself sets for every run: an arm cannot.

@@ -12,7 +12,7 @@ from rich.table import Table
 from al_cli.errors import AlError, first_line
 from al_cli.experiment import run
 from al_cli.progress import out as console
-from al_cli.report.tables import rounds_table
+from al_cli.report.of_run.terminal import rounds_table
 from al_cli.types import RoundRecord
 
 log = logging.getLogger("al")

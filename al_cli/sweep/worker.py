@@ -35,7 +35,7 @@ LIGHT = (
     "al_cli.tasks.detection",
     "al_cli.datasets.digits",
     "al_cli.learners.fake",
-    "al_cli.report.plots",
+    "al_cli.report.of_run.plots",
     "faster_coco_eval",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",

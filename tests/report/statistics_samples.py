@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from al_cli.report.curves_of_arms import METRICS, Curve
+from al_cli.report.statistics.curves import METRICS, Curve
 
 # Thesis, appendix A: AP of rounds 0 to 4 with seed 10 and with seed 11.
 THESIS = {

@@ -14,8 +14,8 @@ from PIL import Image as PILImage
 from sample_runs import SampleRuns, build_samples
 
 from al_cli.report import write
-from al_cli.report.style import assign_looks
-from al_cli.report.table_formats import Table
+from al_cli.report.drawing.style import assign_looks
+from al_cli.report.table import Table
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(

@@ -11,7 +11,8 @@ from sample_runs import SampleRuns, build_samples
 
 from al_cli.errors import DatasetError, RunError
 from al_cli.records import RunFolder
-from al_cli.report import contact, plots, show
+from al_cli.report.drawing import sheets
+from al_cli.report.of_run import plots, show
 from al_cli.types import Image, LossPoint, Predictions
 
 
@@ -111,7 +112,7 @@ def solid(tmp_path, size=(40, 20), name="solid.png", **save):
 
 def test_boxes_are_drawn_where_they_are(tmp_path):
     image = Image(0, solid(tmp_path), 40, 20, [[10, 5, 30, 15]], [0])
-    cell = contact.draw_marks(contact.load(image), [contact.Mark((10, 5, 30, 15), "", "#FF0000")], cell_px=400)
+    cell = sheets.draw_marks(sheets.load(image), [sheets.Mark((10, 5, 30, 15), "", "#FF0000")], cell_px=400)
     pixels = np.asarray(cell)
     ys, xs = np.nonzero((pixels == (255, 0, 0)).all(-1))
     # scaled by 10 and centred: 100 px below the top of the cell; the empty label touches the top left corner
@@ -127,11 +128,11 @@ def test_sheet_shows_at_most_24_and_says_how_many(samples, run):
     def remember(cells, title):
         shown.append((len(cells), [caption.split()[0] for _, caption in cells], title))
 
-    original, contact.grid = contact.grid, remember
+    original, sheets.grid = sheets.grid, remember
     try:
-        contact.contact_sheet(record, samples.splits.train)
+        sheets.contact_sheet(record, samples.splits.train)
     finally:
-        contact.grid = original
+        sheets.grid = original
     files = [samples.splits.train[i].path.name for i in record.picked[:24]]
     assert shown == [(24, files, "round 1: 50 picked images, the first 24 shown")]
 
@@ -140,28 +141,28 @@ def test_orientation_and_depth_of_the_file(tmp_path):
     exif = PILImage.Exif()
     exif[0x0112] = 6  # turned by a quarter
     path = solid(tmp_path, name="turned.jpg", exif=exif)
-    assert contact.load(Image(0, path, 20, 40, [], [])).size == (20, 40)
+    assert sheets.load(Image(0, path, 20, 40, [], [])).size == (20, 40)
     deep = tmp_path / "deep.png"
     PILImage.fromarray(np.full((20, 40), 30000, np.uint16)).save(deep)
-    assert contact.load(Image(0, deep, 40, 20, [], [])).getpixel((0, 0)) == (116, 116, 116)
+    assert sheets.load(Image(0, deep, 40, 20, [], [])).getpixel((0, 0)) == (116, 116, 116)
 
 
 def test_a_lost_or_changed_image_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"gone\.png"):
-        contact.load(Image(0, tmp_path / "gone.png", 40, 20, [], []))
+        sheets.load(Image(0, tmp_path / "gone.png", 40, 20, [], []))
     with pytest.raises(DatasetError, match="40x20, recorded as 41x20"):
-        contact.load(Image(0, solid(tmp_path), 41, 20, [], []))
+        sheets.load(Image(0, solid(tmp_path), 41, 20, [], []))
 
 
 def test_marks_keep_to_the_threshold_with_the_best_on_top():
     table = Predictions([0], [0, 3], np.tile([0, 0, 5, 5], (3, 1)), [0.9, 0.5, 0.25], [1, 0, 1], 2)
-    marks = contact.predicted_marks(table, ["cat", "dog"], 0.5)
+    marks = sheets.predicted_marks(table, ["cat", "dog"], 0.5)
     assert [mark.text for mark in marks] == ["cat 0.50", "dog 0.90"]
 
 
 def test_crowd_regions_are_marked(tmp_path):
     image = Image(0, tmp_path / "a.png", 40, 20, [[0, 0, 5, 5], [1, 1, 9, 9]], [1, 1], [False, True])
-    assert [mark.text for mark in contact.true_marks(image, ["cat", "dog"])] == ["dog", "dog (crowd)"]
+    assert [mark.text for mark in sheets.true_marks(image, ["cat", "dog"])] == ["dog", "dog (crowd)"]
 
 
 # ---- al show

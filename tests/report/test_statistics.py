@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from statistics_samples import THESIS, curve, noisy_curves, thesis_curves
 
 from al_cli.errors import RunError
-from al_cli.report.comparison import Measure
-from al_cli.report.curves_of_arms import (
+from al_cli.report.statistics.analyse import analyse
+from al_cli.report.statistics.comparison import Measure
+from al_cli.report.statistics.curves import (
     OverSeeds,
     Target,
     area,
@@ -20,7 +21,6 @@ from al_cli.report.curves_of_arms import (
     labels_to_reach,
     parse_target,
 )
-from al_cli.report.statistics import analyse
 from al_cli.types import RoundRecord, StageLog
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from al_cli.report import paired_tests
-from al_cli.report.comparison import Comparison, Measure
+from al_cli.report.statistics import paired_tests
+from al_cli.report.statistics.comparison import Comparison, Measure
 
 AUC = Measure("AUC", cost="boxes")
 

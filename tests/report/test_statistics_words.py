@@ -7,13 +7,13 @@ from scipy import stats
 from statistics_samples import curve, noisy_curves, thesis_curves
 
 from al_cli.errors import RunError
-from al_cli.report import warnings_of_study as doubts
-from al_cli.report.claim import Claim, parse_claim
-from al_cli.report.claims import answer_claim, written_before
-from al_cli.report.comparison import Measure, Pair
-from al_cli.report.comparison_tables import against_table, interval
-from al_cli.report.in_words import difference, listing, p_value, seeds_sentence
-from al_cli.report.statistics import analyse, answer, compare
+from al_cli.report.sections.comparison import against_table, interval
+from al_cli.report.statistics import warnings as doubts
+from al_cli.report.statistics.analyse import analyse, answer, compare
+from al_cli.report.statistics.claim import Claim, parse_claim
+from al_cli.report.statistics.claim_answer import answer_claim, written_before
+from al_cli.report.statistics.comparison import Measure, Pair
+from al_cli.report.statistics.in_words import difference, listing, p_value, seeds_sentence
 
 SEEDS = range(8)
 CPU = {"device": "cpu", "python": "3.11.7", "git": "abc", "versions": {"torch": "2.15.0"}}

@@ -13,11 +13,12 @@ from rich.console import Console
 from sample_runs import SampleRuns, build_samples
 
 from al_cli.errors import RunError
-from al_cli.report import costs, differences, ranked, selections, study, study_tables, write
-from al_cli.report.curves_of_arms import average_rounds, curves_of
+from al_cli.report import study, write
+from al_cli.report.of_run.terminal import rounds_table
+from al_cli.report.sections import costs, differences, hardest, numbers, selected
+from al_cli.report.statistics.curves import average_rounds, curves_of
 from al_cli.report.story import tell
-from al_cli.report.table_formats import Table
-from al_cli.report.tables import rounds_table
+from al_cli.report.table import Table
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +206,7 @@ def test_no_runs(tmp_path):
 def test_seeds_beyond_three_get_tables_of_their_own(samples):
     for seed in range(5):
         samples.run(f"ccms_s{seed}", seed=seed, rounds=1)
-    first, second = study_tables.appendix_tables(study.read_study(samples.root))
+    first, second = numbers.appendix_tables(study.read_study(samples.root))
     assert [name for name, _ in first.groups] == ["", "seed 0", "seed 1", "seed 2"]
     assert [name for name, _ in second.groups] == ["", "seed 3", "seed 4"]
     assert (first.name, second.name) == ("appendix_a_1", "appendix_a_2")
@@ -215,8 +216,8 @@ def test_seeds_beyond_three_get_tables_of_their_own(samples):
 def test_chance_overlap_is_that_of_random_picks(candidates, picked):
     rng = np.random.default_rng(0)
     drawn = [frozenset(rng.choice(candidates, picked, replace=False).tolist()) for _ in range(2000)]
-    seen = np.mean([selections.jaccard(a, b) for a, b in zip(drawn[::2], drawn[1::2], strict=True)])
-    assert selections.chance_overlap(candidates, picked) == pytest.approx(seen, abs=0.01)
+    seen = np.mean([selected.jaccard(a, b) for a, b in zip(drawn[::2], drawn[1::2], strict=True)])
+    assert selected.chance_overlap(candidates, picked) == pytest.approx(seen, abs=0.01)
 
 
 def test_overlap_and_classes_against_sets(samples):
@@ -225,13 +226,13 @@ def test_overlap_and_classes_against_sets(samples):
         for seed in (1, 2):
             samples.run(f"{arm}_s{seed}", seed=seed, rounds=3, sampler={"name": arm})
     found = study.read_study(samples.root)
-    overlaps = selections.overlaps(found)
+    overlaps = selected.overlaps(found)
     picked = {run.name: [set(record.picked) for record in run.records] for run in found.runs}
     for round in (1, 2):
         pairs = [(picked[f"entropy_s{seed}"][round], picked[f"random_s{seed}"][round]) for seed in (1, 2)]
         expected = np.mean([len(a & b) / len(a | b) for a, b in pairs])
         assert overlaps[round] == {("entropy", "random"): pytest.approx(expected)}
-    everything, first, last = selections.overlap_tables(overlaps, ["random", "entropy"], 0.25)
+    everything, first, last = selected.overlap_tables(overlaps, ["random", "entropy"], 0.25)
     assert (first.note, last.note) == ("Two random picks would have 0.25.", "")
     assert (everything.columns[2:], first.name, last.name) == (
         ["round 1", "round 2"],
@@ -239,9 +240,9 @@ def test_overlap_and_classes_against_sets(samples):
         "overlap_round_2",
     )
     assert first.rows[0][1:] == [1.0, overlaps[1]["entropy", "random"]] == first.rows[1][:0:-1]
-    assert selections.jaccard(frozenset(), frozenset()) == 1.0
+    assert selected.jaccard(frozenset(), frozenset()) == 1.0
 
-    counts = selections.class_counts(found)
+    counts = selected.class_counts(found)
     train = samples.splits.train
     truth = [np.concatenate([train[i].classes for i in picked[f"random_s{seed}"][1]]) for seed in (1, 2)]
     assert counts["random"][1]["two"] == np.mean([(classes == 2).sum() for classes in truth])
@@ -281,16 +282,16 @@ def test_images_of_another_dataset_are_not_shown(samples, data):
     samples.run("ccms_s1", seed=1, rounds=3, done=2, sampler={"name": "ccms"}, dataset={"name": "scenes"})
     found = study.read_study(samples.root)
     [run] = found.runs
-    hardest, easiest = ranked.rank(run)
-    assert [image_id for image_id, _, _ in hardest] == list(run.records[1].picked[: ranked.PER_ROW])
+    worst, best = hardest.rank(run)
+    assert [image_id for image_id, _, _ in worst] == list(run.records[1].picked[: hardest.PER_ROW])
     unpicked = set(data.train.ids.tolist()) - set(run.records[1].labeled)
-    assert [image_id for image_id, _, _ in easiest] == sorted(unpicked)[-ranked.PER_ROW :][::-1], (
+    assert [image_id for image_id, _, _ in best] == sorted(unpicked)[-hardest.PER_ROW :][::-1], (
         "scores fall with ids here"
     )
-    sheets, sentence = ranked.sheets(found, ["ccms"], lambda config: data)
+    sheets, sentence = hardest.sheets(found, ["ccms"], lambda config: data)
     assert set(sheets) == {"hardest", "easiest"} and sentence.startswith("The first images")
     other = replace(data, train=data.test)
-    sheets, sentence = ranked.sheets(found, ["ccms"], lambda config: other)
+    sheets, sentence = hardest.sheets(found, ["ccms"], lambda config: other)
     assert not sheets and "the dataset is not the one it was" in sentence
 
 
@@ -310,5 +311,5 @@ def test_terminal_table(samples):
 
 def test_tables_load_no_matplotlib():
     """`al ls` and `al run` start without it; only drawing pays for it."""
-    code = "import sys; from al_cli.report import study, plots, show, tables; assert 'matplotlib' not in sys.modules"
+    code = "import sys; from al_cli.report import study; from al_cli.report.of_run import plots, show, terminal; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

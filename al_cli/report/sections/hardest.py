@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from al_cli.errors import AlError
 from al_cli.records.files import read_csv
-from al_cli.report.contact import draw_marks, load, rows_sheet, true_marks
+from al_cli.report.drawing.sheets import draw_marks, load, rows_sheet, true_marks
 from al_cli.report.study import Run, Study
 from al_cli.types import Splits
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from al_cli.report.comparison import Comparison, Measure, Pair
-from al_cli.report.curves_of_arms import (
+from al_cli.report.statistics.comparison import Comparison, Measure, Pair
+from al_cli.report.statistics.curves import (
     COSTS,
     SCALES,
     ArmRound,
@@ -36,7 +36,7 @@ from al_cli.report.curves_of_arms import (
     common_range,
     labels_to_reach,
 )
-from al_cli.report.in_words import count, describe, listing, seeds_sentence
+from al_cli.report.statistics.in_words import count, describe, listing, seeds_sentence
 
 SHARES = (0.90, 0.95)  # of the full-label reference
 

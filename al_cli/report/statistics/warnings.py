@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from al_cli.report.curves_of_arms import Curve, Seed
-from al_cli.report.in_words import count, listing
-from al_cli.report.paired_tests import ROUNDING
-from al_cli.report.statistics import Statistics
+from al_cli.report.statistics.analyse import Statistics
+from al_cli.report.statistics.curves import Curve, Seed
+from al_cli.report.statistics.in_words import count, listing
+from al_cli.report.statistics.paired_tests import ROUNDING
 
 CPU_NOISE = 1e-6  # AP, percent: equal trainings on a CPU give equal bytes
 # AP, percent. Some CUDA kernels add in any order: in the thesis (appendix A) the 13 equal trainings of round 0 lie up to

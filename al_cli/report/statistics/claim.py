@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from al_cli.errors import RunError, suggest
-from al_cli.report.curves_of_arms import COSTS, METRICS, Cost
+from al_cli.report.statistics.curves import COSTS, METRICS, Cost
 
 if TYPE_CHECKING:
-    from al_cli.report.comparison import Measure
+    from al_cli.report.statistics.comparison import Measure
 
 KEYS = ("arm", "against", "metric", "cost", "alpha")
 AREAS = ("AUC", "AUC_log")
@@ -34,7 +34,7 @@ class Claim:
 
     @property
     def measure(self) -> Measure:
-        from al_cli.report.comparison import Measure  # brings scipy, which a sweep can do without
+        from al_cli.report.statistics.comparison import Measure  # brings scipy, which a sweep can do without
 
         if self.metric in AREAS:
             return Measure("AUC", cost=self.cost, scale="log" if self.metric == "AUC_log" else "linear")

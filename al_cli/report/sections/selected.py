@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from al_cli.records import RunFolder
-from al_cli.report import style
+from al_cli.report.drawing import style
 from al_cli.report.study import Study
-from al_cli.report.table_formats import Table
+from al_cli.report.table import Table
 
 MAX_CLASSES = 12  # bars in one panel; the others are added up
 Counts = Mapping[str, Sequence[Mapping[str, float]]]  # arm -> one {class: mean boxes picked} a round

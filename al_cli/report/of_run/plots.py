@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from al_cli.records import RunFolder
-from al_cli.report import style
-from al_cli.report.contact import contact_sheet, save_sheet
+from al_cli.report.drawing import style
+from al_cli.report.drawing.sheets import contact_sheet, save_sheet
 from al_cli.types import LossPoint, RoundRecord, Splits
 
 if TYPE_CHECKING:

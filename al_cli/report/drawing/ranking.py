@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from al_cli.report import style
+from al_cli.report.drawing import style
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from al_cli.errors import DatasetError
 from al_cli.records.files import write_atomic
-from al_cli.report.style import COLORS, GREY
+from al_cli.report.drawing.style import COLORS, GREY
 from al_cli.types import Dataset, Image, Predictions, RoundRecord
 
 if TYPE_CHECKING:

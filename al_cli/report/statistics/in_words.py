@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from al_cli.report.comparison import FEWEST_SEEDS, Measure, Pair
-from al_cli.report.paired_tests import smallest_wilcoxon_p
+from al_cli.report.statistics.comparison import FEWEST_SEEDS, Measure, Pair
+from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
 
 
 def describe(pair: Pair, measure: Measure) -> str:

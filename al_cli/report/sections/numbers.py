@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from al_cli.records.rounds import ROUND_COLUMNS, round_row
-from al_cli.report.curves_of_arms import ArmRound
+from al_cli.report.statistics.curves import ArmRound
 from al_cli.report.study import Run, Study
-from al_cli.report.table_formats import Table, mean_and_std
+from al_cli.report.table import Table, mean_and_std
 
 AP_COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 METRICS = (*AP_COLUMNS, "val_loss")

@@ -10,7 +10,7 @@ import numpy as np
 
 from al_cli.errors import RunError
 from al_cli.records import RunFolder
-from al_cli.report.contact import GAP_PX, draw_marks, grid, load, predicted_marks, save_sheet, true_marks
+from al_cli.report.drawing.sheets import GAP_PX, draw_marks, grid, load, predicted_marks, save_sheet, true_marks
 from al_cli.rng import rng_for
 from al_cli.types import Dataset, Image, Predictions
 

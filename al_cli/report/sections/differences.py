@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from al_cli.report.study import NOT_OF_AN_ARM, Study
-from al_cli.report.table_formats import Table
+from al_cli.report.table import Table
 
 ABSENT = "(not set)"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from al_cli.report.curves_of_arms import COSTS, SCALES, Cost, OverSeeds
-from al_cli.report.statistics import SHARES, ArmSummary, Statistics
-from al_cli.report.table_formats import Table, mean_and_std
+from al_cli.report.statistics.analyse import SHARES, ArmSummary, Statistics
+from al_cli.report.statistics.curves import COSTS, SCALES, Cost, OverSeeds
+from al_cli.report.table import Table, mean_and_std
 
 
 def summary_tables(found: Statistics, cost: Cost) -> list[Table]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.report.study import Run, Study
-from al_cli.report.table_formats import Table
+from al_cli.report.table import Table
 
 PHASES = ("train", "evaluate", "infer", "select", "save")  # others that a file names come after these
 

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Literal
 
 from al_cli.errors import RunError, suggest
-from al_cli.report.claim import Claim
-from al_cli.report.comparison import FEWEST_SEEDS, Pair
-from al_cli.report.in_words import count, difference, p_value
-from al_cli.report.statistics import Statistics, compare
+from al_cli.report.statistics.analyse import Statistics, compare
+from al_cli.report.statistics.claim import Claim
+from al_cli.report.statistics.comparison import FEWEST_SEEDS, Pair
+from al_cli.report.statistics.in_words import count, difference, p_value
 
 Decision = Literal["holds", "the opposite holds", "not decided"]
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from al_cli.errors import RunError, suggest
-from al_cli.report import paired_tests
-from al_cli.report.curves_of_arms import Cost, Scale, Seed
+from al_cli.report.statistics import paired_tests
+from al_cli.report.statistics.curves import Cost, Scale, Seed
 
 Array = NDArray[np.float64]
 Outcome = Literal["win", "tie", "loss", "unknown"]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from al_cli.report.comparison import Comparison, Measure, Pair
-from al_cli.report.paired_tests import ROUNDING
-from al_cli.report.ranking_figure import Gain
-from al_cli.report.table_formats import Table
+from al_cli.report.drawing.ranking import Gain
+from al_cli.report.statistics.comparison import Comparison, Measure, Pair
+from al_cli.report.statistics.paired_tests import ROUNDING
+from al_cli.report.table import Table
 
 WORDS = {1.0: "win", 0.0: "tie", -1.0: "loss"}
 TESTS = {

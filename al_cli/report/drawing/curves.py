@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from al_cli.report import style
-from al_cli.report.curves_of_arms import ArmRound
+from al_cli.report.drawing import style
+from al_cli.report.statistics.curves import ArmRound
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,1 @@
+"""Figures of a study: how they look and what they show."""

@@ -1,0 +1,1 @@
+"""The parts of the page, one a file: what each says, as tables, figures and paragraphs."""
