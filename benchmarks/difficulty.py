@@ -11,13 +11,13 @@ import statistics
 import time
 
 from al_cli.experiment import build, compose, settings
-from al_cli.learners import difficulty
-from al_cli.learners.data import to_dicts, training_batches
-from al_cli.learners.detectron import DetectronLearner
-from al_cli.learners.determinism import deterministic, seed_everything
-from al_cli.learners.solver import make_optimizer, make_schedule
-from al_cli.learners.training import train as train_model
-from al_cli.learners.zoo import build as build_model
+from al_cli.learners.detectron.learner import DetectronLearner
+from al_cli.learners.detectron.model.zoo import build as build_model
+from al_cli.learners.detectron.training import difficulty
+from al_cli.learners.detectron.training.data import to_dicts, training_batches
+from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
+from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule
+from al_cli.learners.detectron.training.train import train as train_model
 
 spent_s = 0.0
 

@@ -23,14 +23,14 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from al_cli.experiment import build, compose, settings
-from al_cli.learners.data import Batch, ordered_batches, to_dicts
-from al_cli.learners.detectron import DetectronLearner
-from al_cli.learners.determinism import deterministic
-from al_cli.learners.influence import InfluenceSource
+from al_cli.learners.detectron.influence.last_layers import HeadLoss
+from al_cli.learners.detectron.influence.lissa import gradient
+from al_cli.learners.detectron.influence.source import InfluenceSource
+from al_cli.learners.detectron.learner import DetectronLearner
+from al_cli.learners.detectron.training.data import Batch, ordered_batches, to_dicts
+from al_cli.learners.detectron.training.determinism import deterministic
+from al_cli.learners.detectron.training.loss import _measuring, _set_normalizer
 from al_cli.learners.influence_spec import InfluenceSpec
-from al_cli.learners.last_layers import HeadLoss
-from al_cli.learners.lissa import gradient
-from al_cli.learners.loss import _measuring, _set_normalizer
 from al_cli.types import Dataset
 
 

@@ -16,11 +16,11 @@ from detectron2.engine import SimpleTrainer, hooks
 from detectron2.utils.events import EventStorage
 
 from al_cli.experiment import build, compose, settings
-from al_cli.learners.data import stock_mapper, to_dicts, training_batches
-from al_cli.learners.detectron import DetectronLearner
-from al_cli.learners.determinism import deterministic, seed_everything
-from al_cli.learners.solver import make_optimizer, make_schedule
-from al_cli.learners.zoo import build as build_model
+from al_cli.learners.detectron.learner import DetectronLearner
+from al_cli.learners.detectron.model.zoo import build as build_model
+from al_cli.learners.detectron.training.data import stock_mapper, to_dicts, training_batches
+from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
+from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule
 
 
 def detectron2_step_s(learner: DetectronLearner, train, steps: int, cached: bool) -> float:

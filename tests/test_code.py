@@ -22,11 +22,23 @@ def test_a_sampler_depends_on_what_it_imports_and_on_no_other_sampler():
 
 
 def test_a_learner_depends_on_every_file_of_its_folder_that_it_imports():
-    import al_cli.learners.detectron  # noqa: F401  (what is loaded is found as well as what is not)
+    import al_cli.learners.detectron.learner  # noqa: F401  (what is loaded is found as well as what is not)
 
-    assert code_of_modules(["al_cli.learners.fake"]) != code_of_modules(["al_cli.learners.detectron"])
-    assert "torch" in code_of_modules(["al_cli.learners.detectron"])
+    assert code_of_modules(["al_cli.learners.fake"]) != code_of_modules(["al_cli.learners.detectron.learner"])
+    assert "torch" in code_of_modules(["al_cli.learners.detectron.learner"])
     assert "torch" not in code_of_modules(["al_cli.learners.fake"])
+
+
+@pytest.mark.parametrize("room", ["model.tiny", "training.loss", "signals.jitter", "influence.lissa"])
+def test_the_code_of_a_learner_has_its_subfolders(monkeypatch, room):
+    learner, file = "al_cli.learners.detectron.learner", f"al_cli.learners.detectron.{room}"
+    before = code_of_modules([learner])
+    monkeypatch.setattr(
+        "al_cli.store.code.code_of", lambda source, where="": f"{where} {where == str(source_of(file))}"
+    )
+    changed = code_of_modules([learner])
+    monkeypatch.setattr("al_cli.store.code.code_of", lambda source, where="": f"{where} False")
+    assert code_of_modules([learner]) != changed and before.keys() == changed.keys()
 
 
 def test_messages_are_no_numbers(monkeypatch):

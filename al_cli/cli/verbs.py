@@ -220,7 +220,7 @@ def doctor(args: argparse.Namespace) -> int:
     for name, version in {**system, **found["versions"]}.items():
         console.print(f"{name:<18} {version}", highlight=False)
     try:
-        from al_cli.learners.doctor import examine
+        from al_cli.learners.detectron.doctor import examine
 
         for name, value in examine(args.device).items():
             console.print(f"{name:<18} {value}", highlight=False)

@@ -112,7 +112,7 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
         from al_cli.learners.fake import FakeLearner
 
         return FakeLearner(class_names, **experiment.model.overrides)
-    from al_cli.learners.detectron import DetectronLearner
+    from al_cli.learners.detectron.learner import DetectronLearner
 
     device = experiment.config["device"]
     needs = experiment.strategy.needs
@@ -131,7 +131,7 @@ def through_store(
 ) -> tuple[StoredLearner, StoredStrategy]:
     """The learner and the strategy of this experiment, looking into the store first. RunError for another version's store."""
     store.require_format()
-    module = f"al_cli.learners.{'fake' if experiment.model.family == 'fake' else 'detectron'}"
+    module = f"al_cli.learners.{'fake' if experiment.model.family == 'fake' else 'detectron.learner'}"
     identity = {"code": code_of_modules([module])} | training_identity(
         experiment.model,
         experiment.training,

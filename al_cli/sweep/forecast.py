@@ -222,7 +222,7 @@ def next_choice(strategy: StoredStrategy, plan: loop.Plan, round: int) -> dict[s
 def resolved_device(experiment: settings.Experiment) -> str:
     if experiment.model.family == "fake":
         return "cpu"
-    from al_cli.learners.zoo import choose_device
+    from al_cli.learners.detectron.model.zoo import choose_device
 
     return str(choose_device(experiment.config["device"]))
 

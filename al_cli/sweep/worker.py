@@ -40,7 +40,7 @@ LIGHT = (
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
 )
-HEAVY = ("al_cli.learners.detectron",)
+HEAVY = ("al_cli.learners.detectron.learner",)
 STOP_S = 60  # what a run has to stop by itself when the sweep is stopped
 TAIL = 2000  # characters of a crashed process' last words
 

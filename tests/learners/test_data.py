@@ -8,8 +8,15 @@ import pytest
 import torch
 
 from al_cli.datasets.yolo import load_yolo
-from al_cli.learners.data import CachedMapper, ImageCache, ordered_batches, stock_mapper, to_dicts, training_batches
-from al_cli.learners.determinism import seed_everything
+from al_cli.learners.detectron.training.data import (
+    CachedMapper,
+    ImageCache,
+    ordered_batches,
+    stock_mapper,
+    to_dicts,
+    training_batches,
+)
+from al_cli.learners.detectron.training.determinism import seed_everything
 from al_cli.types import Dataset, Image
 
 

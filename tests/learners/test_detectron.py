@@ -13,8 +13,8 @@ from detectron2.modeling import build_model
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError, ModelError, RunError
-from al_cli.learners import detectron
-from al_cli.learners.detectron import INFLUENCE_SIGNALS, DetectronLearner, check_detectron2
+from al_cli.learners.detectron import learner as detectron
+from al_cli.learners.detectron.learner import INFLUENCE_SIGNALS, DetectronLearner, check_detectron2
 from al_cli.learners.spec import ModelSpec, TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Predictions, Signal, Splits
 

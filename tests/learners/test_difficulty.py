@@ -12,15 +12,21 @@ from torch import nn
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ModelError
-from al_cli.learners.data import CachedMapper, ImageCache, ordered_batches, to_dicts, training_batches
-from al_cli.learners.detectron import DetectronLearner
-from al_cli.learners.determinism import deterministic, seed_everything
-from al_cli.learners.difficulty import ClassDifficulty, watched
-from al_cli.learners.loss import mean_loss
-from al_cli.learners.solver import make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.learner import DetectronLearner
+from al_cli.learners.detectron.model.zoo import build, open_config
+from al_cli.learners.detectron.training.data import (
+    CachedMapper,
+    ImageCache,
+    ordered_batches,
+    to_dicts,
+    training_batches,
+)
+from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
+from al_cli.learners.detectron.training.difficulty import ClassDifficulty, watched
+from al_cli.learners.detectron.training.loss import mean_loss
+from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.train import train
 from al_cli.learners.spec import ModelSpec, TrainingSpec
-from al_cli.learners.training import train
-from al_cli.learners.zoo import build, open_config
 from al_cli.types import Checkpoint, Dataset, Signal
 
 CLASSES = 3

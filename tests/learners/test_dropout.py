@@ -9,10 +9,10 @@ from narrow_models import C4, CLASSES, FCOS_LAZY, FPN, RETINANET, assert_same, c
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError, ModelError
-from al_cli.learners import detectron
-from al_cli.learners.detectron import DetectronLearner
-from al_cli.learners.dropout import class_head, insert_dropout, stochastic_part
-from al_cli.learners.signals import tap
+from al_cli.learners.detectron import learner as detectron
+from al_cli.learners.detectron.learner import DetectronLearner
+from al_cli.learners.detectron.signals.dropout import class_head, insert_dropout, stochastic_part
+from al_cli.learners.detectron.signals.tap import tap
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
 from al_cli.types import Signal
 

@@ -17,19 +17,19 @@ from torch import nn
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError, ModelError
-from al_cli.learners.data import CachedMapper, ImageCache, to_dicts
-from al_cli.learners.influence import InfluenceSource, LabeledLosses
-from al_cli.learners.influence_spec import InfluenceSpec
-from al_cli.learners.last_layers import REACH, last_layers
-from al_cli.learners.lissa import (
+from al_cli.learners.detectron.influence.last_layers import REACH, last_layers
+from al_cli.learners.detectron.influence.lissa import (
     gradient,
     hessian_product,
     inverse_hessian_product,
     largest_curvature,
 )
-from al_cli.learners.loss import NORMALIZER, _measuring, batch_losses
-from al_cli.learners.tiny import tiny_faster_rcnn_cfg, tiny_retinanet_cfg
-from al_cli.learners.views import outputs_of
+from al_cli.learners.detectron.influence.source import InfluenceSource, LabeledLosses
+from al_cli.learners.detectron.model.tiny import tiny_faster_rcnn_cfg, tiny_retinanet_cfg
+from al_cli.learners.detectron.signals.views import outputs_of
+from al_cli.learners.detectron.training.data import CachedMapper, ImageCache, to_dicts
+from al_cli.learners.detectron.training.loss import NORMALIZER, _measuring, batch_losses
+from al_cli.learners.influence_spec import InfluenceSpec
 from al_cli.types import Dataset, Signal
 
 C4, FCOS = "COCO-Detection/faster_rcnn_R_50_C4_3x.yaml", "COCO-Detection/fcos_R_50_FPN_1x.py"

@@ -7,9 +7,9 @@ import pytest
 import torch
 from narrow_models import C4, FCOS_LAZY, FPN, RETINANET, assert_same, chooser, counting, images, narrow, overlap, stock
 
-from al_cli.learners import jitter
-from al_cli.learners.jitter import NOISE_STD
-from al_cli.learners.signals import tap
+from al_cli.learners.detectron.signals import jitter
+from al_cli.learners.detectron.signals.jitter import NOISE_STD
+from al_cli.learners.detectron.signals.tap import tap
 from al_cli.rng import seed_for
 from al_cli.types import Signal
 

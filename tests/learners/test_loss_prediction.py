@@ -10,12 +10,20 @@ from scipy.stats import spearmanr
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError
-from al_cli.learners.data import CachedMapper, ImageCache, ordered_batches, to_dicts, training_batches
-from al_cli.learners.detectron import DetectronLearner
-from al_cli.learners.determinism import deterministic, seed_everything
-from al_cli.learners.difficulty import ClassDifficulty
-from al_cli.learners.loss import NORMALIZER, _measuring, batch_losses, mean_loss
-from al_cli.learners.loss_prediction import (
+from al_cli.learners.detectron.learner import DetectronLearner
+from al_cli.learners.detectron.model.zoo import build, open_config
+from al_cli.learners.detectron.signals.tap import tap
+from al_cli.learners.detectron.training.data import (
+    CachedMapper,
+    ImageCache,
+    ordered_batches,
+    to_dicts,
+    training_batches,
+)
+from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
+from al_cli.learners.detectron.training.difficulty import ClassDifficulty
+from al_cli.learners.detectron.training.loss import NORMALIZER, _measuring, batch_losses, mean_loss
+from al_cli.learners.detectron.training.loss_prediction import (
     LossModule,
     LossPrediction,
     image_losses,
@@ -23,11 +31,9 @@ from al_cli.learners.loss_prediction import (
     ranking_loss,
     require_pairs,
 )
-from al_cli.learners.signals import tap
-from al_cli.learners.solver import make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.train import train
 from al_cli.learners.spec import ModelSpec, TrainingSpec
-from al_cli.learners.training import train
-from al_cli.learners.zoo import build, open_config
 from al_cli.types import Checkpoint, Dataset, Signal
 
 CPU = torch.device("cpu")

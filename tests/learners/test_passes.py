@@ -8,7 +8,7 @@ import pytest
 
 from al_cli.cli.verbs import detectors
 from al_cli.datasets.yolo import load_yolo
-from al_cli.learners.detectron import DetectronLearner
+from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.spec import ModelSpec, TrainingSpec
 from al_cli.samplers.catalog import read_stages
 from al_cli.samplers.guide import guide

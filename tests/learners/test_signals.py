@@ -29,7 +29,7 @@ from narrow_models import (
 from torch.nn import functional as F
 
 from al_cli.errors import ModelError
-from al_cli.learners.signals import tap
+from al_cli.learners.detectron.signals.tap import tap
 from al_cli.types import Signal
 
 ALL = frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES})

@@ -5,7 +5,7 @@ import pytest
 import torch
 from narrow_models import C4, FCOS_LAZY, FPN, RETINANET, chooser, counting, images, narrow, overlap, stock
 
-from al_cli.learners.signals import tap
+from al_cli.learners.detectron.signals.tap import tap
 from al_cli.learners.spec import ModelSpec, provides, remedy_for
 from al_cli.types import Signal
 

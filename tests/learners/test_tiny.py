@@ -10,7 +10,7 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from al_cli.learners.tiny import tiny_faster_rcnn_cfg, tiny_retinanet_cfg
+from al_cli.learners.detectron.model.tiny import tiny_faster_rcnn_cfg, tiny_retinanet_cfg
 
 MODELS = [(tiny_faster_rcnn_cfg, GeneralizedRCNN), (tiny_retinanet_cfg, RetinaNet)]
 BOTH = pytest.mark.parametrize(("make", "architecture"), MODELS, ids=["faster_rcnn", "retinanet"])

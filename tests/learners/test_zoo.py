@@ -11,9 +11,9 @@ from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
 from al_cli.errors import ConfigError, ModelError
+from al_cli.learners.detectron.model.weights import load_weights, locate
+from al_cli.learners.detectron.model.zoo import build, choose_device, flatten, open_config
 from al_cli.learners.spec import ModelSpec
-from al_cli.learners.weights import load_weights, locate
-from al_cli.learners.zoo import build, choose_device, flatten, open_config
 
 CPU = torch.device("cpu")
 ZOO = {

@@ -311,5 +311,6 @@ def test_terminal_table(samples):
 
 def test_tables_load_no_matplotlib():
     """`al ls` and `al run` start without it; only drawing pays for it."""
-    code = "import sys; from al_cli.report import study; from al_cli.report.of_run import plots, show, terminal; assert 'matplotlib' not in sys.modules"
+    modules = "from al_cli.report import study; from al_cli.report.of_run import plots, show, terminal"
+    code = f"import sys; {modules}; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

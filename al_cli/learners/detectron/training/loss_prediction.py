@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from al_cli.errors import ConfigError
-from al_cli.learners.data import Batch
-from al_cli.learners.loss import NORMALIZER, _cuda_devices, _measuring
-from al_cli.learners.signals import MapReader, _image_features
-from al_cli.learners.views import view
+from al_cli.learners.detectron.signals.tap import MapReader, _image_features
+from al_cli.learners.detectron.signals.views import view
+from al_cli.learners.detectron.training.data import Batch
+from al_cli.learners.detectron.training.loss import NORMALIZER, _cuda_devices, _measuring
 from al_cli.types import Checkpoint
 
 WIDTH, MARGIN, LR = 128, 1.0, 1e-3

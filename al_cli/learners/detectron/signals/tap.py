@@ -39,9 +39,18 @@ from detectron2.structures import Instances
 from torch import Tensor, nn
 
 from al_cli.errors import ModelError
-from al_cli.learners.dropout import dropout_probs, stochastic_part
-from al_cli.learners.jitter import jitter
-from al_cli.learners.views import ANCHOR, CENTERNESS, LEVEL, PROPOSAL, dense_view, inputs_of, outputs_of, rcnn_view
+from al_cli.learners.detectron.signals.dropout import dropout_probs, stochastic_part
+from al_cli.learners.detectron.signals.jitter import jitter
+from al_cli.learners.detectron.signals.views import (
+    ANCHOR,
+    CENTERNESS,
+    LEVEL,
+    PROPOSAL,
+    dense_view,
+    inputs_of,
+    outputs_of,
+    rcnn_view,
+)
 from al_cli.rng import seed_for
 from al_cli.types import ProbKind, Signal
 

@@ -4,8 +4,8 @@ import os
 
 import torch
 
-from al_cli.learners.detectron import check_detectron2
-from al_cli.learners.zoo import choose_device
+from al_cli.learners.detectron.learner import check_detectron2
+from al_cli.learners.detectron.model.zoo import choose_device
 
 
 def examine(device: str) -> dict[str, str]:

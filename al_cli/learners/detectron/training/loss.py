@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from al_cli.learners.data import Batch
+from al_cli.learners.detectron.training.data import Batch
 
 NORMALIZER = "loss_normalizer"  # RetinaNet and FCOS divide by a running mean of their positives, kept on the model
 

@@ -25,8 +25,8 @@ from detectron2.modeling import FCOS, GeneralizedRCNN, RetinaNet, build_model
 from torch import nn
 
 from al_cli.errors import ConfigError, ModelError
-from al_cli.learners import tiny
-from al_cli.learners.dropout import insert_dropout
+from al_cli.learners.detectron.model import tiny
+from al_cli.learners.detectron.signals.dropout import insert_dropout
 from al_cli.learners.spec import TINY, ModelSpec
 
 # What al decides, and where the user says it instead.

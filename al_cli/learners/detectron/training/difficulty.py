@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from al_cli.errors import ModelError
-from al_cli.learners.views import view
+from al_cli.learners.detectron.signals.views import view
 from al_cli.types import Checkpoint
 
 XI = 0.6  # how much the class probability counts against the IoU

@@ -19,8 +19,8 @@ from fvcore.common.param_scheduler import CosineParamScheduler, LinearParamSched
 from torch import nn
 
 from al_cli.errors import ConfigError
+from al_cli.learners.detectron.model.zoo import DetectronConfig
 from al_cli.learners.spec import TrainingSpec
-from al_cli.learners.zoo import DetectronConfig
 
 WARMUP_SHARE = 0.1
 ONE_CYCLE_WARMUP, ONE_CYCLE_START, ONE_CYCLE_END = 0.15, 0.04, 0.01

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from al_cli.errors import ModelError
-from al_cli.learners.views import CENTERNESS, PROPOSAL, gather
+from al_cli.learners.detectron.signals.views import CENTERNESS, PROPOSAL, gather
 
 
 def insert_dropout(model: nn.Module, p: float) -> None:

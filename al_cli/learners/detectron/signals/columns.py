@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from al_cli.learners.signals import Detections
+from al_cli.learners.detectron.signals.tap import Detections
 from al_cli.types import ROW_AXIS, Dataset, Signal
 
 

@@ -39,10 +39,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from al_cli.errors import ModelError
-from al_cli.learners.data import Batch
-from al_cli.learners.loss import NORMALIZER
-from al_cli.learners.signals import SUPPORTED, evaluating
-from al_cli.learners.views import view
+from al_cli.learners.detectron.signals.tap import SUPPORTED, evaluating
+from al_cli.learners.detectron.signals.views import view
+from al_cli.learners.detectron.training.data import Batch
+from al_cli.learners.detectron.training.loss import NORMALIZER
 
 Outputs = dict[str, list[Tensor]]  # by layer, one tensor a level
 Maps = Mapping[str, Tensor]

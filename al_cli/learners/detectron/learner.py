@@ -21,7 +21,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from al_cli.errors import ConfigError, ModelError, RunError
-from al_cli.learners.data import (
+from al_cli.learners.detectron.influence.source import InfluenceSource
+from al_cli.learners.detectron.model.weights import load_weights, locate
+from al_cli.learners.detectron.model.zoo import build, choose_device, open_config
+from al_cli.learners.detectron.signals.columns import Table, join, true_boxes
+from al_cli.learners.detectron.signals.tap import MapReader, Tap, tap
+from al_cli.learners.detectron.training.data import (
     CachedMapper,
     ImageCache,
     Mapper,
@@ -30,19 +35,19 @@ from al_cli.learners.data import (
     to_dicts,
     training_batches,
 )
-from al_cli.learners.determinism import deterministic, seed_everything
-from al_cli.learners.difficulty import ClassDifficulty
-from al_cli.learners.influence import InfluenceSource
+from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
+from al_cli.learners.detectron.training.difficulty import ClassDifficulty
+from al_cli.learners.detectron.training.loss import batch_losses, mean_loss
+from al_cli.learners.detectron.training.loss_prediction import (
+    LossPrediction,
+    has_loss_module,
+    loss_reader,
+    require_pairs,
+)
+from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.train import train as train_model
 from al_cli.learners.influence_spec import InfluenceSpec
-from al_cli.learners.loss import batch_losses, mean_loss
-from al_cli.learners.loss_prediction import LossPrediction, has_loss_module, loss_reader, require_pairs
-from al_cli.learners.signals import MapReader, Tap, tap
-from al_cli.learners.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
-from al_cli.learners.table import Table, join, true_boxes
-from al_cli.learners.training import train as train_model
-from al_cli.learners.weights import load_weights, locate
-from al_cli.learners.zoo import build, choose_device, open_config
 from al_cli.progress import phase
 from al_cli.types import Checkpoint, Dataset, Learner, LossPoint, Predictions, Signal
 

@@ -1,0 +1,1 @@
+"""Building a detector: the zoo and its weights, and the tiny ones for a CPU."""

@@ -1,0 +1,1 @@
+"""What one inference pass tells of an image besides its boxes."""
