@@ -20,7 +20,7 @@ SEEDS = 5
 
 def make_runs(root: Path, runs: int):
     """A study of this many runs, five seeds an arm."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "report"))
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     from sample_runs import build_samples
 
     samples = build_samples(root)

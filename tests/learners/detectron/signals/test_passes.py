@@ -15,7 +15,7 @@ from al_cli.samplers.guide import guide
 from al_cli.strategy import Stage, Strategy, keep_count
 from al_cli.types import Signal
 
-FOLDER = Path(__file__).parents[2] / "conf" / "sampler"
+FOLDER = Path(__file__).parents[4] / "conf" / "sampler"
 BUDGET, UD, LABELED = 3, 0.5, 8
 ENTRIES = [entry for entry in guide(FOLDER, detectors()) if not entry.oracle]
 

@@ -20,7 +20,7 @@ from al_cli.records.files import csv_text, write_atomic
 from al_cli.records.rounds import record_text
 from al_cli.types import LossPoint, RoundRecord, StageLog
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CONFIG = {"rounds": 2, "seed": 3, "model": {"name": "fake", "overrides": {}}, "ud_split": [1.0, 0.5]}
 LOSSES = [LossPoint(10, 1.5), LossPoint(20, 0.75, 0.875)]
 
