@@ -29,7 +29,12 @@ def make_console(stderr: bool = False) -> Console:
 
 
 console = make_console(stderr=True)  # progress and log lines
-out = make_console()  # results
+out = make_console()  # results: what a pipe should get
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Print a line of results as it is: not wrapped, not coloured by its content, brackets as brackets."""
+    out.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 def _fields(values: dict[str, float]) -> str:

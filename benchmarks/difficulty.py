@@ -10,7 +10,8 @@ import argparse
 import statistics
 import time
 
-from al_cli.experiment import build, compose, settings
+from al_cli.experiment import build
+from al_cli.experiment.job import jobs_of
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import build as build_model
 from al_cli.learners.detectron.training import difficulty
@@ -56,8 +57,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=5)
     args, overrides = parser.parse_known_args()
-    [config] = compose.compose_all(overrides, multirun=False)
-    experiment = settings.check(config)
+    [job] = jobs_of(overrides)
+    experiment = job.experiment
     images = build.load_dataset(experiment.config["dataset"]).train
     learner = build.build_learner(experiment, images.class_names)
     assert isinstance(learner, DetectronLearner), "this looks into Detectron2's training"

@@ -22,7 +22,8 @@ import torch.autograd.forward_ad as forward_ad
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from al_cli.experiment import build, compose, settings
+from al_cli.experiment import build
+from al_cli.experiment.job import jobs_of
 from al_cli.learners.detectron.influence.last_layers import HeadLoss
 from al_cli.learners.detectron.influence.lissa import gradient
 from al_cli.learners.detectron.influence.source import InfluenceSource
@@ -40,8 +41,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threshold", type=float, default=0.3)
     args, overrides = parser.parse_known_args()
-    [config] = compose.compose_all(["training.iterations=200", *overrides], multirun=False)
-    experiment = settings.check(config)
+    [job] = jobs_of(["training.iterations=200", *overrides])
+    experiment = job.experiment
     splits = build.load_dataset(experiment.config["dataset"])
     learner = build.build_learner(experiment, splits.train.class_names)
     assert isinstance(learner, DetectronLearner), "this needs a Detectron2 model"

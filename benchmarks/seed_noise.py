@@ -13,7 +13,8 @@ from itertools import product
 from multiprocessing import get_context
 
 from al_cli import loop
-from al_cli.experiment import build, compose, settings
+from al_cli.experiment import build
+from al_cli.experiment.job import jobs_of
 from al_cli.rng import seed_for
 from al_cli.tasks import detection
 
@@ -24,8 +25,8 @@ def train(job: tuple[list[str], int, int, int]) -> float:
     import torch
 
     torch.set_num_threads(threads)
-    [config] = compose.compose_all(overrides, multirun=False)
-    experiment = settings.check(config)
+    [job] = jobs_of(overrides)
+    experiment = job.experiment
     splits = build.load_dataset(experiment.config["dataset"])
     plan = build.plan_rounds(experiment, splits)
     labeled = loop.initial_order(splits.train, plan.seeds.initial)[: sum(plan.sizes[: round + 1])]
@@ -40,8 +41,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, nargs="+", default=None, help="rounds to train (default: the last two)")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     args, overrides = parser.parse_known_args()
-    [config] = compose.compose_all(overrides, multirun=False)
-    rounds = args.rounds or [config.rounds - 1, config.rounds]
+    [job] = jobs_of(overrides)
+    rounds = args.rounds or [job.rounds - 2, job.rounds - 1]
     jobs = [(overrides, round, seed, 1 if args.jobs > 1 else 2) for round, seed in product(rounds, range(args.seeds))]
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         results = dict(zip([job[1:3] for job in jobs], pool.map(train, jobs), strict=True))

@@ -14,9 +14,10 @@ import time
 
 import numpy as np
 
-from al_cli.cli.verbs import detectors
+from al_cli.cli.samplers import detectors
 from al_cli.errors import ConfigError
-from al_cli.experiment import build, compose, settings
+from al_cli.experiment import build, compose
+from al_cli.experiment.job import jobs_of
 from al_cli.samplers.guide import guide
 from al_cli.strategy import Infer
 from al_cli.types import Dataset, Learner, Signal
@@ -45,12 +46,12 @@ def main() -> None:
     print(f"{'sampler':<28}{'x one pass':>11}   from - to      passes over")
     learners = {}  # one for all samplers but those whose signal changes what training must do beside the detector
     for entry in entries:
-        [config] = compose.compose_all([*words, f"sampler={entry.name}"], multirun=False)
         try:
-            experiment = settings.check(config)
+            [job] = jobs_of([*words, f"sampler={entry.name}"])
         except ConfigError as error:
             print(f"{entry.name:<28}{'-':>11}   {error}")
             continue
+        experiment = job.experiment
         splits = build.load_dataset(experiment.config["dataset"])
         labeled, pool = np.split(splits.train.ids[: args.labeled + args.images], [args.labeled])
         train = splits.train.select(labeled)

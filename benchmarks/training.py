@@ -15,7 +15,8 @@ import torch
 from detectron2.engine import SimpleTrainer, hooks
 from detectron2.utils.events import EventStorage
 
-from al_cli.experiment import build, compose, settings
+from al_cli.experiment import build
+from al_cli.experiment.job import jobs_of
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import build as build_model
 from al_cli.learners.detectron.training.data import stock_mapper, to_dicts, training_batches
@@ -54,8 +55,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args, overrides = parser.parse_known_args()
     words = [*overrides, f"training.iterations={args.steps}"]
-    [config] = compose.compose_all(words, multirun=False)
-    experiment = settings.check(config)
+    [job] = jobs_of(words)
+    experiment = job.experiment
     train = build.load_dataset(experiment.config["dataset"]).train
     learner = build.build_learner(experiment, train.class_names)
     assert isinstance(learner, DetectronLearner), "this compares Detectron2 trainers"

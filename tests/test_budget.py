@@ -8,7 +8,8 @@ from shapes import CLASSES, random_dataset
 
 from al_cli import budget, loop
 from al_cli.errors import ConfigError
-from al_cli.experiment import build, compose, settings
+from al_cli.experiment import build
+from al_cli.experiment.job import jobs_of
 from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder
 from al_cli.samplers.catalog import sampler_files
@@ -95,8 +96,8 @@ def test_joined_tables_are_the_table_they_were_cut_from():
 
 
 def experiment(*overrides):
-    [config] = compose.compose_all(["model=fake", *overrides], multirun=False)
-    return settings.check(config)
+    [job] = jobs_of(["model=fake", *overrides])
+    return job.experiment
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from shapes import CLASSES, random_dataset
 
 from al_cli import loop
 from al_cli.errors import ConfigError
-from al_cli.experiment import build, compose, settings
+from al_cli.experiment import build
+from al_cli.experiment.job import jobs_of
 from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder
 from al_cli.rng import Seeds, rng_for
@@ -37,8 +38,8 @@ class Spy(FakeLearner):
 
 
 def experiment(*overrides):
-    [config] = compose.compose_all(["model=fake", *overrides], multirun=False)
-    return settings.check(config)
+    [job] = jobs_of(["model=fake", *overrides])
+    return job.experiment
 
 
 def play(splits, tmp_path, *overrides, **changes):
@@ -132,8 +133,8 @@ def test_a_reference_is_trained_as_long_as_the_last_weights_of_an_arm():
 
 
 def test_a_reference_has_a_name_of_its_own():
-    [config] = compose.compose_all(["model=fake", "reference=true", "sampler=entropy", "seed=2"], multirun=False)
-    assert str(config.hydra.run.dir) == "outputs/digits/reference_fake_s2"
+    [job] = jobs_of(["model=fake", "reference=true", "sampler=entropy", "seed=2"])
+    assert str(job.folder) == "outputs/digits/reference_fake_s2"
     with pytest.raises(ConfigError, match="give true or false"):
         experiment("reference=some")
 

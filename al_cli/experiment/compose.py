@@ -1,16 +1,17 @@
-"""From the words after `al run` to checked configurations, before anything slow starts.
+"""From words such as `sampler=ccms seed=0,1` to configurations and names of runs. Checks no value; `settings.py` does.
 
 Hydra composes; this file finds `conf/`, names runs, and turns what Hydra says of a bad override into one sentence.
 """
 
 import hashlib
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -20,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from al_cli.errors import ConfigError, first_line, suggest
 
 CONFIG_NAME = "config"
-# Where a run goes or which study it belongs to says nothing of what it computes, so it is not part of its name.
+# Where a run goes, which study it belongs to and what else it writes change nothing of what it computes.
 NOT_IN_NAME = {
     "sampler",
     "seed",
@@ -28,14 +29,15 @@ NOT_IN_NAME = {
     "run_name",
     "outputs",
     "device",
-    "dataset",
-    "dataset.root",
-    "dataset.name",
     "store",
     "tracking",
+    "plots",
     "reference",
+    "hydra.searchpath",
 }
-VALUE_ONLY = {"model", "training", "schedule", "dataset"}  # config groups whose choice speaks for itself
+# Where data lies is not what is done with it; the study is named after the dataset.
+PLACES = ("dataset", "dataset.root", "dataset.name", "dataset.train", "dataset.val", "dataset.test")
+VALUE_ONLY = {"model", "training", "schedule", "sampler.file"}  # settings whose value speaks for itself
 MAX_NAME = 120
 
 
@@ -46,41 +48,64 @@ def shipped(folder: str) -> Path:
     return inside if inside.is_dir() else package.parent / folder
 
 
-def run_name(sampler: str, seed: int, explicit: str | None, overrides: Iterable[str], reference: bool = False) -> str:
-    """A stable folder name: the sampler, the other overrides that matter in alphabetical order, the seed.
+def run_name(config: Mapping[str, Any], words: Iterable[str]) -> str:
+    """The name of a run's folder: its sampler, what else was said that matters, in alphabetical order, and its seed.
 
-    >>> run_name("ccms", 10, None, ["seed=10", "ud_split=[1,0.75]", "sampler=ccms", "training.iterations=9"])
+    The same words give the same name in every command; `run_name` in the configuration wins.
+
+    >>> config = {"sampler": {"name": "ccms"}, "seed": 10, "run_name": None, "reference": False, "initial": 8, "budget": None}
+    >>> run_name(config, ["seed=10", "ud_split=[1,0.75]", "sampler=ccms", "training.iterations=9"])
     'ccms_ud1-0.75_iterations9_s10'
     """
-    if explicit:
-        return str(explicit)
-    parts = []
-    for override in sorted(overrides, key=lambda o: (not o.startswith("ud_split"), o.lstrip("+~"))):
-        if override.lstrip("+~").partition("=")[0] not in NOT_IN_NAME:
-            parts.append(label(override))
-    name = "_".join(["reference" if reference else sampler, *parts, f"s{seed}"])  # a reference asks no sampler
+    if config["run_name"]:
+        return str(config["run_name"])
+    method = "reference" if config["reference"] else config["sampler"]["name"]  # a reference asks no sampler
+    # Where rounds have a size of their own, more of them are the same run, continued.
+    grows = all(is_count(config[key]) for key in ("initial", "budget"))
+    return named(method, [word for word in words if not (grows and key_of(word) == "rounds")], config["seed"])
+
+
+def is_count(amount: Any) -> bool:
+    """Whether an amount is a number of images or boxes, and no share or equal part of the pool."""
+    return isinstance(amount, int) or (isinstance(amount, float) and amount > 1)
+
+
+def named(method: str, words: Iterable[str], seed: int) -> str:
+    """`method`, the settings among these words that belong into a name, and the seed, joined by underscores."""
+    last = {key_of(word): word for word in words}  # of a setting that is said twice, the last word counts
+    said = [word for key, word in last.items() if key not in NOT_IN_NAME and not _is_place(key)]
+    parts = [label(word) for word in sorted(said, key=lambda word: (not word.startswith("ud_split"), key_of(word)))]
+    name = "_".join([method, *filter(None, parts), f"s{seed}"])
     if len(name) > MAX_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = f"{name[: MAX_NAME - 20]}-{digest}_s{seed}"
     return name
 
 
-def label(override: str) -> str:
-    """An override as a part of a name: its key's last word and its value.
+def arm_of(name: str) -> str:
+    """The name of a run without its seed: `ccms_s10` is a run of `ccms`."""
+    return re.sub(r"_s\d+$", "", name)
+
+
+def _is_place(key: str) -> bool:
+    return any(key == place or (place != "dataset" and key.startswith(f"{place}.")) for place in PLACES)
+
+
+def label(word: str) -> str:
+    """An override as a part of a name: its key's last word and its value; of a path, the file's name alone.
 
     >>> label("ud_split=[1,0.75]"), label("training.iterations=9"), label("model=fake")
     ('ud1-0.75', 'iterations9', 'fake')
+    >>> label("sampler.file=/data/tables/picks.csv"), label("model.weights=~/w/old.pth")
+    ('picks', 'weightsold')
     """
-    key, _, value = override.lstrip("+~").partition("=")
+    key, _, value = word.lstrip("+~").partition("=")
+    if ("/" in value and not value.startswith(("[", "{"))) or key == "sampler.file":
+        value = Path(value.strip("'\"")).stem
     value = re.sub(r"[^A-Za-z0-9.+]+", "-", value).strip("-")
     words = key.split(".")
     name = {**dict.fromkeys(VALUE_ONLY, ""), "ud_split": "ud"}.get(key, words[-1] if words[0] != "seeds" else key)
     return re.sub(r"[^A-Za-z0-9.+]+", "-", name) + value
-
-
-def register_resolvers() -> None:
-    OmegaConf.register_new_resolver("al_run_name", run_name, replace=True)
-    OmegaConf.register_new_resolver("al_folder_name", lambda root: folder_name(str(root)), replace=True)
 
 
 def folder_name(root: str) -> str:
@@ -97,40 +122,64 @@ def open_keys(words: Iterable[str]) -> list[str]:
     return [f"++{word}" if word.startswith(OPEN) else word for word in words]
 
 
-def job_overrides(overrides: Sequence[str], multirun: bool) -> list[list[str]]:
-    """One list of overrides per run: a sweep `seed=0,1` becomes two. ConfigError for a word that is no override."""
+def split_runs(words: Sequence[str], many: bool) -> list[list[str]]:
+    """The overrides of each run: with `many`, `seed=0,1` becomes two runs. ConfigError for a word that is no override."""
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = OverridesParser.create().parse_overrides(list(words))
     except HydraException as error:
         remedy = "write overrides as key=value, and quote brackets: 'ud_split=[1,0.5]'"
         raise ConfigError(first_line(error), remedy=remedy) from error
-    if multirun:
-        return [list(job) for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
-    swept = [override.input_line for override in parsed if override.is_sweep_override()]
-    if swept:
-        remedy = "add -m to run them all, or brackets to make it one list"
-        raise ConfigError(f"{swept[0]} names several values", remedy=remedy)
-    return [list(overrides)]
+    refuse_hydra(words)
+    choices = []
+    for word, override in zip(words, parsed, strict=True):
+        if not override.is_sweep_override():
+            choices.append([word])
+            continue
+        if not many:
+            remedy = "add -m to run them all, or brackets to make it one list"
+            raise ConfigError(f"{word} names several values", remedy=remedy)
+        if not override.is_discrete_sweep():
+            raise ConfigError(f"{word} names no list of values", remedy="write the values, as in seed=0,1,2")
+        key = override.get_key_element()
+        choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+    return [list(run) for run in itertools.product(*choices)]
 
 
-def compose_all(overrides: Sequence[str], multirun: bool) -> list[DictConfig]:
-    """The configuration of every run that these overrides ask for. Raises ConfigError for the first that is wrong."""
-    register_resolvers()
-    jobs = job_overrides(overrides, multirun)
+def refuse_hydra(words: Iterable[str]) -> None:
+    """ConfigError for a setting of Hydra that would do nothing here: al places and starts its runs itself."""
+    for word in words:
+        key = key_of(word)
+        if not re.match(r"hydra[./]", key) or key == "hydra.searchpath":
+            continue
+        starts = "launcher" in key or "sweeper" in key
+        raise ConfigError(
+            f"{word} would do nothing: al starts each run of a study in a process of its own"
+            if starts
+            else f"{word} would do nothing: of Hydra's own settings al reads hydra.searchpath alone",
+            remedy="--jobs N says how many run at once"
+            if starts
+            else "outputs=, study= and run_name= say where a run goes",
+        )
+
+
+def key_of(word: str) -> str:
+    """The key of an override: `training.lr` of `++training.lr=1`."""
+    return word.lstrip("+~").partition("=")[0]
+
+
+def compose_all(runs: Sequence[Sequence[str]]) -> list[DictConfig]:
+    """The configuration of each run from its overrides. Raises ConfigError for the first that is wrong."""
+    OmegaConf.register_new_resolver("al_folder_name", lambda root: folder_name(str(root)), replace=True)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(shipped("conf").resolve()), version_base="1.3", job_name="run"):
-        return [compose_one(job) for job in jobs]
+        return [compose_one(list(words)) for words in runs]
 
 
-def compose_one(overrides: list[str]) -> DictConfig:
+def compose_one(words: list[str]) -> DictConfig:
     try:
-        config = compose(CONFIG_NAME, overrides, return_hydra_config=True)
-        config.hydra.job.num = 0
-        config.hydra.job.id = "0"
-        config.hydra.run.dir = config.hydra.run.dir  # resolves the name now, so that its errors show now
-        return config
+        return compose(CONFIG_NAME, words)
     except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error, overrides) from error
+        raise explain(error, words) from error
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:

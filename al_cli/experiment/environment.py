@@ -23,6 +23,7 @@ def environment(device: str, kernels: Mapping[str, str]) -> dict[str, Any]:
         "device": device,
         "cpus": os.cpu_count(),
         "kernels": dict(kernels),
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "versions": versions,
         "git": git_revision(),
         "command": ["al", *sys.argv[1:]],

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,13 +113,21 @@ class Imported:
 def read(path: Path) -> Imported:
     """The rows of the file. ConfigError, with the line, for columns that are missing or cells that cannot be read."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = set(reader.fieldnames or ())
-            lines = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
         why = "there is no such file" if isinstance(error, FileNotFoundError) else f"it cannot be read: {error}"
         raise ConfigError(why, where=f"sampler.file={path}", remedy=EXAMPLE) from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Imported:
+    """The rows of this CSV; `path` is what errors call it."""
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        columns = set(reader.fieldnames or ())
+        lines = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise ConfigError(f"it cannot be read: {error}", where=f"sampler.file={path}", remedy=EXAMPLE) from error
     if "round" not in columns or not columns & {"image", "image_id"}:
         raise ConfigError(f"the columns are {', '.join(sorted(columns)) or 'missing'}", where=str(path), remedy=EXAMPLE)
     return Imported(path, tuple(_row(path, line, cells) for line, cells in lines))

@@ -17,7 +17,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from al_cli.errors import ConfigError, RunError
-from al_cli.experiment import compose
+from al_cli.experiment import compose, imported
+from al_cli.experiment.job import Job, make_job
 from al_cli.records import RunFolder
 from al_cli.records.files import csv_text, write_atomic
 from al_cli.samplers.catalog import IMPORTED
@@ -29,22 +30,21 @@ REGIME = ("training.data", "training.init")  # what a round trains on: the run's
 
 @dataclass(frozen=True)
 class Replay:
-    """A checked replay: its configuration, its folder, and the selections as a CSV."""
+    """A checked replay: its job, and the selections as a CSV."""
 
-    config: DictConfig
-    folder: Path
+    job: Job
     picks: str
 
     def write_picks(self) -> None:
         """Put the selections where the configuration says they are."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "picks.csv"
+        self.job.folder.mkdir(parents=True, exist_ok=True)
+        path = self.job.folder / "picks.csv"
         if not path.exists() or path.read_text(encoding="utf-8") != self.picks:
             write_atomic(path, self.picks)
 
 
 def plan(run: Path, words: Sequence[str]) -> Replay:
-    """What replaying `run` with these overrides comes to. Writes nothing.
+    """The replay of `run` with these overrides. Writes nothing.
 
     RunError for a folder that has no active round yet or is a reference; ConfigError for an override of what the run has
     settled.
@@ -52,7 +52,8 @@ def plan(run: Path, words: Sequence[str]) -> Replay:
     run = run.resolve()
     source, done = RunFolder(run).config(), RunFolder(run)
     words = compose.open_keys(words)
-    typed = [word.lstrip("+~").partition("=")[0] for word in words]
+    compose.split_runs(words, many=False)  # refuses what is no override
+    typed = [compose.key_of(word) for word in words]
     if fixed := [key for key in typed if key.split(".")[0] in FIXED]:
         raise ConfigError(
             f"a replay cannot change {fixed[0]}: the run has settled which images each round labels",
@@ -72,12 +73,23 @@ def plan(run: Path, words: Sequence[str]) -> Replay:
     config = _config(source, words, typed, rounds)
     place = {key: str(OmegaConf.select(config, key)) for key in ("outputs", "study") if key in typed}
     outputs, study = place.get("outputs", str(run.parent.parent)), place.get("study", f"{run.parent.name}_replay")
-    arm = re.sub(r"_s\d+$", "", run.name)
-    name = compose.run_name(arm, config.seed, config.run_name, words)
-    folder = Path(outputs) / study / name
-    config.outputs, config.study, config.run_name = outputs, study, name
-    config.sampler = {"name": IMPORTED, "file": str((folder / "picks.csv").absolute()), "stages": []}
-    return Replay(config, folder, _picks(done, rounds, source["training"]["data"], config.training.data))
+    arm = compose.arm_of(run.name)
+    name = str(config.run_name or compose.named(_without(arm, words), words, config.seed))
+    path = Path(outputs).expanduser() / study / name / "picks.csv"
+    config.outputs, config.study = outputs, study
+    config.sampler = {"name": IMPORTED, "file": str(path.absolute()), "stages": []}
+    picks = _picks(done, rounds, source["training"]["data"], config.training.data)
+    job = make_job(config, name, typed=typed, arm=compose.arm_of(name), picks=imported.parse(picks, path))
+    return Replay(job, picks)
+
+
+def _without(arm: str, words: Sequence[str]) -> str:
+    """The name of the replayed arm without the settings that these words give new values."""
+    keys = [re.sub(r"[^A-Za-z0-9.+]+", "-", compose.key_of(word).split(".")[-1]) for word in words]
+    parts = [
+        part for part in arm.split("_") if not any(re.fullmatch(rf"{re.escape(key)}-?[\d.e+-]+", part) for key in keys)
+    ]
+    return "_".join(parts)
 
 
 def _config(source: dict[str, Any], words: Sequence[str], typed: Sequence[str], rounds: int) -> DictConfig:
@@ -86,7 +98,7 @@ def _config(source: dict[str, Any], words: Sequence[str], typed: Sequence[str], 
     choices = [f"dataset={source['dataset']['format']}"]
     if "model" not in typed and model in compose.group_choices("model"):
         choices.append(f"model={model}")
-    [config] = compose.compose_all([*choices, "study=replay", "run_name=null", *words], multirun=False)
+    [config] = compose.compose_all([[*choices, "study=replay", "run_name=null", *words]])
     OmegaConf.set_struct(config, False)
     kept = ["seed", "seeds", *(group for group in ("dataset", "model") if group not in typed)]
     if "model" not in typed and "training" not in typed:

@@ -8,13 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
 from al_cli import loop, tracking
 from al_cli.errors import AlError, ConfigError, DatasetError, ModelError
 from al_cli.experiment.build import build_learner, load_dataset, plan_rounds, store_path, through_store
 from al_cli.experiment.environment import environment
-from al_cli.experiment.settings import WHERE, Experiment, check
+from al_cli.experiment.job import Job
+from al_cli.experiment.settings import WHERE, Experiment
 from al_cli.learners.identity import kernels
 from al_cli.progress import console
 from al_cli.records import RunFolder
@@ -28,9 +27,9 @@ traceback_log = logging.getLogger("al.traceback")  # for the run's log file; the
 PLOT_EVERY_S = 30  # plots of a long run can be looked at while it goes on
 
 
-def execute(config: DictConfig, path: Path) -> list[RoundRecord]:
+def execute(job: Job) -> list[RoundRecord]:
     """One run, from its configuration to its finished folder; continues where an earlier one stopped."""
-    experiment = check(config)
+    experiment, path = job.experiment, job.folder
     what = {key: value for key, value in experiment.config.items() if key not in WHERE}
     found_empty = not path.exists() or not any(path.iterdir())
     where = environment(experiment.config["device"], kernels(experiment.model))
@@ -44,7 +43,7 @@ def execute(config: DictConfig, path: Path) -> list[RoundRecord]:
         except Exception as error:
             mistake = isinstance(error, ConfigError | DatasetError | ModelError)
             if found_empty and mistake and not folder.records():
-                shutil.rmtree(path)  # nothing was computed: a mistake that is mended leaves no trace
+                shutil.rmtree(path)  # nothing was computed: a mistake that is corrected leaves no trace
                 with suppress(OSError):  # other runs of the study
                     path.parent.rmdir()
                 raise
@@ -84,6 +83,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         log.warning("%s is an oracle: it reads the labels of the pool, so it is a bound and no method", sampler)
     if records:
         log.info("continuing after round %d", records[-1].round)
+    wanted = experiment.config["plots"]
     start = time.monotonic()
     learner = build_learner(experiment, splits.train.class_names)
     plotted = time.monotonic()
@@ -99,10 +99,11 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         round_log.info("round %d of %d: %s", record.round, total - 1, summary(record))
         if console.is_terminal:
             console.print(rounds_table(records))
-        if time.monotonic() - plotted > PLOT_EVERY_S:
+        if wanted and time.monotonic() - plotted > PLOT_EVERY_S:
             plots.plot_run(folder.path, splits)
             plotted = time.monotonic()
-    plots.plot_run(folder.path, splits)
+    if wanted:
+        plots.plot_run(folder.path, splits)
     folder.mark_done()
     log.info("finished in %.0f s", time.monotonic() - start)
     return records

@@ -2,26 +2,37 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from al_cli import tracking
 from al_cli.errors import ConfigError, DatasetError, first_line, suggest
 from al_cli.experiment import imported
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
+from al_cli.records.folder import flatten
 from al_cli.rng import Seeds
 from al_cli.samplers.catalog import IMPORTED
 from al_cli.samplers.select_random import random
 from al_cli.strategy import Stage, Strategy
 
 DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
-WHERE = ("outputs", "study", "run_name", "store", "tracking")  # where a run lies says nothing of what it computes
+WHERE = (
+    "outputs",
+    "study",
+    "run_name",
+    "store",
+    "tracking",
+    "plots",
+)  # where a run goes does not change what it computes
+FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
+Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
 UNASKED = Strategy([Stage(random)])  # of runs whose images are settled: references and imported selections
 
 
@@ -36,6 +47,13 @@ class Experiment:
     ud: tuple[float | None, ...]
     seeds: Seeds
     file: imported.Imported | None = None  # selections made elsewhere
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the strategy: its functions may be made on the spot, and the configuration says how to make them."""
+        return {key: value for key, value in vars(self).items() if key != "strategy"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, strategy=strategy_of(state["config"]))
 
     @property
     def reference(self) -> bool:
@@ -56,15 +74,19 @@ class Experiment:
         return each * (self.config["rounds"] + 1) if self.reference and continued else each
 
 
-def check(config: DictConfig) -> Experiment:
-    """Build everything cheap and refuse what cannot work. Raises ConfigError with the values and the way out."""
-    typed = {word.lstrip("+~").partition("=")[0] for word in OmegaConf.select(config, "hydra.overrides.task") or ()}
-    config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Imported | None = None) -> Experiment:
+    """Build everything cheap and refuse what cannot work. Raises ConfigError with the values and the way out.
+
+    `typed` are the keys that the user typed: a setting that would do nothing is refused where a person gave it. `picks`
+    are the selections of a replay, which stand in no file yet.
+    """
+    for key, value in flatten(OmegaConf.to_container(config)).items():
+        if value == "???":
+            raise ConfigError(f"{key} is not given", remedy=f"add {key}=...")
     try:
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)  # type: ignore[assignment]
-    except Exception as error:  # OmegaConf raises several kinds; each names the key in its first line
-        key = getattr(error, "full_key", None) or "key"
-        raise ConfigError(first_line(error), remedy=f"give the missing value as {key}=value") from error
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ConfigError(first_line(error), remedy="`al run --cfg job` prints every setting") from error
     whole(plain["rounds"], "rounds", at_least=1)
     if plain["budget_unit"] not in UNITS:
         raise ConfigError(f"budget_unit is {plain['budget_unit']!r}", remedy=suggest(str(plain["budget_unit"]), UNITS))
@@ -76,17 +98,16 @@ def check(config: DictConfig) -> Experiment:
         value = plain["seeds"][name.split(".")[1]] if "." in name else plain["seed"]
         if value is not None:
             whole(value, name, at_least=0)
-    model = ModelSpec(**plain["model"])
+    model = specified(ModelSpec, plain["model"], "model")
     model.check()
-    training = TrainingSpec(**plain["training"])
+    training = specified(TrainingSpec, plain["training"], "training")
     training.check()
     training.per_round(plain["rounds"] + 1)
     check_length(training, typed)
-    for name in ("reference", "store"):
+    for name in ("reference", "store", "plots"):
         if not isinstance(plain[name], bool):
             raise ConfigError(f"{name} is {plain[name]!r}", remedy="give true or false")
-    from_file = plain["sampler"]["name"] == IMPORTED and not plain["reference"]
-    strategy = UNASKED if from_file or plain["reference"] else build_strategy(config, plain["sampler"]["name"])
+    strategy = strategy_of(plain)
     check_reselect(training, strategy, plain)
     if lacking := strategy.needs - provides(model):
         raise ConfigError(
@@ -100,7 +121,7 @@ def check(config: DictConfig) -> Experiment:
         ud = check_ud(plain["ud_split"], plain["rounds"], strategy, plain["sampler"]["name"])
     default = plain["seed"]
     seeds = Seeds(**{kind: default if value is None else value for kind, value in plain["seeds"].items()})
-    rows = read_imported(plain) if from_file else None
+    rows = read_imported(plain, picks) if imports(plain) else None
     return Experiment(plain, strategy, model, training, (None, *ud), seeds, rows)
 
 
@@ -153,24 +174,45 @@ def check_reselect(training: TrainingSpec, strategy: Strategy, plain: Mapping[st
         )
 
 
-def read_imported(plain: Mapping[str, Any]) -> imported.Imported:
-    """The rows of `sampler.file`. ConfigError where they do not fit the rounds."""
+def read_imported(plain: Mapping[str, Any], picks: imported.Imported | None) -> imported.Imported:
+    """The rows of `sampler.file`, unless they are at hand. ConfigError where they do not fit the rounds."""
     if plain["budget_unit"] == "boxes":
         remedy = "leave budget_unit out: the file decides"
         raise ConfigError("imported selections have their own sizes", where="budget_unit=boxes", remedy=remedy)
-    rows = imported.read(Path(str(plain["sampler"]["file"])).expanduser())
+    rows = picks or imported.read(Path(str(plain["sampler"]["file"])).expanduser())
     rows.check_rounds(plain["rounds"])
     return rows
 
 
-def build_strategy(config: DictConfig, name: str) -> Strategy:
+def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:
+    """The settings of a group as its dataclass. ConfigError for a key that it does not have."""
+    known = [field.name for field in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise ConfigError(
+                f"{group} has no setting {key}", where=f"{group}.{key}={values[key]}", remedy=suggest(str(key), known)
+            )
+    return kind(**values)
+
+
+def imports(plain: Mapping[str, Any]) -> bool:
+    """Whether the images of each round come from a file."""
+    return plain["sampler"]["name"] == IMPORTED and not plain["reference"]
+
+
+def strategy_of(plain: Mapping[str, Any]) -> Strategy:
+    """The strategy that this configuration asks; UNASKED where its images are settled."""
+    return UNASKED if imports(plain) or plain["reference"] else build_strategy(plain["sampler"])
+
+
+def build_strategy(sampler: Mapping[str, Any]) -> Strategy:
     stages = []
-    for number, stage in enumerate(config.sampler.stages, 1):
+    for number, stage in enumerate(sampler["stages"], 1):
         try:
             stages.append(Stage(**instantiate(stage)))
         except Exception as error:  # a wrong _target_, an unknown field: Hydra and Python raise what they like
             why = first_line(error)
-            raise ConfigError(f"stage {number} cannot be built: {why}", where=f"sampler={name}") from error
+            raise ConfigError(f"stage {number} cannot be built: {why}", where=f"sampler={sampler['name']}") from error
     return Strategy(stages)
 
 
@@ -207,6 +249,9 @@ def short(value: Any) -> str:
 
 
 def check_dataset_config(dataset: dict[str, Any]) -> None:
+    if dataset["format"] not in FORMATS:
+        remedy = suggest(str(dataset["format"]), FORMATS)
+        raise ConfigError(f"dataset.format is {dataset['format']!r}", remedy=remedy)
     holdout = dataset["holdout"]
     if isinstance(holdout, bool) or not isinstance(holdout, int | float) or not 0 <= holdout < 1:
         raise ConfigError(

@@ -355,7 +355,7 @@ class RunFolder:
         if changed:
             name = f"environment_round_{len(self.records()):02d}.json"
             write_atomic(self.path / name, json_text(now))
-        if changed := [key for key in changed if key != "command"]:
+        if changed := [key for key in changed if key not in ("command", "gpus")]:
             listed = "; ".join(f"{key} was {before.get(key)}, is {after.get(key)}" for key in changed)
             log.warning("%s continues in another environment: %s (%s)", self.path, listed, name)
 

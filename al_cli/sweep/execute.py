@@ -1,4 +1,4 @@
-"""The parent of a study's runs: starts them, watches their folders, and says how far the whole is.
+"""The executor of every command: one job in this process, several in a process each, watched by their folders.
 
 It learns of finished rounds as everyone does, from the records on disk. Nothing it does enters a result.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
@@ -18,13 +19,14 @@ from typing import Any
 import yaml
 from rich.progress import BarColumn, Progress, TextColumn
 
-from al_cli.errors import RunError
-from al_cli.experiment import build, settings
+from al_cli.errors import AlError, RunError
+from al_cli.experiment import build, run, settings
+from al_cli.experiment.job import Job
 from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.store.disk import duration
-from al_cli.sweep.outcomes import Outcome, relative
-from al_cli.sweep.plan import Job, Study
+from al_cli.sweep.gpus import VARIABLE, least_used
+from al_cli.sweep.outcomes import Outcome, relative, why
 from al_cli.sweep.worker import Worker, prepare
 
 log = logging.getLogger("al")
@@ -47,7 +49,7 @@ def state(job: Job) -> str:
 
 def _as_stored(job: Job) -> Any:
     """The configuration as config.yaml would give it back."""
-    plain = {key: value for key, value in job.experiment.config.items() if key not in settings.WHERE}
+    plain = {key: value for key, value in job.config.items() if key not in settings.WHERE}
     return yaml.safe_load(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
@@ -59,28 +61,51 @@ def rounds_done(job: Job) -> int:
         return 0
 
 
-def check_data(study: Study) -> None:
+def check_data(jobs: Iterable[Job]) -> None:
     """Read each dataset once that runs will read: DatasetError before the first run starts instead of in every one."""
     unlike: dict[str, dict[str, Any]] = {}
-    for job in study.jobs:
+    for job in jobs:
         if state(job) not in ("done", "running"):
-            dataset = job.experiment.config["dataset"]
+            dataset = job.config["dataset"]
             unlike[json.dumps(dataset, sort_keys=True)] = dataset
     for dataset in unlike.values():
         build.load_dataset(dataset)
 
 
-def execute(study: Study, at_once: int = 1) -> list[Outcome]:
-    """Run what is not done, `at_once` runs at a time; one outcome a run, in the order of the study.
+def execute(jobs: Sequence[Job], at_once: int = 1, gpus: Sequence[str] = ()) -> list[Outcome]:
+    """Run what is not done; one outcome a job, in their order. One job runs in this process, several in a process each.
 
-    A done run is passed over, and so is one that another process works on; a failed one is redone. KeyboardInterrupt
-    stops all runs cleanly first.
+    `at_once` of several run at a time, each of them on the least used of `gpus`. A done run is passed over, and so is one
+    that another process works on; a failed one is redone. KeyboardInterrupt stops all runs cleanly first, and so does
+    SIGTERM. AlError only where one job was asked for: its mistake ends the command.
     """
-    prepare(study.jobs)
+    with terminate_as_interrupt():
+        if len(jobs) == 1:
+            return [_in_this_process(jobs[0], gpus)]
+        check_data(jobs)
+        return _in_processes(jobs, at_once, gpus)
+
+
+def _in_this_process(job: Job, gpus: Sequence[str]) -> Outcome:
+    if gpus:
+        os.environ[VARIABLE] = ",".join(gpus)  # before torch looks
+    shown = relative(job.folder)
+    try:
+        return Outcome(shown, run.execute(job))
+    except AlError:
+        raise
+    except Exception as error:
+        outcome = Outcome(shown, [], why(error, shown), state="failed")
+        log.error("%s failed: %s", shown, outcome.error)
+        return outcome
+
+
+def _in_processes(jobs: Sequence[Job], at_once: int, gpus: Sequence[str]) -> list[Outcome]:
+    prepare(jobs)
     outcomes: dict[int, Outcome] = {}
-    pending = deque(enumerate(study.jobs))
+    pending = deque(enumerate(jobs))
     active: dict[int, Worker] = {}
-    with shown(study) as board, _terminate_as_interrupt():
+    with shown(jobs) as board:
         try:
             while pending or active:
                 while pending and len(active) < at_once:
@@ -89,7 +114,8 @@ def execute(study: Study, at_once: int = 1) -> list[Outcome]:
                         outcomes[number] = outcome
                         board.passed_over(job, outcome)
                     else:
-                        active[number] = Worker.start(job)
+                        gpu = least_used(gpus, [worker.gpu for worker in active.values()])
+                        active[number] = Worker.start(job, gpu)
                         board.working([worker.job for worker in active.values()])
                 if not active:
                     continue
@@ -129,12 +155,19 @@ def _stop(workers: list[Worker]) -> None:
         worker.wait()
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM was received: the same clean end as after Ctrl-C, with the exit code that shells give it."""
+
+    exit_code = 143
+
+
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
-    """While runs go on, `kill` ends the sweep as Ctrl-C does."""
+def terminate_as_interrupt() -> Iterator[None]:
+    """While runs go on, `kill` ends the command as Ctrl-C does."""
 
     def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb the clean end
+        raise Terminated
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -146,10 +179,10 @@ def _terminate_as_interrupt() -> Iterator[None]:
 class Board:
     """How far the study is: runs and rounds done, and when the rest will be if it goes on at this rate."""
 
-    def __init__(self, study: Study, progress: Progress | None):
-        self.runs, self.runs_done = len(study.jobs), 0
-        self.rounds = sum(job.rounds for job in study.jobs)
-        self.seen = {job.folder: rounds_done(job) for job in study.jobs}
+    def __init__(self, jobs: Sequence[Job], progress: Progress | None):
+        self.runs, self.runs_done = len(jobs), 0
+        self.rounds = sum(job.rounds for job in jobs)
+        self.seen = {job.folder: rounds_done(job) for job in jobs}
         self.fresh, self.start = 0, time.monotonic()
         self.progress = progress
         self.task = progress.add_task("", total=self.rounds, text="", now="") if progress else None
@@ -177,21 +210,21 @@ class Board:
     def passed_over(self, job: Job, outcome: Outcome) -> None:
         self.runs_done += 1
         why = "it is done already" if outcome.state == "done" else outcome.error
-        log.info("%s is skipped: %s", job.folder.name, why)
+        log.info("%s is skipped: %s", job.name, why)
         self._show()
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         self.runs_done += 1
         if outcome.state == "failed":
-            log.error("%s failed: %s", job.folder.name, outcome.error)
+            log.error("%s failed: %s", job.name, outcome.error)
         else:
             why = f", {outcome.error}" if outcome.error else ""
-            log.info("%s is %s%s  (%s)", job.folder.name, outcome.state, why, self.text)
+            log.info("%s is %s%s  (%s)", job.name, outcome.state, why, self.text)
         self._show()
 
     def working(self, jobs: list[Job]) -> None:
         if self.progress is not None and self.task is not None:
-            self.progress.update(self.task, now=", ".join(job.folder.name for job in jobs))
+            self.progress.update(self.task, now=", ".join(job.name for job in jobs))
 
     @property
     def text(self) -> str:
@@ -207,11 +240,11 @@ class Board:
 
 
 @contextmanager
-def shown(study: Study) -> Iterator[Board]:
+def shown(jobs: Sequence[Job]) -> Iterator[Board]:
     """A board with a live bar on a terminal; elsewhere its lines alone."""
     if not console.is_terminal:
-        yield Board(study, None)
+        yield Board(jobs, None)
         return
     columns = (BarColumn(bar_width=30), TextColumn("{task.fields[text]}"), TextColumn("[dim]{task.fields[now]}"))
     with Progress(*columns, console=console, transient=True) as progress:
-        yield Board(study, progress)
+        yield Board(jobs, progress)

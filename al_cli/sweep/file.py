@@ -181,11 +181,11 @@ def _crossed(content: Any, name: str) -> tuple[tuple[str, ...], tuple[int, ...],
         if key in params:
             raise ConfigError(f"hydra.sweeper.params sets {key}, which the sweep sets for each run", where="hydra")
     words = [f"{key}={value if isinstance(value, str) else literal(value, key)}" for key, value in params.items()]
-    jobs = [tuple(job) for job in compose.job_overrides(words, multirun=True)]
+    jobs = [tuple(job) for job in compose.split_runs(words, many=True)]
     swept = [key for key in params if len({words_to_dict(job)[key] for job in jobs}) > 1 and key != "seed"]
     seeds = list(dict.fromkeys(words_to_dict(job).get("seed", "0") for job in jobs))
-    shared = tuple(word for word in jobs[0] if key_of(word) not in (*swept, "seed"))
-    combinations = dict.fromkeys(tuple(word for word in job if key_of(word) in swept) for job in jobs)
+    shared = tuple(word for word in jobs[0] if compose.key_of(word) not in (*swept, "seed"))
+    combinations = dict.fromkeys(tuple(word for word in job if compose.key_of(word) in swept) for job in jobs)
     arms = tuple(Arm(_name(words) or name, words) for words in combinations)
     try:
         numbers: list[Any] = [int(seed) for seed in seeds]
@@ -195,8 +195,10 @@ def _crossed(content: Any, name: str) -> tuple[tuple[str, ...], tuple[int, ...],
 
 
 def _name(words: tuple[str, ...]) -> str:
-    first = sorted(words, key=lambda word: key_of(word) != "sampler")
-    return "_".join(words_to_dict([w])["sampler"] if key_of(w) == "sampler" else compose.label(w) for w in first)
+    first = sorted(words, key=lambda word: compose.key_of(word) != "sampler")
+    return "_".join(
+        words_to_dict([w])["sampler"] if compose.key_of(w) == "sampler" else compose.label(w) for w in first
+    )
 
 
 def _check_names(arms: tuple[Arm, ...]) -> None:
@@ -248,15 +250,10 @@ def _claim(content: Any, arms: list[str]) -> dict[str, Any] | None:
     return dict(content)
 
 
-def key_of(word: str) -> str:
-    """The key of an override: `training.lr` of `++training.lr=1`."""
-    return word.lstrip("+~").partition("=")[0]
-
-
 def words_to_dict(words: Iterable[str]) -> dict[str, str]:
-    return {key_of(word): word.partition("=")[2] for word in words}
+    return {compose.key_of(word): word.partition("=")[2] for word in words}
 
 
 def merge(*groups: Iterable[str]) -> tuple[str, ...]:
     """One override a key: the last one wins."""
-    return tuple({key_of(word): word for group in groups for word in group}.values())
+    return tuple({compose.key_of(word): word for group in groups for word in group}.values())

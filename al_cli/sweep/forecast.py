@@ -17,18 +17,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
 from al_cli import loop
 from al_cli.experiment import build, settings
+from al_cli.experiment.job import Job
 from al_cli.learners.identity import file_digest
 from al_cli.records import RunFolder
 from al_cli.rng import seed_for
 from al_cli.store.disk import Entry, Got, Store, Writer, duration
 from al_cli.store.wrappers import StoredStrategy
 from al_cli.types import Checkpoint, Dataset, Learner, Pool, Predictions, Signal, Splits
-
-Job = tuple[Path, DictConfig]  # the folder of a run and its configuration
 
 
 class NotStored(Exception):
@@ -128,8 +126,8 @@ def forecast(jobs: Sequence[Job]) -> Forecast:
     needed: list[Training] = []
     selections: dict[str, str] = {}
     store: Peek | None = None
-    for folder, config in jobs:
-        experiment = settings.check(config)
+    for job in jobs:
+        folder, experiment = job.folder, job.experiment
         naive += experiment.rounds
         finished = len(RunFolder(folder).records()) if (folder / "config.yaml").is_file() else 0
         done += finished

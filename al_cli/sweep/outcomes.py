@@ -1,21 +1,16 @@
-"""What happens around the runs of one command: one failure stops no other, and the end says what became of each."""
+"""What became of the runs of one command: in a table at the end, and in the exit code."""
 
-import logging
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 from rich.table import Table
 
-from al_cli.errors import AlError, first_line
-from al_cli.experiment import run
-from al_cli.progress import out as console
+from al_cli.errors import first_line
+from al_cli.progress import out, say
 from al_cli.report.of_run.terminal import rounds_table
 from al_cli.types import RoundRecord
-
-log = logging.getLogger("al")
 
 
 @dataclass
@@ -25,40 +20,18 @@ class Outcome:
     folder: Path
     records: list[RoundRecord]
     error: str = ""
-    user_error: bool = False
     state: str = "done"
 
 
-class Runner:
-    """The task that Hydra calls once per run. Collects outcomes; `finish` prints them and gives the exit code."""
-
-    def __init__(self, many: bool):
-        self.many = many
-        self.outcomes: list[Outcome] = []
-
-    def __call__(self, config: DictConfig) -> None:
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        shown = relative(folder)
-        if self.many:
-            log.info("run %d: %s", len(self.outcomes) + 1, shown)
-        try:
-            self.outcomes.append(Outcome(shown, run.execute(config, folder)))
-        except AlError as error:
-            log.error("%s: %s", shown, error)
-            self.outcomes.append(Outcome(shown, [], str(error), user_error=True, state="failed"))
-        except Exception as error:
-            self.outcomes.append(Outcome(shown, [], why(error, shown), state="failed"))
-            log.error("%s failed: %s", shown, self.outcomes[-1].error)
-
-    def finish(self) -> int:
-        """Print what a user looks for at the end. 0: all done; 2: a single run ended by a user's error; else 1."""
-        if self.many:
-            return finish_many(self.outcomes)
-        for outcome in self.outcomes:
-            if outcome.state == "failed":
-                return 2 if outcome.user_error else 1
-            _print_single(outcome)
-        return 0
+def finish(outcomes: Sequence[Outcome]) -> int:
+    """Print what a user looks for at the end. 0: no run failed; 1: some did."""
+    if len(outcomes) > 1:
+        return _finish_many(outcomes)
+    for outcome in outcomes:
+        if outcome.state == "failed":
+            return 1
+        _print_single(outcome)
+    return 0
 
 
 def why(error: BaseException, folder: Path) -> str:
@@ -67,35 +40,35 @@ def why(error: BaseException, folder: Path) -> str:
 
 
 def _print_single(outcome: Outcome) -> None:
-    if not console.is_terminal:  # a terminal has shown it after the last round
-        console.print(rounds_table(outcome.records))
+    if not out.is_terminal:  # a terminal has shown it after the last round
+        out.print(rounds_table(outcome.records))
     best = max(outcome.records, key=lambda record: record.metrics["AP"] or 0.0)
     ap = best.metrics["AP"] or 0.0
     folder = outcome.folder
-    console.print(f"Best AP {ap:.2f} in round {best.round} with {best.images} labeled images.", highlight=False)
-    console.print(f"Folder:  {folder}", highlight=False, soft_wrap=True)
-    console.print(f"Look:    al show {shlex.quote(str(folder))}", highlight=False, soft_wrap=True)
-    console.print(f"Report:  al report {shlex.quote(str(folder.parent))}", highlight=False, soft_wrap=True)
+    say(f"Best AP {ap:.2f} in round {best.round} with {best.images} labeled images.")
+    say(f"Folder:  {folder}")
+    say(f"Look:    al show {shlex.quote(str(folder))}")
+    say(f"Report:  al report {shlex.quote(str(folder.parent))}")
 
 
-def finish_many(outcomes: list[Outcome]) -> int:
+def _finish_many(outcomes: Sequence[Outcome]) -> int:
     """Print what became of the runs of a study. 0: none failed; 1: some did."""
     count = {state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "failed", "elsewhere")}
-    console.print(outcomes_table(outcomes))
-    console.print(f"{count['done']} of {len(outcomes)} runs done.", highlight=False)
+    out.print(outcomes_table(outcomes))
+    say(f"{count['done']} of {len(outcomes)} runs done.")
     if other := count["elsewhere"]:
         runs = "1 run is" if other == 1 else f"{other} runs are"
-        console.print(f"{runs} worked on by another process.", highlight=False)
+        say(f"{runs} worked on by another process.")
     if count["failed"]:
-        console.print("The same command redoes the failed ones and skips the others.")
+        say("The same command redoes the failed ones and skips the others.")
     if done := [outcome for outcome in outcomes if outcome.records]:
         study = shlex.quote(str(done[0].folder.parent))
-        console.print(f"Report:  al report {study}", highlight=False, soft_wrap=True)
+        say(f"Report:  al report {study}")
     return 1 if count["failed"] else 0
 
 
-def outcomes_table(outcomes: list[Outcome]) -> Table:
-    table = Table(title="runs of this sweep")
+def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
+    table = Table(title="runs of this command")
     for column in ("run", "state", "rounds", "final AP", "why"):
         table.add_column(column, justify="right" if column in ("rounds", "final AP") else "left", overflow="fold")
     for outcome in outcomes:

@@ -1,4 +1,4 @@
-"""From a sweep and the words of the command line to checked runs, before anything is trained or written."""
+"""From a sweep and the words of the command line to jobs, before anything is trained or written."""
 
 from __future__ import annotations
 
@@ -11,32 +11,15 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
 
 from al_cli.errors import AlError, ConfigError, first_line, suggest
-from al_cli.experiment import compose, settings
+from al_cli.experiment import compose
+from al_cli.experiment.job import Job, make_job
 from al_cli.progress import phase
-from al_cli.records.folder import flatten
-from al_cli.sweep.file import REFERENCE, Arm, Sweep, check_distinct, check_seeds, key_of, merge
+from al_cli.sweep.file import REFERENCE, Arm, Sweep, check_distinct, check_seeds, merge
 
 OWN = ("seeds", "arms", REFERENCE)  # what the command line says to the sweep itself, not to its runs
 REFUSED = {"seed": "write seeds=[...] for the seeds of a sweep", "run_name": "a sweep names its runs: <arm>_s<seed>"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a study: which arm and seed, where it lies, its whole configuration, and that configuration checked."""
-
-    arm: str
-    seed: int
-    folder: Path
-    config: DictConfig
-    experiment: settings.Experiment
-
-    @property
-    def rounds(self) -> int:
-        """Trainings of this run, the initial one included; a reference trains once."""
-        return self.experiment.rounds
 
 
 @dataclass(frozen=True)
@@ -88,7 +71,7 @@ def _split(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     own: dict[str, Any] = {}
     rest = []
     for word, override in zip(words, parsed, strict=True):
-        key = key_of(word)
+        key = compose.key_of(word)
         if key in REFUSED:
             raise ConfigError(f"{key} cannot be set for a whole sweep", where=word, remedy=REFUSED[key])
         if override.is_sweep_override():
@@ -122,21 +105,15 @@ def _choose(sweep: Sweep, own: dict[str, Any]) -> tuple[tuple[Arm, ...], tuple[i
 def _jobs(arm: Arm, seeds: tuple[int, ...]) -> list[Job]:
     """The runs of one arm. Composed once: they differ in their seed and name alone."""
     try:
-        [composed] = compose.compose_all([*compose.open_keys(arm.overrides), f"seed={seeds[0]}"], multirun=False)
-        config = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    except AlError as error:
-        raise _of_arm(arm, error) from error
-    for key, value in flatten(OmegaConf.to_container(config)).items():
-        if value == "???":  # of all arms alike: the data is the user's
-            raise ConfigError(f"{key} is not given", remedy=f"add {key}=...")
-    jobs = []
-    try:
+        [config] = compose.compose_all([[*compose.open_keys(arm.overrides), f"seed={seeds[0]}"]])
+        jobs = []
         for seed in seeds:
             one = copy.deepcopy(config)
-            one.seed, one.run_name = seed, f"{arm.name}_s{seed}"
-            folder = Path(one.outputs).expanduser() / one.study / one.run_name
-            jobs.append(Job(arm.name, seed, folder, one, settings.check(one)))
+            one.seed = seed
+            jobs.append(make_job(one, f"{arm.name}_s{seed}", arm=arm.name))
     except AlError as error:
+        if error.what.endswith("is not given"):  # of all arms alike: the data is the user's
+            raise
         raise _of_arm(arm, error) from error
     return jobs
 

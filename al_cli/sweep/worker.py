@@ -10,11 +10,12 @@ import faulthandler
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import tempfile
 import threading
-import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -22,12 +23,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from al_cli.errors import AlError, RunError
+from al_cli.experiment.job import Job
 from al_cli.records import RunFolder
+from al_cli.sweep.gpus import VARIABLE
 from al_cli.sweep.outcomes import why
-from al_cli.sweep.plan import Job
 
 LIGHT = (
     "al_cli.experiment.run",
@@ -45,35 +45,35 @@ STOP_S = 60  # what a run has to stop by itself when the sweep is stopped
 TAIL = 2000  # characters of a crashed process' last words
 
 
-def prepare(jobs: tuple[Job, ...]) -> None:
+def prepare(jobs: Sequence[Job]) -> None:
     """Say what the server that runs are forked from imports first. Before the first `start`."""
-    heavy = any(job.config.model.family != "fake" for job in jobs)
+    heavy = any(job.experiment.model.family != "fake" for job in jobs)
     multiprocessing.get_context("forkserver").set_forkserver_preload([*LIGHT, *(HEAVY if heavy else ())])
 
 
 @dataclass
 class Worker:
-    """A run's process, from the outside. Closing `line` asks it to stop."""
+    """A run's process, from the outside. Closing `line` asks it to stop. `gpu` is the only one that it sees."""
 
     job: Job
     process: BaseProcess
     line: Connection
     said: Path  # standard output and error of the process
-    started: float
+    gpu: str | None
 
     @classmethod
-    def start(cls, job: Job) -> Worker:
+    def start(cls, job: Job, gpu: str | None = None) -> Worker:
         handle, said = tempfile.mkstemp(prefix="al_run_")
         os.close(handle)
         context = multiprocessing.get_context("forkserver")
         ours, theirs = context.Pipe()
-        config = OmegaConf.to_container(job.config, resolve=True)
         # The server keeps the folder and environment it was started with: they travel with the run.
-        words = (config, str(job.folder), str(Path.cwd()), dict(os.environ), said, theirs)
-        process = context.Process(target=_work, args=words, name=job.folder.name)
+        environ = os.environ | ({VARIABLE: gpu} if gpu is not None else {})
+        words = (pickle.dumps(job), str(Path.cwd()), dict(environ), said, theirs)
+        process = context.Process(target=_work, args=words, name=job.name)
         process.start()
         theirs.close()
-        return cls(job, process, ours, Path(said), time.monotonic())
+        return cls(job, process, ours, Path(said), gpu)
 
     @property
     def over(self) -> bool:
@@ -123,9 +123,7 @@ class Worker:
         self.said.unlink(missing_ok=True)
 
 
-def _work(
-    config: dict[str, Any], folder: str, where: str, environ: dict[str, str], said: str, line: Connection
-) -> None:
+def _work(job: bytes, where: str, environ: dict[str, str], said: str, line: Connection) -> None:
     """The whole life of a run's process."""
     os.chdir(where)
     os.environ.clear()
@@ -142,23 +140,23 @@ def _work(
     logging.getLogger("py.warnings").setLevel(logging.ERROR)
     try:
         threading.Thread(target=_stop_with, args=(line,), daemon=True).start()
-        line.send(_execute(config, Path(folder)))
+        line.send(_execute(pickle.loads(job)))
     except KeyboardInterrupt:
         with suppress(OSError):  # the sweep may be gone
             line.send(("failed", "the run was interrupted; the same command continues it"))
 
 
-def _execute(config: dict[str, Any], folder: Path) -> tuple[str, str]:
+def _execute(job: Job) -> tuple[str, str]:
     from al_cli.experiment import run
 
     try:
-        run.execute(OmegaConf.create(config), folder)
+        run.execute(job)
     except AlError as error:
-        if RunFolder(folder).state == "running":
+        if RunFolder(job.folder).state == "running":
             return "elsewhere", "another process is working on it"
         return "failed", str(error)
     except Exception as error:
-        return "failed", why(error, folder)
+        return "failed", why(error, job.folder)
     return "done", ""
 
 

@@ -55,11 +55,11 @@ def test_sampler_the_model_cannot_feed_is_refused(al, monkeypatch):
 
     monkeypatch.setattr("al_cli.experiment.settings.provides", lambda model: frozenset({Signal.PROBS}))
     from al_cli.errors import ConfigError
-    from al_cli.experiment import compose, settings
+    from al_cli.experiment import settings
+    from al_cli.experiment.job import jobs_of
 
-    [config] = compose.compose_all(["sampler=ccms"], multirun=False)
     with pytest.raises(ConfigError, match="ccms needs box_features, which tiny_faster_rcnn does not provide"):
-        settings.check(config)
+        jobs_of(["sampler=ccms"])
     assert spec.provides is not settings.provides
 
 
@@ -83,8 +83,37 @@ def test_help_teaches(al):
     for words in ("al run -m", "al report", "doctor", "samplers"):
         assert words in text
     text = al("run", "--help").stdout
-    for words in ("sampler:", "ccms", "ud_split", "dataset.root=my_data", "Quote values with brackets"):
+    for words in ("sampler ", "ccms", "ud_split", "dataset.root=my_data", "Quote values with brackets", "--dry-run"):
         assert words in text
+
+
+def test_help_of_a_run_says_what_each_setting_means():
+    from omegaconf import OmegaConf
+
+    from al_cli.cli.settings_help import FIXED, settings
+    from al_cli.experiment.compose import compose_all
+    from al_cli.records.folder import flatten
+
+    explained = {setting.key: setting for setting in settings()}
+    assert all(setting.meaning for setting in explained.values())
+    [config] = compose_all([["dataset=coco", "model=zoo"]])
+    for key in flatten(OmegaConf.to_container(config)):
+        parents = {key, key.partition(".")[0]}
+        assert parents & explained.keys() or key in FIXED or key.startswith("sampler."), f"{key} is not explained"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("hydra/launcher=joblib", "--jobs N"),
+        ("hydra/sweeper=basic", "--jobs N"),
+        ("hydra.sweep.dir=there", "run_name="),
+        ("hydra.run.dir=there", "outputs="),
+    ],
+)
+def test_what_hydra_would_do_elsewhere_is_one_sentence(al, word, said):
+    done = al("run", "-m", "seed=0,1", word, code=2)
+    assert done.stderr.count("\n") == 1 and word in done.stderr and said in done.stderr
 
 
 def test_hydra_prints_the_configuration(al):

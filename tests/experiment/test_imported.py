@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from shapes import random_dataset, tree_bytes
 
 from al_cli.errors import ConfigError
@@ -100,7 +101,7 @@ def test_a_run_labels_what_the_file_says(al, fake):
     lines = [f"{round},{names[stem]}" for round, stems in picks.items() for stem in stems]
     Path("picks.csv").write_text("\n".join(["round,image", *lines, ""]))
     words = [*fake, "study=s", "sampler=imported", "sampler.file=picks.csv", "run_name=mine"]
-    assert "give the missing value as sampler.file=" in al(*fake, "sampler=imported", code=2).stderr
+    assert "add sampler.file=" in al(*fake, "sampler=imported", code=2).stderr
     assert "rounds=2" in al(*words, code=2).stderr
     assert "8 by initial" in al(*words, "rounds=2", "initial=8", code=2).stderr
     assert (
@@ -140,8 +141,10 @@ def test_a_replay_takes_model_and_training_from_the_words_and_the_rest_from_the_
     al(*fake, "study=s", "sampler=random", "training=thesis", "rounds=2", "seed=3", "seeds.training=9")
     [run] = (al.cwd / "outputs/s").iterdir()
     plan = replay.plan(run, ["model=tiny_retinanet", "training.iterations=30", "device=cpu"])
-    assert plan.folder.parent.name == "s_replay" and plan.folder.name.endswith("_tiny-retinanet_iterations30_s3")
-    config = plan.config
+    assert plan.job.folder.parent.name == "s_replay" and plan.job.folder.name.endswith(
+        "_tiny-retinanet_iterations30_s3"
+    )
+    config = OmegaConf.create(plan.job.config)
     assert (config.model.config, config.training.optimizer, config.training.iterations) == (
         "tiny_retinanet",
         "adamw",
@@ -149,9 +152,9 @@ def test_a_replay_takes_model_and_training_from_the_words_and_the_rest_from_the_
     )
     assert (config.training.data, config.training.init) == ("new", "continue"), "what a round trains on stays"
     assert (config.seed, config.seeds.training, config.rounds, config.dataset.format) == (3, 9, 2, "yolo")
-    same = replay.plan(run, ["training.iterations=30"]).config
+    same = replay.plan(run, ["training.iterations=30"]).job.experiment
     assert (same.model.family, same.training.lr, same.training.iterations) == ("fake", 1e-4, 30)
-    other = replay.plan(run, ["training=ppal"]).config
+    other = replay.plan(run, ["training=ppal"]).job.experiment
     assert (other.model.family, other.training.data, other.training.iterations) == ("fake", "cumulative", 3000)
     al("replay", str(run), "--training", "ppal", "model.overrides.iterations=5")
     [folder] = (al.cwd / "outputs/s_replay").iterdir()

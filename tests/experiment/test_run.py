@@ -121,37 +121,6 @@ def test_kill_from_outside_and_lock(al, fake):
     assert run.is_dir()
 
 
-def test_a_sweep_goes_on_past_a_failing_run_and_redoes_only_that(al, fake):
-    words = [*fake, "-m", "study=s", "rounds=1", "sampler=random", "seed=0,1,2"]
-    # Seed 1 fails as a bug of ours would: the fake learner raises for it.
-    code = f"""
-import sys
-from al_cli.learners.fake import FakeLearner
-fit = FakeLearner.fit
-count = [0]
-def broken(self, *args, **kw):
-    count[0] += 1
-    if count[0] == 3:
-        raise RuntimeError("the disk is on fire")
-    return fit(self, *args, **kw)
-FakeLearner.fit = broken
-from al_cli.cli.main import main
-sys.exit(main({words!r}))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
-    assert "2 of 3 runs done" in done.stdout and "the disk is on fire" in done.stdout
-    failed = al.cwd / "outputs/s/random_fake_rounds1_s1"
-    assert "RuntimeError: the disk is on fire" in (failed / "run.log").read_text()
-    assert "failed" in al("ls").stdout
-    before = {path: path.stat().st_mtime_ns for path in al.cwd.glob("outputs/s/*/round_*/record.json")}
-    again = al(*words)
-    assert again.stderr.count("is done already") == 2
-    assert "3 of 3 runs done" in again.stdout
-    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
-    assert "failed" not in al("ls").stdout
-
-
 def test_a_changed_configuration_does_not_continue_another_run(al, fake):
     al(*fake, "study=s", "run_name=mine", "rounds=1")
     done = al(*fake, "study=s", "run_name=mine", "rounds=2", code=2)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from al_cli.cli.verbs import detectors
+from al_cli.cli.samplers import detectors
 from al_cli.errors import ConfigError
 from al_cli.samplers.guide import comment, described, guide, markdown
 from al_cli.types import ORACLES, Signal

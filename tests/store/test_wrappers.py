@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
 from shapes import tree_bytes, write_yolo
 
 from al_cli.experiment import compose
+from al_cli.experiment.job import Job, jobs_of
 from al_cli.store.disk import Store
 from al_cli.sweep.forecast import forecast
 
@@ -151,8 +151,8 @@ def test_ls_and_prune_say_what_they_did(al, few):
     assert made(Path("outputs/s/again"))["training"] == 5
 
 
-def jobs_of(words: list[str]) -> list[tuple[Path, DictConfig]]:
-    return [(Path(str(c.hydra.run.dir)), c) for c in compose.compose_all(words, multirun=True)]
+def study_of(words: list[str]) -> list[Job]:
+    return jobs_of(words, many=True)
 
 
 STUDIES = {
@@ -169,7 +169,7 @@ STUDIES = {
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_forecast_is_what_happens(al, few, name):
     words = [*few[1:], *STUDIES[name]]
-    before = forecast(jobs_of(words))
+    before = forecast(study_of(words))
     assert not Path("outputs").exists()
     al("run", "-m", *words)
     assert before.naive == len(list(Path("outputs/s").glob("*/round_*")))
@@ -182,11 +182,11 @@ def test_the_forecast_is_what_happens(al, few, name):
     assert trained == sum(1 for entry in Store("outputs/.store").entries() if entry.kind == "training")
     # Arms that come to the same images by different ways are seen only when they do: on 20 images they often do.
     assert trained <= before.needed <= 1.3 * trained
-    after = forecast(jobs_of(words))
+    after = forecast(study_of(words))
     assert (after.done, after.needed) == (after.naive, 0)
-    for folder, _ in jobs_of(words):
-        shutil.rmtree(folder)
-    again = forecast(jobs_of(words))
+    for job in study_of(words):
+        shutil.rmtree(job.folder)
+    again = forecast(study_of(words))
     assert (again.done, again.needed, again.stored) == (0, 0, trained)
 
 
@@ -194,9 +194,9 @@ def test_the_forecast_of_the_thesis_grid_counts_its_prefixes(al, few):
     """12 UD schedules on a pool that the last round uses up: round 0, every distinct beginning of one to three rounds, and
     the whole pool are a training each; random shares the first and the last."""
     words = [*few[1:], "seed=10,11", "rounds=4"]
-    ccms = jobs_of([*words, "sampler=ccms", f"schedule={','.join(SCHEDULES)}"])
-    random = jobs_of([*words, "sampler=random"])
-    uds = [tuple(config.ud_split) for folder, config in ccms if folder.name.endswith("s10")]
+    ccms = study_of([*words, "sampler=ccms", f"schedule={','.join(SCHEDULES)}"])
+    random = study_of([*words, "sampler=random"])
+    uds = [tuple(job.config["ud_split"]) for job in ccms if job.seed == 10]
     assert len(uds) == 12
     beginnings = {ud[:length] for ud in uds for length in (1, 2, 3)}
     expected = forecast([*ccms, *random])
@@ -205,10 +205,10 @@ def test_the_forecast_of_the_thesis_grid_counts_its_prefixes(al, few):
 
 def test_forecast_in_the_middle_of_a_study(al, few):
     words = [*few[1:], "sampler=ccms", f"schedule={','.join(SCHEDULES[:3])}"]
-    whole = forecast(jobs_of(words))
+    whole = forecast(study_of(words))
     assert whole.seconds is None and "not known" in " ".join(whole.sentences())
     al("run", *few[1:], "sampler=ccms", f"schedule={SCHEDULES[1]}")
-    middle = forecast(jobs_of(words))
+    middle = forecast(study_of(words))
     assert middle.done == 5 and 0 < middle.needed <= whole.needed - 5
     assert middle.seconds is not None and "with 2 processes" in " ".join(middle.sentences(2))
     al("run", "-m", *words)

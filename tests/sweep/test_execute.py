@@ -1,10 +1,12 @@
-"""Runs in processes of their own: crashes, errors, kills and locks cost one run; the same command mends the rest."""
+"""Runs in processes of their own: crashes, errors, kills and locks cost one run; the same command completes the rest."""
 
 import fcntl
 import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -137,3 +139,92 @@ def test_ctrl_c_stops_all_runs_and_they_go_on_later(al, study, interruptible):
         assert folder.state == "stopped" and 1 <= len(folder.records()) < 31
         assert "the same command continues" in (folder.path / "run.log").read_text()
     assert json.loads((study / "study.json").read_text())["seeds"] == [4, 5]
+
+
+PATCH = """
+import multiprocessing, os, signal, time
+from pathlib import Path
+from al_cli.learners.fake import FakeLearner
+
+original = FakeLearner.fit
+
+
+def fit(self, *args, **options):
+    name = multiprocessing.current_process().name
+    PATCHED
+    return original(self, *args, **options)
+
+
+FakeLearner.fit = fit
+"""
+
+
+@pytest.fixture
+def patched(al, fake):
+    """Call al in a process of its own whose fake learner does this first: patched("os._exit(7)", "run", ...)."""
+
+    def call(line: str, *words: str, env: dict | None = None, **options):
+        (al.cwd / "sitecustomize.py").write_text(PATCH.replace("PATCHED", line))
+        path = f"{al.cwd}:{os.environ.get('PYTHONPATH', '')}"
+        return al(*fake, "plots=false", "store=false", *words, env={"PYTHONPATH": path, **(env or {})}, **options)
+
+    return call
+
+
+def test_a_killed_training_of_a_multirun_costs_that_run_alone(al, fake, patched):
+    words = ["-m", "sampler=random", "seed=0,1,2", "rounds=1", "study=s"]
+    done = patched('name.endswith("s1") and os.kill(os.getpid(), signal.SIGKILL)', *words, code=1)
+    assert "2 of 3 runs done" in done.stdout and "SIGKILL" in done.stdout
+    assert sorted(path.name for path in (al.cwd / "outputs").iterdir()) == ["s"]  # no multirun.yaml, no Hydra folders
+    again = al(*fake, "plots=false", "store=false", *words)
+    assert again.stderr.count("is skipped: it is done already") == 2 and "3 of 3 runs done" in again.stdout
+
+
+SEEN = 'Path(f"seen_{os.getpid()}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all")); time.sleep(0.5)'
+
+
+@pytest.mark.parametrize(("words", "seen"), [([], "457"), (["--gpus", "5,7"], "57")], ids=str)
+def test_each_process_sees_one_gpu(al, patched, words, seen):
+    """A learner that writes down what it sees: runs side by side have a GPU each, and the record says which."""
+    run = ["-m", "sampler=random", "seed=0,1,2,3", "rounds=1", "study=s", "--jobs", str(len(seen)), *words]
+    patched(SEEN, *run, env={"CUDA_VISIBLE_DEVICES": "4,5,7"})
+    assert {path.read_text() for path in al.cwd.glob("seen_*")} == set(seen)
+    environments = al.cwd.glob("outputs/s/*/environment.json")
+    assert {json.loads(path.read_text())["gpus"] for path in environments} == set(seen)
+
+
+def test_one_run_sees_the_gpus_that_were_asked_for(al, patched):
+    patched(SEEN, "rounds=1", "study=s", "--gpus", "1", env={"CUDA_VISIBLE_DEVICES": "0,1"})
+    assert {path.read_text() for path in al.cwd.glob("seen_*")} == {"1"}
+
+
+@pytest.mark.parametrize("words", [["0-3"], ["x"], ["2-1"], [""]], ids=str)
+def test_a_gpu_that_is_not_there_is_one_sentence(al, monkeypatch, words):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    done = al("run", "--gpus", *words, code=2)
+    assert done.stderr.count("\n") == 1 and "--gpus" in done.stderr
+
+
+def test_sigterm_ends_a_run_cleanly(al, fake):
+    words = [*fake, "rounds=9", "initial=1", "budget=1", "+model.overrides.fit_s=1", "study=s", "run_name=r"]
+    process = subprocess.Popen([sys.executable, "-m", "al_cli.cli.main", *words], stderr=subprocess.PIPE, text=True)
+    record = al.cwd / "outputs/s/r/round_00/record.json"
+    deadline = time.monotonic() + 200
+    while not record.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 143 and "the same command continues" in told and "Traceback" not in told
+    assert RunFolder(al.cwd / "outputs/s/r").state == "stopped"
+
+
+def test_every_command_has_the_same_options_and_the_same_table(al, fake):
+    words = [*fake, "plots=false", "rounds=1", "study=s"]
+    assert "2 trainings run one by one" in al(*words, "--dry-run").stdout
+    assert "8 trainings run one by one" in al(*words, "-m", "seed=0,1", "sampler=random,entropy", "--dry-run").stdout
+    assert not (al.cwd / "outputs").exists()
+    done = al(*words, "-m", "seed=0,1", "sampler=random", "--jobs", "2")
+    assert "2 of 2 runs done" in done.stdout and "Report:  al report outputs/s" in done.stdout
+    run = next((al.cwd / "outputs/s").iterdir())
+    dry = al("replay", str(run), "training.iterations=30", "--dry-run").stdout
+    assert "2 trainings run one by one" in dry and not (al.cwd / "outputs/s_replay").exists()

@@ -27,11 +27,11 @@ def test_runs_are_named_and_ordered_arm_by_arm_with_the_reference_last():
     study = planned(reference=True)
     names = ["random_s3", "random_s1", "half_s3", "half_s1", "plain_s3", "plain_s1", "reference_s3", "reference_s1"]
     assert [str(job.folder) for job in study.jobs] == [f"outputs/mine/{name}" for name in names]
-    assert [job.config.seed for job in study.jobs] == [3, 1] * 4
-    assert [job.config.reference for job in study.jobs] == [False] * 6 + [True] * 2
+    assert [job.config["seed"] for job in study.jobs] == [3, 1] * 4
+    assert [job.config["reference"] for job in study.jobs] == [False] * 6 + [True] * 2
     assert [job.rounds for job in study.jobs] == [3] * 6 + [1] * 2
-    assert {job.config.training.iterations for job in study.jobs} == {5}
-    assert study.jobs[2].config.ud_split == 0.5 and study.jobs[0].config.ud_split is None
+    assert {job.config["training"]["iterations"] for job in study.jobs} == {5}
+    assert study.jobs[2].config["ud_split"] == 0.5 and study.jobs[0].config["ud_split"] is None
 
 
 def test_the_command_line_wins_and_speaks_to_the_sweep():
@@ -39,7 +39,7 @@ def test_the_command_line_wins_and_speaks_to_the_sweep():
         "training.iterations=9", "seeds=[7]", "arms=[plain]", "reference=true", "study=quick", "outputs=there"
     )
     assert [str(job.folder) for job in study.jobs] == ["there/quick/plain_s7", "there/quick/reference_s7"]
-    assert {job.config.training.iterations for job in study.jobs} == {9}
+    assert {job.config["training"]["iterations"] for job in study.jobs} == {9}
     assert planned("reference=false", "seeds=4", "arms=half", reference=True).jobs[-1].folder.name == "half_s4"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from al_cli.cli.verbs import detectors
+from al_cli.cli.samplers import detectors
 from al_cli.experiment import build, compose
 from al_cli.samplers.guide import guide
 from al_cli.sweep import file, preview
@@ -54,9 +54,9 @@ def test_a_shipped_sweep_passes_every_check_and_its_dry_run_counts(name, tmp_pat
     assert sweep.source.startswith(DOCUMENTS)
     data = [] if name.endswith("_digits") else [f"dataset.root={tmp_path}"]
     study = plan(sweep, [f"seeds=[{sweep.seeds[0]}]", *words, *data, f"outputs={tmp_path / 'outputs'}"])
-    assert len(study.jobs) == runs and study.jobs[0].config.sampler.name == "random"
+    assert len(study.jobs) == runs and study.jobs[0].config["sampler"]["name"] == "random"
     monkeypatch.setattr(build, "load_dataset", lambda dataset: in_memory(7000 if name == "lund" else 320))
-    preview.show(study)
+    preview.show(study.jobs)
     printed = capsys.readouterr().out
     assert printed.count(f"{sweep.seeds[0]} │") >= runs
     assert f"{naive} trainings run one by one: {needed} will be made" in printed
@@ -67,7 +67,9 @@ def test_a_shipped_sweep_passes_every_check_and_its_dry_run_counts(name, tmp_pat
             changed = {key for key in ("sampler", "training", "initial", "budget") if job.config[key] != centre[key]}
             assert len(changed) <= 1, job.arm
     else:
-        assert len({(str(job.config.training), job.config.initial, job.config.budget) for job in study.jobs}) == 1
+        assert (
+            len({(str(job.config["training"]), job.config["initial"], job.config["budget"]) for job in study.jobs}) == 1
+        )
 
 
 @pytest.mark.parametrize("name", ["thesis", "ppal_voc"])

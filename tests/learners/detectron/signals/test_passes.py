@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from al_cli.cli.verbs import detectors
+from al_cli.cli.samplers import detectors
 from al_cli.datasets.yolo import load_yolo
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.spec import ModelSpec, TrainingSpec

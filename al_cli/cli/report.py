@@ -1,0 +1,32 @@
+"""al report: does A beat B? A page with statistics, tables and figures of a study."""
+
+import argparse
+from pathlib import Path
+
+HELP = "does A beat B? a page with statistics, tables and figures of a study"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", type=Path, help="a study folder, for example outputs/digits")
+    parser.add_argument(
+        "--target", default=None, help="labels needed to reach this AP: AP=30 or AP=0.3 (default: random's)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("html", "md"),
+        default="html",
+        help="html: writes STUDY/report/; md: prints, writes nothing",
+    )
+
+
+def act(args: argparse.Namespace) -> None:
+    from al_cli.experiment import build
+    from al_cli.progress import say
+    from al_cli.report import write
+
+    if args.format == "md":
+        say(write.report_text(args.study, target=args.target))
+        return
+    written = write.report(args.study, target=args.target, dataset=build.load_dataset)
+    say(written.opening)
+    say(f"wrote {written.page}, and {len(written.files)} tables and figures next to it")

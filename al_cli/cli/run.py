@@ -1,0 +1,66 @@
+"""al run: one active-learning experiment, or with -m a study of every combination of the values that its words name."""
+
+import argparse
+
+HELP = "one run, or a study of several with -m (al run --help lists every setting)"
+EPILOG = """\
+examples:
+  al run                                                  ccms on the built-in digits, 1 + 4 rounds
+  al run sampler=entropy seed=1                           another sampler, another seed
+  al run sampler=ccms 'ud_split=[1,0.75,0.5,0.25]'        how uncertainty and diversity share each round
+  al run dataset=yolo dataset.root=my_data model=faster_rcnn_R50_FPN_3x training.iterations=3000
+  al run -m sampler=random,ccms seed=0,1,2 --jobs 2       a study: six runs in one folder, two at a time
+  al run -m sampler=random,ccms seed=0,1,2 --dry-run      what that would train, and how long it takes
+  al run initial=40 budget=40 rounds=6                    with counts, rounds=6 continues what rounds=4 began
+
+The same command continues a run that was stopped and skips one that is done.
+Quote values with brackets: most shells read [...] as a pattern.
+Hydra's own: --cfg job prints the settings of a run, -sc install=bash installs completion.
+"""
+HYDRA = {"--cfg", "-c", "--info", "-i", "--resolve", "--hydra-help", "--version", "--shell-completion", "-sc"}
+HELP_WORDS = {"--help", "-h"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from al_cli.cli.options import add_execution
+
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings; `al run --help` lists them all")
+    parser.add_argument("-m", "--multirun", action="store_true", help="a run for every combination of seed=0,1 ...")
+    add_execution(parser)
+
+
+def answered(words: list[str]) -> int | None:
+    """Answer what is no run: --help, and what Hydra can say. None where the words ask for runs."""
+    said = {word.split("=")[0] for word in words}
+    if said & HELP_WORDS:
+        from al_cli.cli import settings_help
+        from al_cli.cli.main import make_parser
+
+        parser = next(iter(make_parser()._subparsers._group_actions)).choices["run"]  # type: ignore[union-attr, index]
+        parser.epilog = f"{settings_help.text()}\n{EPILOG}"
+        parser.print_help()
+        return 0
+    if said & HYDRA:
+        from al_cli.cli.completion import ask_hydra
+        from al_cli.experiment import compose
+
+        words = compose.open_keys(words)
+        if said & {"--cfg", "-c"}:  # a typo gets our sentence here too
+            compose.compose_all([[word for word in words if "=" in word and not word.startswith("-")]])
+        return ask_hydra(words)
+    return None
+
+
+def act(args: argparse.Namespace) -> int:
+    from al_cli.cli import logs, options
+    from al_cli.experiment.job import jobs_of
+
+    jobs = jobs_of(args.overrides, many=args.multirun)
+    gpus = options.check_execution(args)
+    if args.dry_run:
+        from al_cli.sweep import preview
+
+        preview.show(jobs, args.jobs)
+        return 0
+    logs.configure()
+    return options.carry_out(args, jobs, gpus)

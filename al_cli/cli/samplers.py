@@ -1,0 +1,49 @@
+"""al samplers: the samplers, with their source, needs and cost, and which detectors provide what they need."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from al_cli.types import Signal
+
+HELP = "list the samplers: source, needs, cost, and which detectors provide what they need"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--markdown", action="store_true", help="print the page docs/samplers.md (make docs)")
+
+
+def act(args: argparse.Namespace) -> None:
+    from al_cli.experiment.compose import shipped
+    from al_cli.progress import say
+    from al_cli.samplers import guide
+
+    entries = guide.guide(shipped("conf") / "sampler", detectors())
+    if args.markdown:
+        sys.stdout.write(guide.markdown(entries))
+        return
+    practical, oracles = [e for e in entries if not e.oracle], [e for e in entries if e.oracle]
+    for title, rows in (
+        ("samplers", practical),
+        ("oracles: they read labels that nobody has yet, so they are no methods", oracles),
+    ):
+        say(f"{title}\n", style="bold")
+        for e in rows:
+            say(f"{e.name:<27} {e.family}", style="cyan")
+            say(f"    needs {guide.wording(e.needs)}; passes over: {e.cost}; fed by: {e.detectors}\n    {e.source}")
+        say("")
+    say("Use one with: al run sampler=NAME. What each is good for: docs/samplers.md")
+    say("Selections made elsewhere: al run sampler=imported sampler.file=picks.csv")
+
+
+def detectors() -> "dict[str, frozenset[Signal]]":
+    """What each kind of detector provides, as it comes and with dropout layers."""
+    from al_cli.learners.spec import ModelSpec, provides
+
+    kinds = {"R-CNN": "rcnn", "RetinaNet": "retinanet", "FCOS": "fcos"}
+    provided = {}
+    for name, family in kinds.items():
+        provided[name] = provides(ModelSpec(name, None, family=family))
+        provided[f"{name}, with model.dropout"] = provides(ModelSpec(name, None, family=family, dropout=0.1))
+    return provided

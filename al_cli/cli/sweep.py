@@ -1,0 +1,42 @@
+"""al sweep: a study from a file, every arm with every seed."""
+
+import argparse
+
+from al_cli.errors import ConfigError
+
+HELP = "a study from a file: every arm with every seed; --dry-run shows what it would train"
+EPILOG = """\
+al sweep thesis_digits seeds=[0,1] arms=[random,diversity] training.iterations=100: overrides are those of `al run` and
+go to all runs. The same command continues what was stopped and redoes what failed. sweeps/README.md describes the files.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from al_cli.cli.options import add_execution
+
+    parser.add_argument("name", metavar="NAME | FILE", nargs="?", help="a shipped sweep, or a YAML file of yours")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings for all runs; seeds=[...], arms=[...]"
+    )
+    add_execution(parser)
+
+
+def act(args: argparse.Namespace) -> int:
+    """Run every arm of a study with every seed, or say what that would be."""
+    from al_cli.cli import logs, options
+    from al_cli.sweep import file
+
+    if args.name is None:
+        shipped = ", ".join(file.shipped_names())
+        raise ConfigError("al sweep needs the name of a sweep, or a file", remedy=f"shipped: {shipped}")
+    gpus = options.check_execution(args)
+    logs.configure()
+    from al_cli.sweep import execute, plan, preview, study_file
+
+    study = plan.plan(file.read(args.name), args.overrides)
+    if args.dry_run:
+        preview.show(study.jobs, args.jobs, study.sweep.source)
+        return 0
+    execute.check_data(study.jobs)
+    study_file.write(study)
+    return options.carry_out(args, study.jobs, gpus)

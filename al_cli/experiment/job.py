@@ -1,0 +1,88 @@
+"""A job: one run that was asked for. Words become jobs once, and everything after that takes the job.
+
+[job] = jobs_of(["sampler=ccms", "seed=1"])
+job.folder        outputs/digits/ccms_s1
+job.experiment    its configuration, checked
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from al_cli.errors import AlError, ConfigError
+from al_cli.experiment import compose, settings
+from al_cli.experiment.imported import Imported
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: where it lies and what it is, checked. `arm` is what a study calls it; runs of an arm differ in their seed."""
+
+    folder: Path
+    experiment: settings.Experiment
+    arm: str = ""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The whole configuration as plain values."""
+        return self.experiment.config
+
+    @property
+    def seed(self) -> int:
+        return self.config["seed"]
+
+    @property
+    def rounds(self) -> int:
+        """Trainings of this run, the initial one included; a reference trains once."""
+        return self.experiment.rounds
+
+    @property
+    def name(self) -> str:
+        """What lines about this run call it: its folder's name."""
+        return self.folder.name
+
+
+def make_job(
+    config: DictConfig, name: str, *, typed: Iterable[str] = (), arm: str = "", picks: Imported | None = None
+) -> Job:
+    """The job of a composed configuration, whose folder is called `name`. ConfigError for what cannot work."""
+    config.run_name = name
+    experiment = settings.check(config, frozenset(typed), picks)
+    folder = Path(experiment.config["outputs"]).expanduser() / experiment.config["study"] / name
+    return Job(folder, experiment, arm)
+
+
+def jobs_of(words: Sequence[str], many: bool = False) -> list[Job]:
+    """The jobs that these overrides ask for; several with `many`, one for each combination of the values they name.
+
+    ConfigError for the first that cannot work, and for two that would share a folder.
+    """
+    runs = compose.split_runs(compose.open_keys(words), many)
+    jobs: list[Job] = []
+    for number, (said, config) in enumerate(zip(runs, compose.compose_all(runs), strict=True), 1):
+        name = compose.run_name(config, said)
+        try:
+            job = make_job(config, name, typed=map(compose.key_of, said), arm=compose.arm_of(name))
+        except AlError as error:
+            if len(runs) == 1:
+                raise
+            what = f"run {number} of {len(runs)}: {error.what}"
+            raise type(error)(what, where=error.where, remedy=error.remedy) from error
+        jobs.append(job)
+    require_own_folders(jobs)
+    return jobs
+
+
+def require_own_folders(jobs: Sequence[Job]) -> None:
+    """ConfigError where two jobs of one command would write into one folder."""
+    first: dict[Path, int] = {}
+    for number, job in enumerate(jobs, 1):
+        if job.folder in first:
+            what = f"runs {first[job.folder]} and {number} of this command would share the folder {job.folder}"
+            raise ConfigError(what, remedy="leave out the repeated value")
+        first[job.folder] = number
