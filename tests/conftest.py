@@ -54,5 +54,5 @@ def al(tmp_path, monkeypatch):
 
 @pytest.fixture
 def fake(yolo_root):
-    """The words of a run that takes a second: the fake learner on the small dataset."""
-    return ["run", "dataset=yolo", f"dataset.root={yolo_root}", "model=fake"]
+    """The words of a run that takes a second: the fake learner on the small dataset, without plots."""
+    return ["run", "dataset=yolo", f"dataset.root={yolo_root}", "model=fake", "plots=false"]

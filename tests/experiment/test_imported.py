@@ -84,12 +84,6 @@ def test_a_training_set_selected_anew_may_name_images_again_but_not_twice_in_a_r
         rows(tmp_path, text + "2,3.jpg\n").picks(POOL, drawn=(), again=True)
 
 
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch):
-    """They take most of the time of a run here, and none of these tests looks at one."""
-    monkeypatch.setattr("al_cli.report.of_run.plots.plot_run", lambda *_: None)
-
-
 def records(folder):
     return [json.loads(path.read_text()) for path in sorted(folder.glob("round_*/record.json"))]
 

@@ -27,7 +27,7 @@ def counted(monkeypatch):
 
 
 def test_a_run_is_composed_once_and_checked_once(al, fake, counted):
-    al(*fake, "rounds=1", "plots=false")
+    al(*fake, "rounds=1")
     assert counted == {"composed": 1, "checked": 1}
 
 

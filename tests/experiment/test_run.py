@@ -18,7 +18,7 @@ def records(folder):
 
 
 def test_a_run_leaves_the_documented_folder(al, fake):
-    done = al(*fake, "sampler=ccms", "ud_split=[1,0.75,0.5,0]", "seed=3", "study=s")
+    done = al(*fake, "plots=true", "sampler=ccms", "ud_split=[1,0.75,0.5,0]", "seed=3", "study=s")
     run = al.cwd / "outputs/s/ccms_ud1-0.75-0.5-0_fake_s3"
     for name in ("config.yaml", "environment.json", "rounds.csv", "rounds.md", "run.log", "plots/ap_vs_images.png"):
         assert (run / name).is_file(), name
@@ -40,14 +40,15 @@ def test_a_run_leaves_the_documented_folder(al, fake):
 
 
 def test_equal_commands_give_equal_bytes(al, fake):
-    al(*fake, "study=a", "seed=5")
-    al(*fake, "study=b", "seed=5")
+    al(*fake, "study=a", "seed=5", "plots=true")
+    al(*fake, "study=b", "seed=5", "plots=true")
     al(*fake, "study=b", "seed=6")
     a, b, other = (
         tree_bytes(al.cwd / "outputs" / name) for name in ("a/ccms_fake_s5", "b/ccms_fake_s5", "b/ccms_fake_s6")
     )
     assert a == b
     assert a["round_01/record.json"] != other["round_01/record.json"]
+    assert {name for name in a if name.startswith("plots")} and not {name for name in other if name.startswith("plots")}
 
 
 def test_arms_of_one_seed_share_the_initial_set(al, fake):

@@ -50,7 +50,7 @@ def al(place: Path, *words: str, **variables: str) -> str:
 
 def run(place: Path, study: str, *words: str, **variables: str) -> dict[str, int]:
     """A run of the fake on the data; how many of each kind it had to compute."""
-    data = ("dataset=yolo", f"dataset.root={place / 'data'}", "model=fake", "rounds=2", "initial=5", "budget=5")
+    data = ("dataset=yolo", f"dataset.root={place / 'data'}", "model=fake", "rounds=2", "initial=5", "budget=5", "plots=false")
     al(place, "run", *data, f"study={study}", "run_name=r", *words, **variables)
     counts = {"training": 0, "inference": 0, "selection": 0}
     for path in (place / "outputs" / study).rglob("timing.json"):
@@ -60,7 +60,7 @@ def run(place: Path, study: str, *words: str, **variables: str) -> dict[str, int
 
 
 STUDY = """
-base: {model: fake, dataset: yolo, dataset.root: data, rounds: 2, initial: 5, budget: 5}
+base: {model: fake, dataset: yolo, dataset.root: data, rounds: 2, initial: 5, budget: 5, plots: false}
 random: false
 arms: [{name: e, sampler: entropy}]
 """

@@ -17,17 +17,11 @@ from al_cli.sweep.forecast import forecast
 SCHEDULES = sorted(path.stem for path in (compose.shipped("conf") / "schedule").glob("*.yaml"))
 
 
-@pytest.fixture(autouse=True)
-def no_plots(monkeypatch):
-    """Drawing takes most of a fake run's time, and what is drawn comes from the files that these tests compare."""
-    monkeypatch.setattr("al_cli.report.of_run.plots.plot_run", lambda *_: [])
-
-
 @pytest.fixture
 def few(tmp_path):
     """The words of a fake run on 20 images that this test may change."""
     root = write_yolo(tmp_path / "few", {"train": 20, "val": 5, "test": 6})
-    return ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "study=s"]
+    return ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "study=s", "plots=false"]
 
 
 def made(folder: Path) -> dict[str, int]:

@@ -38,7 +38,7 @@ fail = made("fail", bug)
 '''
 STUDY = """
 source: a test
-base: {{model: fake, dataset: yolo, dataset.root: {root}, initial: 8, budget: 8, rounds: 1, store: false}}
+base: {{model: fake, dataset: yolo, dataset.root: {root}, initial: 8, budget: 8, rounds: 1, store: false, plots: false}}
 arms:
   - {{name: killed, sampler: entropy, sampler.stages: [{{score: {{_target_: crash.kill, _partial_: true}}, {top}}}]}}
   - {{name: left, sampler: entropy, sampler.stages: [{{score: {{_target_: crash.leave, _partial_: true}}, {top}}}]}}
@@ -166,7 +166,7 @@ def patched(al, fake):
     def call(line: str, *words: str, env: dict | None = None, **options):
         (al.cwd / "sitecustomize.py").write_text(PATCH.replace("PATCHED", line))
         path = f"{al.cwd}:{os.environ.get('PYTHONPATH', '')}"
-        return al(*fake, "plots=false", "store=false", *words, env={"PYTHONPATH": path, **(env or {})}, **options)
+        return al(*fake, "store=false", *words, env={"PYTHONPATH": path, **(env or {})}, **options)
 
     return call
 
@@ -176,7 +176,7 @@ def test_a_killed_training_of_a_multirun_costs_that_run_alone(al, fake, patched)
     done = patched('name.endswith("s1") and os.kill(os.getpid(), signal.SIGKILL)', *words, code=1)
     assert "2 of 3 runs done" in done.stdout and "SIGKILL" in done.stdout
     assert sorted(path.name for path in (al.cwd / "outputs").iterdir()) == ["s"]  # no multirun.yaml, no Hydra folders
-    again = al(*fake, "plots=false", "store=false", *words)
+    again = al(*fake, "store=false", *words)
     assert again.stderr.count("is skipped: it is done already") == 2 and "3 of 3 runs done" in again.stdout
 
 
@@ -219,7 +219,7 @@ def test_sigterm_ends_a_run_cleanly(al, fake):
 
 
 def test_every_command_has_the_same_options_and_the_same_table(al, fake):
-    words = [*fake, "plots=false", "rounds=1", "study=s"]
+    words = [*fake, "rounds=1", "study=s"]
     assert "2 trainings run one by one" in al(*words, "--dry-run").stdout
     assert "8 trainings run one by one" in al(*words, "-m", "seed=0,1", "sampler=random,entropy", "--dry-run").stdout
     assert not (al.cwd / "outputs").exists()
