@@ -29,7 +29,7 @@ from al_cli.learners.detectron.influence.source import InfluenceSource
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.training.data import Batch, ordered_batches, to_dicts
 from al_cli.learners.detectron.training.determinism import deterministic
-from al_cli.learners.detectron.training.loss import _measuring, _set_normalizer
+from al_cli.learners.detectron.training.loss import measuring, _set_normalizer
 from al_cli.learners.influence_spec import InfluenceSpec
 from al_cli.types import Dataset
 
@@ -98,7 +98,7 @@ def ways_of(
             p.requires_grad_(not frozen)
         for p in last:
             p.requires_grad_()
-        with _measuring(model), EventStorage():
+        with measuring(model), EventStorage():
             torch.manual_seed(0)
             loss = sum(model([{"image": one["image"], "instances": target}]).values())
         over = last if frozen else [*last, *(p for p in model.parameters() if not any(p is q for q in last))]

@@ -142,7 +142,7 @@ def tap(model: nn.Module, *, passes: int = 10, readers: Mapping[Signal, MapReade
         given.add(Signal.DROPOUT)
     backbone: Any = model.backbone
     strides = {name: shape.stride for name, shape in backbone.output_shape().items()}
-    of_maps: dict[Signal, MapReader] = {Signal.IMAGE_FEATURES: partial(_image_features, strides), **(readers or {})}
+    of_maps: dict[Signal, MapReader] = {Signal.IMAGE_FEATURES: partial(image_features, strides), **(readers or {})}
     return Tap(model, kind, view, frozenset(given | of_maps.keys()), of_maps, passes)
 
 
@@ -196,7 +196,7 @@ def _unexpected(what: str) -> ModelError:
     )
 
 
-def _image_features(
+def image_features(
     strides: Mapping[str, int], maps: Mapping[str, Tensor], sizes: list[tuple[int, int]]
 ) -> list[Tensor]:
     """Per image [D]: the mean of each map over the cells that the image covers (one covered in part counts), finest first."""

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from al_cli.errors import ConfigError
-from al_cli.learners.detectron.signals.tap import MapReader, _image_features
+from al_cli.learners.detectron.signals.tap import MapReader, image_features
 from al_cli.learners.detectron.signals.views import view
 from al_cli.learners.detectron.training.data import Batch
-from al_cli.learners.detectron.training.loss import NORMALIZER, _cuda_devices, _measuring
+from al_cli.learners.detectron.training.loss import NORMALIZER, cuda_devices, measuring
 from al_cli.types import Checkpoint
 
 WIDTH, MARGIN, LR = 128, 1.0, 1e-3
@@ -76,7 +76,7 @@ def loss_reader(model: Any, extras: Mapping[str, NDArray[Any]]) -> MapReader:
 
     def read(maps: Mapping[str, Tensor], sizes: list[tuple[int, int]]) -> Sequence[Tensor]:
         with torch.no_grad():
-            return list(module(torch.stack(_image_features(strides, maps, sizes)).float()))
+            return list(module(torch.stack(image_features(strides, maps, sizes)).float()))
 
     return read
 
@@ -161,7 +161,7 @@ class LossPrediction(HookBase):
         losses = image_losses(self.model, args[0], self._maps)
         with torch.autocast(self.model.device.type, enabled=False), torch.enable_grad():
             sizes = [tuple(one["image"].shape[-2:]) for one in args[0]]
-            features = torch.stack(_image_features(self.strides, self._maps, sizes)).float()  # [B, D]
+            features = torch.stack(image_features(self.strides, self._maps, sizes)).float()  # [B, D]
             self.optimizer.zero_grad()
             ranking_loss(self.module(features), losses).backward()
             self.optimizer.step()
@@ -178,12 +178,12 @@ def image_losses(model: Any, batch: Batch, maps: Mapping[str, Tensor]) -> Tensor
     given = view(model.backbone, _Given)
     lens = view(model, backbone=given)
     values = []
-    with _measuring(model), EventStorage():
+    with measuring(model), EventStorage():
         for i, one in enumerate(batch):
             given.maps = {name: of_batch[i : i + 1] for name, of_batch in maps.items()}
             if NORMALIZER in model.__dict__:
                 setattr(lens, NORMALIZER, getattr(model, NORMALIZER))
-            with torch.random.fork_rng(devices=_cuda_devices(model)):
+            with torch.random.fork_rng(devices=cuda_devices(model)):
                 torch.manual_seed(0)
                 values.append(sum(lens.forward([one]).values()))
     return torch.stack([torch.as_tensor(value, device=model.device).float() for value in values])
