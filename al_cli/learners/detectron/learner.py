@@ -46,7 +46,7 @@ from al_cli.learners.detectron.training.loss_prediction import (
 )
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import train as train_model
-from al_cli.learners.influence_spec import InfluenceSpec
+from al_cli.learners.spec import InfluenceSpec
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
 from al_cli.progress import phase
 from al_cli.types import Checkpoint, Dataset, Learner, LossPoint, Predictions, Signal

@@ -191,7 +191,7 @@ class RCNNLayers(LastLayers):
         rpn, heads = self.model.proposal_generator, self.model.roi_heads
         levels = [maps[name] for name in rpn.in_features]
         anchors = rpn.anchor_generator(levels)
-        with inputs_of(self.of_rpn) as inputs:
+        with inputs_by_layer(self.of_rpn) as inputs:
             dense = _rows(*rpn.rpn_head(levels))
         if not isinstance(labels, list):
             proposals = rpn.predict_proposals(anchors, *dense, images.image_sizes)
@@ -264,7 +264,7 @@ class DenseLayers(LastLayers):
         model = self.model
         levels = [maps[name] for name in model.head_in_features]
         anchors = model.anchor_generator(levels)
-        with inputs_of(self.layers) as inputs:
+        with inputs_by_layer(self.layers) as inputs:
             predictions = model.head(levels)
         if not isinstance(labels, list):
             labels = [pseudo_labels(one, labels) for one in model.forward_inference(images, levels, predictions)]
@@ -303,7 +303,7 @@ def _training(module: Any) -> Any:
 
 
 @contextmanager
-def inputs_of(modules: Mapping[str, nn.Module]) -> Iterator[Outputs]:
+def inputs_by_layer(modules: Mapping[str, nn.Module]) -> Iterator[Outputs]:
     """What goes into each module, call by call, for as long as the context is open."""
     seen: Outputs = {name: [] for name in modules}
     handles = [

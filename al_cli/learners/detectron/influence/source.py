@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from al_cli.learners.detectron.influence.last_layers import HeadLoss, LastLayers, Maps, RCNNLayers, Sizes, last_layers
 from al_cli.learners.detectron.influence.lissa import Loss, gradient, inverse_hessian_product
 from al_cli.learners.detectron.training.data import Mapper, ordered_batches, to_dicts
-from al_cli.learners.influence_spec import InfluenceSpec
+from al_cli.learners.spec import InfluenceSpec
 from al_cli.progress import phase
 from al_cli.rng import rng_for
 from al_cli.types import Dataset, Signal

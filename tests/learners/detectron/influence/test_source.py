@@ -31,8 +31,8 @@ from al_cli.learners.detectron.influence.source import InfluenceSource, LabeledL
 from al_cli.learners.detectron.model.tiny import tiny_faster_rcnn_cfg, tiny_retinanet_cfg
 from al_cli.learners.detectron.signals.views import outputs_of
 from al_cli.learners.detectron.training.data import CachedMapper, ImageCache, to_dicts
-from al_cli.learners.detectron.training.loss import NORMALIZER, measuring, batch_losses
-from al_cli.learners.influence_spec import InfluenceSpec
+from al_cli.learners.detectron.training.loss import NORMALIZER, batch_losses, measuring
+from al_cli.learners.spec import InfluenceSpec
 from al_cli.types import Dataset, Signal
 
 C4, FCOS = "COCO-Detection/faster_rcnn_R_50_C4_3x.yaml", "COCO-Detection/fcos_R_50_FPN_1x.py"
@@ -430,9 +430,7 @@ def test_it_refuses_what_it_cannot_do(models, data):
     with pytest.raises(ModelError, match="supported: GeneralizedRCNN"):
         last_layers(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="0 reference"):
-        InfluenceSource(
-            models["fcos"], mapper_of, labeled=data, reference=data.select([]), spec=InfluenceSpec()
-        )
+        InfluenceSource(models["fcos"], mapper_of, labeled=data, reference=data.select([]), spec=InfluenceSpec())
 
 
 @pytest.mark.parametrize(
