@@ -22,7 +22,7 @@ from al_cli.learners.detectron.training.data import (
 )
 from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty
-from al_cli.learners.detectron.training.loss import NORMALIZER, measuring, batch_losses, mean_loss
+from al_cli.learners.detectron.training.loss import NORMALIZER, batch_losses, mean_loss, measuring
 from al_cli.learners.detectron.training.loss_prediction import (
     LossModule,
     LossPrediction,
