@@ -137,7 +137,7 @@ def through_store(
         experiment.training,
         splits.train.class_names,
         iterations=experiment.iterations,
-        device=getattr(learner, "device", "cpu"),
+        device=learner.device,
         needs=experiment.strategy.needs,
     )
     stored = StoredLearner(learner, store, identity=identity, asking=asking_identity(experiment.model))

@@ -20,8 +20,22 @@ from al_cli.types import ORACLES, Signal
 
 ADVICE = "When to use:"
 GENERIC = {"top", "random"}  # what says nothing of a sampler that has any other part
-# Passes that a signal takes beyond the one that all signals share: over the same images, and over others.
-MORE_PASSES = {Signal.JITTER: 6, Signal.TRUE_LOSS: 1}
+# Passes that a signal takes in addition to the one that all signals share: over the same images, and over others. Every
+# signal stands here, so that a new one cannot be free of charge by being forgotten.
+MORE_PASSES = {
+    Signal.PROBS: 0,
+    Signal.BOX_FEATURES: 0,
+    Signal.IMAGE_FEATURES: 0,
+    Signal.DROPOUT: 0,
+    Signal.JITTER: 6,
+    Signal.PROPOSAL_IOU: 0,
+    Signal.CLASS_DIFFICULTY: 0,
+    Signal.PREDICTED_LOSS: 0,
+    Signal.TRUE_LOSS: 1,
+    Signal.TRUE_BOXES: 0,
+    Signal.INFLUENCE: 0,
+    Signal.GRADIENT_SIMILARITY: 0,
+}
 OTHER_PASSES = {Signal.INFLUENCE: ("labeled", "validation"), Signal.GRADIENT_SIMILARITY: ("validation",)}
 Part = Callable[..., Any]
 
@@ -120,7 +134,7 @@ def _passes(stages: Sequence[Mapping[str, Any]]) -> tuple[Pass, ...]:
 
 
 def _inference(images: str, signals: frozenset[Signal]) -> list[Pass]:
-    times = 1 + sum(MORE_PASSES.get(signal, 0) for signal in signals)
+    times = 1 + sum(MORE_PASSES[signal] for signal in signals)
     others = dict.fromkeys(other for signal in sorted(signals) for other in OTHER_PASSES.get(signal, ()))
     return [Pass(images, times), *(Pass(other, 1) for other in others)]
 

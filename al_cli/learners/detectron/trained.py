@@ -48,9 +48,10 @@ class TrainedModel:
     ):
         self.model, self.extras, self.spec, self.reader = model, extras, spec, reader
         self.inform(labels)
-        self.tap = self._tap_with(
-            {Signal.PREDICTED_LOSS: loss_reader(model, extras)} if has_loss_module(extras) else {}
-        )
+        self._readers: dict[Signal, MapReader] = {}  # of signals that the weights alone answer
+        if has_loss_module(extras):
+            self._readers[Signal.PREDICTED_LOSS] = loss_reader(model, extras)
+        self.tap = self._tap_with(self._readers)
         # What the inference pass cannot answer. A signal of the pass itself is read off the backbone's maps instead.
         self._sources: dict[Signal, Source] = {
             Signal.TRUE_LOSS: self.loss,
@@ -94,7 +95,7 @@ class TrainedModel:
         asked = signals & INFLUENCE_SIGNALS
         if not asked:
             return self.tap
-        return self._tap_with({signal: self._influences().reader(signal) for signal in sorted(asked)})
+        return self._tap_with(self._readers | {signal: self._influences().reader(signal) for signal in sorted(asked)})
 
     def _influences(self) -> InfluenceSource:
         """Influence on the reference set that the model's settings name, with the labels of now."""
