@@ -1,4 +1,4 @@
-"""What a run says of its model and its training, as plain data that is checked before torch is imported.
+"""The settings of a run's model and training, as plain data that is checked before torch is imported.
 
     ModelSpec      conf/model/*.yaml      which detector, from which weights
     InfluenceSpec  model.influence        how INFLUENCE is measured
@@ -30,7 +30,7 @@ class ModelSpec:
     Detectron2 publishes for this config), `none` (drawn from the seed), or a file or URL that Detectron2 can load.
     `overrides` are Detectron2's own keys, nested or dotted. `family` is read off `config` where it is None.
     `dropout`: the share of activations that dropout layers in the class head put to 0 while training; None: no such
-    layers. `dropout_passes`: how often DROPOUT asks that head anew about the same boxes (10, as the FSDL program does).
+    layers. `dropout_passes`: how often DROPOUT asks that head about the same boxes (10, as the FSDL program does).
     `influence`: settings of INFLUENCE that differ from InfluenceSpec's.
     """
 
@@ -123,7 +123,7 @@ class InfluenceSpec:
 
     `reference`  whose loss is to fall: the validation images (ISAL), the initial labeled ones (v2) or all labeled (v3)
     `threshold`  score from which a detection is a pseudo label; the paper names none, 0.5 is its released program's
-    `samples`    at most so many labeled images estimate the Hessian, one a step; None: 500 for R-CNN, 5000 for dense
+    `samples`    the most labeled images that estimate the Hessian, one a step; None: 500 for R-CNN, 5000 for dense
     `repeats`    estimates that are averaged
     `damping`    share of an estimate that each step forgets; 0.01 is the released program's
     `scale`      divisor of the Hessian, no smaller than its largest curvature; None: found by power iteration
@@ -171,13 +171,13 @@ class TrainingSpec:
     """How one round trains. None means "as the model's own Detectron2 config says" unless stated otherwise.
 
     `data`        cumulative: all labeled so far; new: only the images this round added; reselect: a set of as many images
-                  as cumulative has, selected anew from the whole pool each round (Lund 4.1.5)
+                  as cumulative has, selected again from the whole pool each round (Lund 4.1.5)
     `init`        reset: from the starting weights each round; continue: from the last round's
     `duration`    iterations: a number of steps; epochs: a number of passes over the images; early_stop: passes until the
                   validation loss no longer falls, back to the weights where it was lowest (Lund 4.1.2)
     `iterations`, `iterations_per`   steps per round, or per run (split evenly over its rounds); for duration iterations
     `epochs`      passes of a round (at most, where it stops early); for durations epochs and early_stop
-    `patience`    early_stop ends after this many measurements in a row without a new lowest validation loss
+    `patience`    early_stop ends after this many measurements without a new lowest validation loss
     `batch_size`  images a step
     `optimizer`   sgd (momentum 0.9), adamw, or None
     `lr`          peak learning rate; None: the model's own, scaled with the batch size (Goyal et al., 2017)
@@ -237,8 +237,8 @@ class TrainingSpec:
         self._check_duration()
         if self.data == "reselect" and self.init == "continue":
             raise ConfigError(
-                "a round that selects its training set anew starts from the starting weights: continued ones have seen the "
-                "images that it left out",
+                "training.data=reselect starts each round from the starting weights: continued weights have seen images "
+                "that the new training set leaves out",
                 where="training.data=reselect training.init=continue",
                 remedy="set training.init=reset",
             )

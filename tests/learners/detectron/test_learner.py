@@ -188,7 +188,7 @@ def test_continuing_starts_from_the_given_weights(shapes):
     for key, value in end.state.items():
         if "running" not in key and "num_batches" not in key:  # BatchNorm learns from any forward pass
             assert torch.allclose(value, start.state[key], atol=1e-9), key
-    assert not same_weights(fit(still, shapes), end), "without init it starts anew"
+    assert not same_weights(fit(still, shapes), end), "without init it starts from its starting weights"
 
 
 def test_weights_of_an_earlier_run_are_starting_weights(trained, shapes, tmp_path):

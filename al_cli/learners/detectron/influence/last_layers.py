@@ -10,12 +10,12 @@ The last layers are those of ISAL (Liu et al. 2021, section 4.2 and appendix E.2
   FCOS          the convolutions that give class scores, boxes and centerness;
   RetinaNet     their counterparts, class scores and boxes.
 One pass through the backbone records what goes into them, and what stays fixed while they vary: anchors and proposals, which
-of them were sampled, and what they were matched with. The losses are then Detectron2's own, on outputs computed anew. Random
-sampling starts from the same generator state for each image, so an image's loss does not depend on its batch; dense
-detectors divide by their initial normaliser, as `Learner.loss` does.
+of them were sampled, and what they were matched with. The losses are then Detectron2's own, on outputs that are computed
+again. Random sampling starts from the same generator state for each image, so an image's loss does not depend on its batch;
+dense detectors divide by their initial normaliser, as `Learner.loss` does.
 
 Pseudo labels are the model's own detections from a score up, found on the same backbone pass. An image without any has the
-loss of its background.
+loss of its background. Knows no dataset, no reference set and no Hessian: see `source` and `lissa`.
 """
 
 from __future__ import annotations

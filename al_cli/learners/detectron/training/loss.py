@@ -3,6 +3,7 @@
 The model computes what it would minimise, on images as inference sees them (no augmentation), with the statistics of
 its normalisation layers fixed. Detectron2 samples proposals at random inside the loss: the generator is set to the same
 state before each batch and given back after, so a measurement repeats to the bit and leaves no trace in the training.
+Knows no optimizer, and predicts nothing: that is `loss_prediction`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Learning loss: a small module beside the detector that learns which of two images has the larger training loss.
+"""Learning loss: a small module next to the detector that learns which of two images has the larger training loss.
 
 Yoo and Kweon 2019; ISAL's comparison (appendix D.2): on the maps of the feature pyramid, each
 
@@ -16,6 +16,8 @@ A detector's training loss is one number a batch. Those of its images are comput
 returned: only the heads run again, image by image, without gradients, dropout or statistics being updated, and with
 random numbers of their own. The optimizer is Adam, not the detector's SGD, so that one rate suits pyramids of any scale;
 the paper's weight of the loss has no effect without a shared gradient, and is left out.
+
+Knows no trainer but its hooks; the losses themselves are `loss`'s and the model's.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ def require_pairs(batch_size: int) -> None:
 
 
 def has_loss_module(extras: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether the training that left these extras was told to learn to predict losses."""
+    """Whether the training that left these extras learned to predict losses."""
     return any(key.startswith(PREFIX) for key in extras)
 
 
@@ -111,7 +113,7 @@ def _restored(extras: Mapping[str, NDArray[Any]]) -> LossModule:
 
 
 class LossPrediction(HookBase):
-    """A hook of Detectron2's trainer that trains a LossModule beside `model` and leaves the model as it would be without.
+    """A hook of Detectron2's trainer that trains a LossModule next to `model` and leaves the model as it would be without.
 
     `start` is the checkpoint that training continues from, if any: its module goes on from where it was. `seed` draws a
     new one. Batches need two images at least (`require_pairs`).

@@ -55,7 +55,7 @@ def test_flip_mirrors_about_half_and_without_flip_none(shapes):
     assert 70 < mirrored < 130
 
 
-def test_a_full_cache_decodes_anew(shapes):
+def test_a_full_cache_decodes_again(shapes):
     records = to_dicts(shapes)
     one = 3 * 96 * 96
     cache = ImageCache(limit=one)

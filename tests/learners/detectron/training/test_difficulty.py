@@ -124,7 +124,7 @@ def test_a_training_that_continues_goes_on_from_the_checkpoint():
 
 
 class Record:
-    """Every training forward as stock modules see it: hooks on children only, matches looked up anew, one at a time."""
+    """Every training forward as stock modules see it: hooks on children only, matches looked up again, one at a time."""
 
     def __init__(self, model: nn.Module):
         self.model, self.matches = model, []  # a list of (class, p, IoU) a batch
