@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from signal_shapes import SIGNALS, assert_as_documented
+from learner_tables import SIGNALS, assert_as_documented, assert_same
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.experiment import compose, settings
 from al_cli.experiment.build import build_learner
-from al_cli.types import Learner, Predictions, Signal, Splits
+from al_cli.types import Learner, Signal, Splits
 
 FOLDER = Path(__file__).parents[2] / "conf" / "model"
 PROBS = frozenset({Signal.PROBS})
@@ -62,14 +62,6 @@ def trained(build, splits, tmp_path_factory):
     learner, path = build(), tmp_path_factory.mktemp("weights") / "one.pth"
     learner.save(fit(learner, splits), path)
     return learner, path
-
-
-def assert_same(a: Predictions, b: Predictions) -> None:
-    for field in ("image_ids", "offsets", "boxes", "scores", "classes"):
-        assert np.array_equal(getattr(a, field), getattr(b, field)), field
-    assert a.columns.keys() == b.columns.keys() and a.prob_kind == b.prob_kind
-    for signal in a.columns:
-        assert np.array_equal(a.columns[signal], b.columns[signal]), signal
 
 
 def test_every_signal_has_a_documented_shape():

@@ -10,13 +10,14 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.data.detection_utils import read_image
 from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
+from learner_tables import assert_same
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError, ModelError, RunError
 from al_cli.learners.detectron import reading
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.spec import ModelSpec, TrainingSpec
-from al_cli.types import Checkpoint, Dataset, Predictions, Signal, Splits
+from al_cli.types import Checkpoint, Dataset, Signal, Splits
 
 TRAINING = TrainingSpec(
     iterations=12, batch_size=4, optimizer="adamw", lr=2e-3, schedule="one_cycle", ema=0.9, flip=True, val_every=6
@@ -51,14 +52,6 @@ def trained(request, shapes) -> tuple[DetectronLearner, Checkpoint]:
 
 def same_weights(a: Checkpoint, b: Checkpoint) -> bool:
     return a.state.keys() == b.state.keys() and all(torch.equal(a.state[key], b.state[key]) for key in a.state)
-
-
-def assert_same(a: Predictions, b: Predictions) -> None:
-    for field in ("image_ids", "offsets", "boxes", "scores", "classes"):
-        assert np.array_equal(getattr(a, field), getattr(b, field)), field
-    assert a.columns.keys() == b.columns.keys() and a.prob_kind == b.prob_kind
-    for signal in a.columns:
-        assert np.array_equal(a.columns[signal], b.columns[signal]), signal
 
 
 def test_twice_the_same_bytes_and_again_after_save_and_load(trained, shapes, tmp_path):

@@ -21,19 +21,6 @@ DROPOUT = frozenset({Signal.DROPOUT})
 WITH_PROBS = frozenset({Signal.DROPOUT, Signal.PROBS})
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def models(one_thread):
-    return {name: narrow(name) for name in NAMES}
-
-
 @pytest.fixture(params=list(NAMES), ids=list(NAMES.values()))
 def pair(request, models):
     """A stock model, and a copy of it with dropout of 0.3."""

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from al_cli.datasets.yolo import load_yolo
 from al_cli.learners.detectron.training.data import (
     CachedMapper,
     ImageCache,
@@ -18,11 +17,6 @@ from al_cli.learners.detectron.training.data import (
 )
 from al_cli.learners.detectron.training.determinism import seed_everything
 from al_cli.types import Dataset, Image
-
-
-@pytest.fixture(scope="module")
-def shapes(yolo_root) -> Dataset:
-    return load_yolo(yolo_root).train
 
 
 def assert_same_input(ours: dict, stock: dict) -> None:

@@ -20,7 +20,7 @@ from al_cli.learners.detectron.training.data import (
     to_dicts,
     training_batches,
 )
-from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
+from al_cli.learners.detectron.training.determinism import seed_everything
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty
 from al_cli.learners.detectron.training.loss import NORMALIZER, batch_losses, mean_loss, measuring
 from al_cli.learners.detectron.training.loss_prediction import (
@@ -43,17 +43,6 @@ MODELS = {
     "retinanet": ModelSpec("retinanet", "tiny_retinanet", "none"),
     "fcos": ModelSpec("fcos", "COCO-Detection/fcos_R_50_FPN_1x.py", "none"),
 }
-
-
-@pytest.fixture(scope="module")
-def shapes(yolo_root) -> Dataset:
-    return load_yolo(yolo_root).train
-
-
-@pytest.fixture(autouse=True)
-def repeatable():
-    with deterministic(1):
-        yield
 
 
 def fresh(name: str) -> torch.nn.Module:

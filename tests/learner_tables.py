@@ -1,4 +1,4 @@
-"""The shape and range that `types.Signal` documents for each signal, as one table: the fake and real taps keep it alike."""
+"""What learners' tables are held to: the shape and range that `types.Signal` documents for each signal; and their equality."""
 
 import numpy as np
 
@@ -31,3 +31,11 @@ def assert_as_documented(table: Predictions) -> None:
         for length, axis in zip(column.shape, axes, strict=True):
             assert length >= 1 if axis is None else length == lengths.get(axis, axis), f"{signal}: {column.shape}"
         assert (column >= low).all() and (column <= high).all(), f"{signal} leaves [{low}, {high}]"
+
+
+def assert_same(a: Predictions, b: Predictions) -> None:
+    for field in ("image_ids", "offsets", "boxes", "scores", "classes"):
+        assert np.array_equal(getattr(a, field), getattr(b, field)), field
+    assert a.columns.keys() == b.columns.keys() and a.prob_kind == b.prob_kind
+    for signal in a.columns:
+        assert np.array_equal(a.columns[signal], b.columns[signal]), signal
