@@ -366,6 +366,7 @@ class Learner(Protocol):
     """
 
     provides: frozenset[Signal]
+    device: str  # "cpu" or "cuda:0": its kind is in the store's key
 
     def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
         """Train on every image of `train` (negatives too) from `init`, or from the starting weights where None."""

@@ -40,10 +40,10 @@ def train(learner: DetectronLearner, images, steps: int) -> float:
     model = build_model(learner.config, learner.spec)
     optimizer = make_optimizer(learner.config, learner.training, learner.numbers, model)
     schedule = make_schedule(learner.config, learner.training, optimizer, steps)
-    mapper, size = learner._mapper(labels=True, augment=True), learner.numbers.batch_size
+    mapper, size = learner.reader.mapper(labels=True, augment=True), learner.numbers.batch_size
     batches = training_batches(to_dicts(images), mapper, batch_size=size, seed=0, by_aspect=False, workers=0)
     observers = [difficulty.ClassDifficulty(len(images.class_names))]
-    with deterministic(learner._threads):
+    with deterministic(learner.reader.threads):
         start = time.process_time()
         train_model(
             model, batches, optimizer, schedule, iterations=steps, ema=learner.training.ema, observers=observers

@@ -30,8 +30,8 @@ from al_cli.learners.detectron.influence.source import InfluenceSource
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.training.data import Batch, ordered_batches, to_dicts
 from al_cli.learners.detectron.training.determinism import deterministic
-from al_cli.learners.detectron.training.loss import _measuring, _set_normalizer
-from al_cli.learners.influence_spec import InfluenceSpec
+from al_cli.learners.detectron.training.loss import _set_normalizer, measuring
+from al_cli.learners.spec import InfluenceSpec
 from al_cli.types import Dataset
 
 
@@ -49,11 +49,11 @@ def main() -> None:
     labeled, pool = splits.train.select(splits.train.ids[:100]), splits.train.select(splits.train.ids[-args.images :])
     learner.fit(labeled, val=None, seed=0, init=None)
 
-    with deterministic(learner._threads):
+    with deterministic(learner.reader.threads):
         spec = InfluenceSpec(threshold=args.threshold)
         source = InfluenceSource(
-            learner._ready().model,
-            learner._mapper,
+            learner.trained.model,
+            learner.reader.mapper,
             labeled=labeled,
             reference=splits.val or splits.test.select(splits.test.ids[:100]),
             spec=spec,
@@ -78,12 +78,12 @@ def ways_of(
     learner: DetectronLearner, source: InfluenceSource, pool: Dataset, direction: torch.Tensor, threshold: float
 ) -> dict[str, Callable[[], torch.Tensor]]:
     """Each returns [N] the directional derivative of every image's loss (plain inference: nothing)."""
-    model = learner._ready().model
+    model = learner.trained.model
     layers, theta = source.layers, source.theta
     last = [p for layer in layers.layers.values() for p in layer.parameters()]
 
     def batches(size: int = 1) -> list[Batch]:
-        return list(ordered_batches(to_dicts(pool), learner._mapper(labels=False), batch_size=size))
+        return list(ordered_batches(to_dicts(pool), learner.reader.mapper(labels=False), batch_size=size))
 
     def infer(batch: Batch) -> list[Instances]:
         model.eval()
@@ -99,7 +99,7 @@ def ways_of(
             p.requires_grad_(not frozen)
         for p in last:
             p.requires_grad_()
-        with _measuring(model), EventStorage():
+        with measuring(model), EventStorage():
             torch.manual_seed(0)
             loss = sum(model([{"image": one["image"], "instances": target}]).values())
         over = last if frozen else [*last, *(p for p in model.parameters() if not any(p is q for q in last))]

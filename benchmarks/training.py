@@ -32,12 +32,12 @@ def detectron2_step_s(learner: DetectronLearner, train, steps: int, cached: bool
     schedule = make_schedule(learner.config, learner.training, optimizer, steps)
     steps_of_images = learner.config.augmentations(train=True, flip=learner.training.flip)
     stock = stock_mapper(steps_of_images, learner.config.image_format, labels=True)
-    mapper = learner._mapper(labels=True, augment=True) if cached else stock
+    mapper = learner.reader.mapper(labels=True, augment=True) if cached else stock
     size = learner.numbers.batch_size
     batches = training_batches(to_dicts(train), mapper, batch_size=size, seed=0, by_aspect=False, workers=0)
     trainer = SimpleTrainer(model, batches, optimizer)
     trainer.register_hooks([hooks.IterationTimer(), hooks.LRScheduler(optimizer, schedule)])
-    with deterministic(learner._threads), EventStorage():
+    with deterministic(learner.reader.threads), EventStorage():
         start = time.perf_counter()
         trainer.train(0, steps)
         return (time.perf_counter() - start) / steps

@@ -87,6 +87,23 @@ def stock(model, batch):
         return [output["instances"] for output in model(batch)]
 
 
+def refined_proposals(model, batch):
+    """Every proposal of an R-CNN by the model's own pieces: boxes (one Boxes an image), vectors [R, D], class logits
+    [R, C + 1] and the boxes refined for each class [R, C or 1, 4]."""
+    padded = model.preprocess_image(batch)
+    maps = model.backbone(padded.tensor)
+    proposals, _ = model.proposal_generator(padded, maps, None)
+    boxes, heads = [p.proposal_boxes for p in proposals], model.roi_heads
+    if hasattr(heads, "res5"):
+        vectors = heads.res5(heads.pooler([maps["res4"]], boxes)).mean(dim=[2, 3])
+    else:
+        vectors = heads.box_head(heads.box_pooler([maps[f] for f in heads.box_in_features], boxes))
+    logits, deltas = heads.box_predictor(vectors)
+    transform = heads.box_predictor.box2box_transform
+    refined = transform.apply_deltas(deltas, torch.cat([b.tensor for b in boxes]))
+    return boxes, vectors, logits, refined.view(len(refined), -1, 4)
+
+
 def chooser(model):
     """The module that holds the score threshold."""
     return model.roi_heads.box_predictor if hasattr(model, "roi_heads") else model

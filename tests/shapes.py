@@ -1,5 +1,6 @@
 """A small random dataset, in memory and on disk as YOLO, for tests that need data but not real data."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,17 @@ def write_yolo(root: Path, sizes: dict[str, int], seed: int = 0) -> Path:
     lines = [f"{split}: images/{split}" for split in sizes] + [f"nc: {len(CLASSES)}", f"names: {list(CLASSES)}"]
     (root / "data.yaml").write_text("\n".join(lines) + "\n")
     return root
+
+
+_seed = itertools.count()
+
+
+def picture(path: Path, width: int = 200, height: int = 100, **options) -> Path:
+    """An image unlike any other, so that no two are the same by content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(next(_seed)).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    PILImage.fromarray(noise).resize((width, height)).save(path, **options)
+    return path
 
 
 def tree_bytes(

@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpeg", ".jpg", ".mpo", ".pgm", ".png", ".pp
 
 
 class Problems:
-    """Collects what is wrong with a dataset, so that the user mends it in one go and not one error at a time."""
+    """Collects what is wrong with a dataset, so that the user corrects all of it at once."""
 
     def __init__(self, root: Path):
         self.root, self.count = root, 0
@@ -40,11 +40,11 @@ class Problems:
             return
         if self.count == 1:
             what, where = self.first[0]
-            raise DatasetError(what, where=where, remedy="mend or remove it and run again")
+            raise DatasetError(what, where=where, remedy="correct or remove it and run again")
         these = "these" if self.count <= SHOWN else f"these and {self.count - SHOWN} more"
         lines = "".join(f"\n  {where}: {what}" for what, where in self.first)
         raise DatasetError(
-            f"{self.count} problems", where=str(self.root), remedy=f"mend or remove {these} and run again{lines}"
+            f"{self.count} problems", where=str(self.root), remedy=f"correct or remove {these} and run again{lines}"
         )
 
 

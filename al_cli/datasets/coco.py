@@ -128,7 +128,9 @@ def _read_json(file: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise DatasetError("there is no such file", where=str(file), remedy=LAYOUTS) from error
     except (OSError, ValueError) as error:
-        raise DatasetError(f"cannot be read as JSON: {error}", where=str(file), remedy="mend or replace it") from error
+        raise DatasetError(
+            f"cannot be read as JSON: {error}", where=str(file), remedy="correct or replace it"
+        ) from error
     for key in ("images", "annotations", "categories"):
         rows = table.get(key) if isinstance(table, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -1,4 +1,4 @@
-"""What image files say of themselves, read once: the size in the header, the digest of the bytes.
+"""What image files contain, read once: the size in the header, the digest of the bytes.
 
 Answers are remembered in a per-user cache folder by path, modification time and length, so a second look at the same
 folder costs one `stat` a file. The cache is only ever a shortcut: lost, corrupt or unwritable, it costs time, no more.

@@ -2,7 +2,7 @@
 
 A folder with a data.yaml that names classes and splits; a split is a folder of images, a text file that lists them,
 or a list of either. The labels of `.../images/x.jpg` are `.../labels/x.txt` (the last `/images/` of the path counts;
-without one the label file lies beside the image), one row an object: `class cx cy w h` as shares of the image's width
+without one the label file lies next to the image), one row an object: `class cx cy w h` as shares of the image's width
 and height, or `class x1 y1 x2 y2 x3 y3 ...`, a polygon, which becomes its bounding box. An image without label file or
 with an empty one is a negative. Differs from Ultralytics: nothing is dropped or repaired silently, and `download:` is
 never executed.
@@ -110,7 +110,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     try:
         config = yaml.load(file.read_bytes(), _TextLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DatasetError(f"cannot be read as YAML: {error}", where=str(file), remedy="mend the file") from error
+        raise DatasetError(f"cannot be read as YAML: {error}", where=str(file), remedy="correct the file") from error
     if not isinstance(config, dict):
         raise DatasetError("is not a mapping", where=str(file), remedy="it needs the keys train, val and names")
     if "kpt_shape" in config:
@@ -138,7 +138,7 @@ def _base(file: Path, config: dict[str, Any]) -> Path:
     raise DatasetError(
         f"path: {given} is not a folder",
         where=str(file),
-        remedy="correct it, or remove the line if the images lie beside the file",
+        remedy="correct it, or remove the line if the images lie next to the file",
     )
 
 
@@ -192,7 +192,7 @@ def _split_entries(file: Path, config: dict[str, Any]) -> dict[str, list[str]]:
 def _image_paths(split: str, entries: list[str], base: Path, file: Path, problems: Problems) -> list[Path]:
     paths: list[Path] = []
     for entry in entries:
-        # Roboflow writes ../train/images though the folder lies beside data.yaml.
+        # Roboflow writes ../train/images though the folder lies next to data.yaml.
         for place in (base / entry, base / entry.removeprefix("../")):
             if place.is_dir():
                 paths += _walk(place)

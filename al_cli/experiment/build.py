@@ -11,7 +11,7 @@ from al_cli import budget, loop
 from al_cli.errors import ConfigError
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import asking_identity, training_identity
-from al_cli.learners.influence_spec import InfluenceSpec
+from al_cli.learners.spec import InfluenceSpec
 from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.wrappers import StoredLearner, StoredStrategy
@@ -137,7 +137,7 @@ def through_store(
         experiment.training,
         splits.train.class_names,
         iterations=experiment.iterations,
-        device=getattr(learner, "device", "cpu"),
+        device=learner.device,
         needs=experiment.strategy.needs,
     )
     stored = StoredLearner(learner, store, identity=identity, asking=asking_identity(experiment.model))

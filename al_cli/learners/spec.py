@@ -1,7 +1,8 @@
-"""What a run says of its model and its training, as plain data that is checked before torch is imported.
+"""The settings of a run's model and training, as plain data that is checked before torch is imported.
 
-    ModelSpec     conf/model/*.yaml      which detector, from which weights
-    TrainingSpec  conf/training/*.yaml   how a round trains it
+    ModelSpec      conf/model/*.yaml      which detector, from which weights
+    InfluenceSpec  model.influence        how INFLUENCE is measured
+    TrainingSpec   conf/training/*.yaml   how a round trains it
 
 Field names are the keys of those files. `check` raises ConfigError with the valid choices; it reads no file.
 """
@@ -14,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from al_cli.errors import ConfigError, suggest
-from al_cli.learners.influence_spec import InfluenceSpec
 from al_cli.types import Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
+REFERENCES = ("val", "initial", "labeled")  # of influence
 FAMILIES = ("rcnn", "retinanet", "fcos", "fake")
 
 
@@ -29,7 +30,7 @@ class ModelSpec:
     Detectron2 publishes for this config), `none` (drawn from the seed), or a file or URL that Detectron2 can load.
     `overrides` are Detectron2's own keys, nested or dotted. `family` is read off `config` where it is None.
     `dropout`: the share of activations that dropout layers in the class head put to 0 while training; None: no such
-    layers. `dropout_passes`: how often DROPOUT asks that head anew about the same boxes (10, as the FSDL program does).
+    layers. `dropout_passes`: how often DROPOUT asks that head about the same boxes (10, as the FSDL program does).
     `influence`: settings of INFLUENCE that differ from InfluenceSpec's.
     """
 
@@ -73,7 +74,7 @@ class ModelSpec:
         _number("model.dropout", self.dropout, lambda x: 0 < x < 1, "above 0 and below 1")
         if isinstance(self.dropout_passes, bool) or not isinstance(self.dropout_passes, int) or self.dropout_passes < 2:
             raise ConfigError(
-                "passes that are to differ must be two at least",
+                "dropout needs at least two passes",
                 where=f"model.dropout_passes={self.dropout_passes}",
                 remedy="give an integer of at least 2",
             )
@@ -117,17 +118,66 @@ def remedy_for(model: ModelSpec, lacking: Collection[Signal]) -> str:
 
 
 @dataclass(frozen=True)
+class InfluenceSpec:
+    """Influence selection's own settings (Liu et al., ISAL, 2021; sections 4.2-4.4, appendices B and E.2).
+
+    `reference`  whose loss is to fall: the validation images (ISAL), the initial labeled ones (v2) or all labeled (v3)
+    `threshold`  score from which a detection is a pseudo label; the paper names none, 0.5 is its released program's
+    `samples`    the most labeled images that estimate the Hessian, one a step; None: 500 for R-CNN, 5000 for dense
+    `repeats`    estimates that are averaged
+    `damping`    share of an estimate that each step forgets; 0.01 is the released program's
+    `scale`      divisor of the Hessian, no smaller than its largest curvature; None: found by power iteration
+    """
+
+    reference: str = "val"
+    threshold: float = 0.5
+    samples: int | None = None
+    repeats: int = 4
+    damping: float = 0.01
+    scale: float | None = None
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> InfluenceSpec:
+        """The checked spec of these settings, the rest as it is here. ConfigError names an unknown setting."""
+        for key in settings:
+            if key not in cls.__dataclass_fields__:
+                remedy = suggest(key, cls.__dataclass_fields__)
+                raise ConfigError(f"influence has no setting {key}", where=f"model.influence.{key}", remedy=remedy)
+        return cls(**settings).check()
+
+    def check(self) -> InfluenceSpec:
+        """This spec, or ConfigError for the first value that cannot work."""
+        if self.reference not in REFERENCES:
+            raise ConfigError(
+                f"influence has no reference {self.reference!r}",
+                where="model.influence.reference",
+                remedy=suggest(str(self.reference), REFERENCES),
+            )
+        for key in ("samples", "repeats"):
+            value = getattr(self, key)
+            if value is not None or key == "repeats":
+                _require_setting(isinstance(value, int) and value >= 1, key, value, "a count of at least 1")
+        _require_setting(
+            _finite(self.threshold) and 0 <= self.threshold <= 1, "threshold", self.threshold, "a score in [0, 1]"
+        )
+        _require_setting(_finite(self.damping) and 0 <= self.damping < 1, "damping", self.damping, "a number in [0, 1)")
+        if self.scale is not None:
+            _require_setting(_finite(self.scale) and self.scale > 0, "scale", self.scale, "a number above 0, or null")
+        return self
+
+
+@dataclass(frozen=True)
 class TrainingSpec:
     """How one round trains. None means "as the model's own Detectron2 config says" unless stated otherwise.
 
     `data`        cumulative: all labeled so far; new: only the images this round added; reselect: a set of as many images
-                  as cumulative has, selected anew from the whole pool each round (Lund 4.1.5)
+                  as cumulative has, selected again from the whole pool each round (Lund 4.1.5)
     `init`        reset: from the starting weights each round; continue: from the last round's
     `duration`    iterations: a number of steps; epochs: a number of passes over the images; early_stop: passes until the
                   validation loss no longer falls, back to the weights where it was lowest (Lund 4.1.2)
     `iterations`, `iterations_per`   steps per round, or per run (split evenly over its rounds); for duration iterations
     `epochs`      passes of a round (at most, where it stops early); for durations epochs and early_stop
-    `patience`    early_stop ends after this many measurements in a row without a new lowest validation loss
+    `patience`    early_stop ends after this many measurements without a new lowest validation loss
     `batch_size`  images a step
     `optimizer`   sgd (momentum 0.9), adamw, or None
     `lr`          peak learning rate; None: the model's own, scaled with the batch size (Goyal et al., 2017)
@@ -187,8 +237,8 @@ class TrainingSpec:
         self._check_duration()
         if self.data == "reselect" and self.init == "continue":
             raise ConfigError(
-                "a round that selects its training set anew starts from the starting weights: continued ones have seen the "
-                "images that it left out",
+                "training.data=reselect starts each round from the starting weights: continued weights have seen images "
+                "that the new training set leaves out",
                 where="training.data=reselect training.init=continue",
                 remedy="set training.init=reset",
             )
@@ -254,4 +304,15 @@ def _number(key: str, value: Any, valid: Any, what: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not valid(value):
         raise ConfigError(
             f"{key} must be a number {what}", where=f"{key}={value}", remedy=f"give a number {what}, or null"
+        )
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _require_setting(fits: bool, key: str, value: Any, what: str) -> None:
+    if not fits or isinstance(value, bool):
+        raise ConfigError(
+            f"influence.{key} cannot be {value}", where=f"model.influence.{key}={value}", remedy=f"give {what}"
         )

@@ -43,7 +43,7 @@ def clusters(features: NDArray[np.floating], min_cluster_size: int) -> tuple[NDA
 
 
 def distances(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[N, N] Euclidean distances, exactly symmetric; exactly 0 between rows that float32 can hardly tell apart."""
+    """[N, N] Euclidean distances, exactly symmetric; exactly 0 between rows that are hardly different in float32."""
     length = np.einsum("nd,nd->n", x, x)
     together = length[:, None] + length
     squared = together - 2 * (x @ x.T)

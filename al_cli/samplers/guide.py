@@ -1,7 +1,7 @@
-"""What `al samplers` prints and docs/samplers.md says of each sampler: read off its file, declarations and docstrings.
+"""What `al samplers` and docs/samplers.md show for each sampler: read off its file, declarations and docstrings.
 
 The advice is the paragraph "When to use:" of the sampler file's comment, where it has one, else of the first of its
-functions whose docstring has one. What detectors can feed a sampler is told by the caller: samplers know no learner.
+functions whose docstring has one. The caller gives what detectors can feed a sampler: samplers know no learner.
 """
 
 from __future__ import annotations
@@ -19,9 +19,23 @@ from al_cli.samplers.catalog import read_stages, sampler_files
 from al_cli.types import ORACLES, Signal
 
 ADVICE = "When to use:"
-GENERIC = {"top", "random"}  # what says nothing of a sampler that has any other part
-# Passes that a signal takes beyond the one that all signals share: over the same images, and over others.
-MORE_PASSES = {Signal.JITTER: 6, Signal.TRUE_LOSS: 1}
+GENERIC = {"top", "random"}  # what they do does not describe a sampler that has any other part
+# Passes that a signal takes in addition to the one that all signals share: over the same images, and over others. Every
+# signal stands here, so that a new one cannot be free of charge by being forgotten.
+MORE_PASSES = {
+    Signal.PROBS: 0,
+    Signal.BOX_FEATURES: 0,
+    Signal.IMAGE_FEATURES: 0,
+    Signal.DROPOUT: 0,
+    Signal.JITTER: 6,
+    Signal.PROPOSAL_IOU: 0,
+    Signal.CLASS_DIFFICULTY: 0,
+    Signal.PREDICTED_LOSS: 0,
+    Signal.TRUE_LOSS: 1,
+    Signal.TRUE_BOXES: 0,
+    Signal.INFLUENCE: 0,
+    Signal.GRADIENT_SIMILARITY: 0,
+}
 OTHER_PASSES = {Signal.INFLUENCE: ("labeled", "validation"), Signal.GRADIENT_SIMILARITY: ("validation",)}
 Part = Callable[..., Any]
 
@@ -120,7 +134,7 @@ def _passes(stages: Sequence[Mapping[str, Any]]) -> tuple[Pass, ...]:
 
 
 def _inference(images: str, signals: frozenset[Signal]) -> list[Pass]:
-    times = 1 + sum(MORE_PASSES.get(signal, 0) for signal in signals)
+    times = 1 + sum(MORE_PASSES[signal] for signal in signals)
     others = dict.fromkeys(other for signal in sorted(signals) for other in OTHER_PASSES.get(signal, ()))
     return [Pass(images, times), *(Pass(other, 1) for other in others)]
 
@@ -191,7 +205,7 @@ HEAD = """# Samplers
 
 One section a sampler: what it picks, where it comes from, what it costs, and when to use it. `al samplers` prints the table.
 
-* **Needs**: what the detector is asked for beside boxes, scores and classes.
+* **Needs**: what the detector is asked for besides boxes, scores and classes.
 * **Passes**: images that go through the detector for one selection; training and evaluation come on top. `pool` is
   every unlabeled image once. `benchmarks/signals.py` measures the seconds.
 * **Detectors**: which kinds can feed it: Faster R-CNN, RetinaNet, FCOS, or all three. A run that asks for a signal which

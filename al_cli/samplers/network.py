@@ -4,7 +4,7 @@
 
 trained on binary cross-entropy with targets anywhere in [0, 1], by Adam (Kingma and Ba 2015) on minibatches. A fifth of
 the examples is held out, and training ends once its loss has not fallen for some epochs (FSDL's program: 20%, 2 of at
-most 10): without that, a network this size tells any two sets of images apart by heart.
+most 10): without that, a network of this size learns any two sets of images by heart.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def bald(query: Query, *, aggregate: Aggregate = "mean", top_n: Annotated[int, B
     classifies images; the aggregation over boxes is that of the other uncertainties.
 
     When to use: to buy what the model does not know yet rather than what looks ambiguous in itself, which plain entropy
-    cannot tell apart. It needs `model.dropout`, which also changes how the detector trains: compare it with random
+    cannot distinguish. It needs `model.dropout`, which also changes how the detector trains: compare it with random
     sampling on the same model. Few passes make it noisy.
     """
     table = query.candidates

@@ -17,7 +17,7 @@ from al_cli.types import Query
 def box_count(query: Query, *, score_threshold: Annotated[float, Between(0, 1)] = 0.3) -> NDArray[np.float64]:
     """[N] number of detections of at least `score_threshold` (0.3 as in the thesis' CCMS); 0 without boxes.
 
-    When to use: in every comparison, beside `random`. What beats random per image but not this control has found crowded
+    When to use: in every comparison, next to `random`. What beats random per image but not this control has found crowded
     images, which cost more to label; read its curve against boxes, or set `budget_unit=boxes`.
     """
     table = query.candidates

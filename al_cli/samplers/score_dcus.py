@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.samplers.base import Between, score
+from al_cli.samplers.uncertainty import surprise_of
 from al_cli.types import Query, Signal
 
 
@@ -37,12 +38,7 @@ def dcus(
     """
     table = query.candidates
     s = table.scores.astype(np.float64)
-    per_box = _entropy(s) + _entropy(1 - s)
+    per_box = surprise_of(s) + surprise_of(1 - s)
     difficulty = table.columns[Signal.CLASS_DIFFICULTY].astype(np.float64)  # [C]
     weight = 1 + alpha * beta * np.log1p(np.expm1(1 / alpha) * difficulty)
     return np.bincount(table.row_image, per_box * weight[table.classes], len(table)).astype(np.float64)
-
-
-def _entropy(s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """-s ln s, with its limit 0 at s = 0."""
-    return -s * np.log(np.where(s > 0, s, 1))

@@ -1,4 +1,4 @@
-"""Images that a network can tell from the labeled ones: the labeled set should look like the pool.
+"""Images that a network can distinguish from the labeled ones: the labeled set should look like the pool.
 
 FSDL section 4.6; Gissin and Shalev-Shwartz 2019 (discriminative active learning): s(I) = P(I is unlabeled | features),
 from a classifier trained on labeled against unlabeled images.
@@ -23,7 +23,7 @@ def discriminative(query: Query) -> NDArray[np.float64]:
     later ones avoid what earlier ones bought.
 
     When to use: when the labeled images are not a fair sample of the pool (collected elsewhere, or by another method). On
-    a random initial set there is little to tell apart, and it is close to random.
+    a random initial set there is little to distinguish, and it is close to random.
     """
     assert query.labeled is not None
     labeled = query.labeled.columns[Signal.IMAGE_FEATURES]

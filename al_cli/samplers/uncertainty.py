@@ -41,9 +41,9 @@ def entropy_of(probs: NDArray, kind: ProbKind) -> NDArray[np.float64]:
     """[M] of class probabilities [M, C]: 1 where all answers are equally likely, 0 where one is certain."""
     if kind == "softmax":
         p = _outcomes(probs, kind)
-        return np.minimum(_surprise(p).sum(1) / np.log(p.shape[1]), 1)  # rounding may pass 1
+        return np.minimum(surprise_of(p).sum(1) / np.log(p.shape[1]), 1)  # rounding may pass 1
     p = np.clip(np.asarray(probs, np.float64), 0, 1)
-    return np.minimum((_surprise(p) + _surprise(1 - p)).mean(1) / np.log(2), 1)
+    return np.minimum((surprise_of(p) + surprise_of(1 - p)).mean(1) / np.log(2), 1)
 
 
 def _outcomes(probs: NDArray, kind: ProbKind) -> NDArray[np.float64]:
@@ -58,6 +58,6 @@ def _two_likeliest(probs: NDArray, kind: ProbKind) -> NDArray[np.float64]:
     return np.partition(_outcomes(probs, kind), -2, axis=1)[:, -2:].T
 
 
-def _surprise(p: NDArray[np.float64]) -> NDArray[np.float64]:
+def surprise_of(p: NDArray[np.float64]) -> NDArray[np.float64]:
     """-p ln p, with its limit 0 at p = 0."""
     return -p * np.log(np.where(p > 0, p, 1))

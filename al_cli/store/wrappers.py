@@ -46,7 +46,7 @@ class StoredLearner(Learner):
 
     def __init__(self, inner: Learner, store: Store, *, identity: Mapping[str, Any], asking: Mapping[str, Any]):
         self.inner, self.store, self.identity, self.asking = inner, store, dict(identity), dict(asking)
-        self.provides = inner.provides
+        self.provides, self.device = inner.provides, inner.device
         self.weights = ""  # digest of the checkpoint that answers
         self._checkpoint: Checkpoint | None = None
         self._file: Path | None = None  # where the store has it

@@ -47,7 +47,7 @@ def test_problems_raise_only_when_there_are_any():
     problems = Problems(Path("data"))
     problems.check()
     problems.add("is broken", "a.txt:1")
-    with pytest.raises(DatasetError, match=r"^is broken \(a\.txt:1\): mend"):
+    with pytest.raises(DatasetError, match=r"^is broken \(a\.txt:1\): correct"):
         problems.check()
     problems.add("is worse", "b.txt:2")
     with pytest.raises(

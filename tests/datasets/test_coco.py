@@ -3,7 +3,6 @@
 import contextlib
 import copy
 import io
-import itertools
 import json
 import re
 import shutil
@@ -12,25 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
+from shapes import picture
 
 from al_cli.datasets import load_coco
 from al_cli.errors import DatasetError
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("AL_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-_seed = itertools.count()
-
-
-def picture(path, width=200, height=100, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(next(_seed)).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(noise).resize((width, height)).save(path, **options)
-    return path
-
 
 CATEGORIES = [
     {"id": 90, "name": "owl", "supercategory": "animal"},

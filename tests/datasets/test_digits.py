@@ -63,7 +63,8 @@ def test_every_image_has_a_label_file_and_is_small(folder: Path) -> None:
         images = sorted((folder / "images" / split).iterdir())
         names = [file.stem for file in sorted((folder / "labels" / split).iterdir())]
         assert [file.stem for file in images] == names and len(names) == count
-        assert Image.open(images[0]).size == (SIZE, SIZE)
+        with Image.open(images[0]) as image:
+            assert image.size == (SIZE, SIZE)
         assert np.mean([file.stat().st_size for file in images]) < 10_000
 
 
@@ -134,15 +135,15 @@ def test_same_arguments_same_bytes_and_other_seed_other_scenes(tmp_path: Path) -
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    photograph, calls = digits._photograph, []
+    save, calls = Image.Image.save, []
 
-    def full_disk(*args):  # type: ignore[no-untyped-def]
+    def full_disk(*args, **options):  # type: ignore[no-untyped-def]
         calls.append(1)
         if len(calls) == 5:
             raise OSError("no space left on device")
-        return photograph(*args)
+        return save(*args, **options)
 
-    monkeypatch.setattr(digits, "_photograph", full_disk)
+    monkeypatch.setattr(Image.Image, "save", full_disk)
     with pytest.raises(OSError, match="no space"):
         write_digits(tmp_path / "d", train=8, val=2, test=2)
     assert list(tmp_path.iterdir()) == []

@@ -158,7 +158,7 @@ def test_corrupt_cache_costs_only_time(tmp_path, content, caplog):
     assert "ignoring the cache" in caplog.text
     caplog.clear()
     assert read_sizes(paths) == [(40, 20)]
-    assert not caplog.text  # it was written anew
+    assert not caplog.text  # it was written again
 
 
 def test_unwritable_cache_costs_only_time(tmp_path, monkeypatch, caplog):

@@ -1,6 +1,5 @@
 """YOLO layouts and rows, written by hand; expected pixels worked by hand or by the format's own formula."""
 
-import itertools
 import os
 import random
 import re
@@ -12,27 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from shapes import picture
 
 from al_cli.datasets import headers, load_yolo, yolo
 from al_cli.errors import DatasetError
 
 YAML = "train: images/train\nval: images/val\ntest: images/test\nnc: 3\nnames: [cat, dog, owl]\n"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("AL_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-_seed = itertools.count()
-
-
-def picture(path, width=200, height=100, **options):
-    """An image unlike any other, so that no two are the same by content."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(next(_seed)).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    Image.fromarray(noise).resize((width, height)).save(path, **options)
-    return path
 
 
 def labels(path, *rows):

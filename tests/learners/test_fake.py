@@ -1,11 +1,11 @@
-"""The fake learner gives every signal, of the documented shape, and the same for an image whatever it is asked with."""
+"""The fake learner gives every signal, and the same for an image whichever others it is asked with. Shapes: test_laws."""
 
 import numpy as np
 import pytest
 from shapes import CLASSES, random_dataset
 
-from al_cli.learners.fake import LEVELS, PASSES, FakeLearner
-from al_cli.types import IMAGE_AXIS, ROW_AXIS, Signal
+from al_cli.learners.fake import FakeLearner
+from al_cli.types import ROW_AXIS, Signal
 
 
 @pytest.fixture
@@ -15,24 +15,10 @@ def learner():
     return learner
 
 
-def test_every_signal_has_its_shape_and_range(learner):
+def test_it_has_every_signal_and_what_is_known_of_an_image_is_right(learner):
     images = random_dataset(20, first_id=50)
     assert learner.provides == set(Signal)
     table = learner.infer(images, learner.provides)
-    n, m, c = 20, images.box_count, len(CLASSES)
-    shapes = {signal: column.shape for signal, column in table.columns.items()}
-    per_image = dict.fromkeys(IMAGE_AXIS, (n,))
-    assert shapes == per_image | {
-        Signal.IMAGE_FEATURES: (n, 8),
-        Signal.PROBS: (m, c),
-        Signal.BOX_FEATURES: (m, 8),
-        Signal.DROPOUT: (PASSES, m, c),
-        Signal.JITTER: (m, LEVELS),
-        Signal.PROPOSAL_IOU: (m,),
-        Signal.CLASS_DIFFICULTY: (c,),
-    }
-    for signal in (Signal.PROBS, Signal.DROPOUT, Signal.JITTER, Signal.PROPOSAL_IOU, Signal.CLASS_DIFFICULTY):
-        assert (table.columns[signal] >= 0).all() and (table.columns[signal] <= 1).all()
     assert (table.columns[Signal.DROPOUT].sum(2) <= 1 + 1e-6).all()
     assert table.columns[Signal.TRUE_BOXES].tolist() == [len(image.boxes) for image in images.images]
     assert np.array_equal(table.columns[Signal.TRUE_LOSS], learner.loss(images).astype(np.float32))

@@ -6,7 +6,7 @@ import pytest
 
 from al_cli.cli.samplers import detectors
 from al_cli.errors import ConfigError
-from al_cli.samplers.guide import comment, described, guide, markdown
+from al_cli.samplers.guide import MORE_PASSES, OTHER_PASSES, comment, described, guide, markdown
 from al_cli.types import ORACLES, Signal
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +29,11 @@ def test_every_sampler_says_what_it_is_and_when_to_use_it(entries):
         assert entry.advice.endswith("."), f"{entry.name} needs a paragraph `When to use:` in its docstring or yaml"
         assert entry.advice[0] == entry.advice[0].upper()
         assert entry.about.endswith(".") and entry.family and entry.source and entry.detectors != "none"
+
+
+def test_the_cost_of_every_signal_is_stated():
+    assert MORE_PASSES.keys() == set(Signal)
+    assert OTHER_PASSES.keys() <= set(Signal)
 
 
 def test_oracles_stand_apart(entries):

@@ -10,12 +10,12 @@ The last layers are those of ISAL (Liu et al. 2021, section 4.2 and appendix E.2
   FCOS          the convolutions that give class scores, boxes and centerness;
   RetinaNet     their counterparts, class scores and boxes.
 One pass through the backbone records what goes into them, and what stays fixed while they vary: anchors and proposals, which
-of them were sampled, and what they were matched with. The losses are then Detectron2's own, on outputs computed anew. Random
-sampling starts from the same generator state for each image, so an image's loss does not depend on its batch; dense
-detectors divide by their initial normaliser, as `Learner.loss` does.
+of them were sampled, and what they were matched with. The losses are then Detectron2's own, on outputs that are computed
+again. Random sampling starts from the same generator state for each image, so an image's loss does not depend on its batch;
+dense detectors divide by their initial normaliser, as `Learner.loss` does.
 
 Pseudo labels are the model's own detections from a score up, found on the same backbone pass. An image without any has the
-loss of its background.
+loss of its background. Knows no dataset, no reference set and no Hessian: see `source` and `lissa`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ from al_cli.learners.detectron.training.loss import NORMALIZER
 Outputs = dict[str, list[Tensor]]  # by layer, one tensor a level
 Maps = Mapping[str, Tensor]
 Sizes = list[tuple[int, int]]
-REACH = 1e-3  # how far the symmetric derivative looks: no logit or box delta moves further
+# How far the symmetric derivative looks to each side, for every logit and box delta. Rounding in float32 puts a delta up to
+# about 1e-4 from a target that equals it (a box of 10 px in an image of 1000 px): the step must be longer than that.
+REACH = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,21 +72,23 @@ class HeadLoss:
 
         The slope is the mean of those a little ahead and a little behind, the symmetric derivative. A pseudo label is what
         the box layers said of some proposal or location, so L1 and GIoU stand at their kink there, where the slope is 0 by
-        symmetry but +1 or -1 by the last digit of a rounding: enough to decide the sign of an image's influence.
+        symmetry but +1 or -1 by the last digit of a rounding: enough to decide the sign of an image's influence. Every output
+        takes a step of the same length, in the direction of its own move: so the step of a small move is no shorter than a
+        rounding, and it does not depend on the other images of the batch.
         """
         with torch.no_grad():
             outputs, moves = (self.layers.outputs(weights, self.inputs) for weights in (theta, direction))
-            largest = max(float(x.abs().max()) for levels in moves.values() for x in levels if x.numel())
-        if largest == 0:
-            return self.layers.of_images(moves, *self.fixed)
-        ahead, behind = (self._slopes(outputs, moves, sign * REACH / largest) for sign in (1, -1))
+        ahead, behind = (self._slopes(outputs, moves, step) for step in (REACH, -REACH))
         middle = iter([(one + other) / 2 for one, other in zip(ahead, behind, strict=True)])
         products = {name: [next(middle) * move for move in levels] for name, levels in moves.items()}
         return self.layers.of_images(products, *self.fixed)
 
-    def _slopes(self, outputs: Outputs, moves: Outputs, e: float) -> tuple[Tensor, ...]:
-        """Of the loss at outputs + e moves, along each output."""
-        moved = {name: [x + e * move for x, move in zip(outputs[name], moves[name], strict=True)] for name in outputs}
+    def _slopes(self, outputs: Outputs, moves: Outputs, step: float) -> tuple[Tensor, ...]:
+        """Of the loss along each output, where every output is moved by `step` in the direction of its move."""
+        moved = {
+            name: [x + step * move.sign() for x, move in zip(levels, moves[name], strict=True)]
+            for name, levels in outputs.items()
+        }
         leaves = [x.requires_grad_() for levels in moved.values() for x in levels]
         with torch.enable_grad():
             return torch.autograd.grad(self._loss(moved), leaves, materialize_grads=True)
@@ -187,7 +191,7 @@ class RCNNLayers(LastLayers):
         rpn, heads = self.model.proposal_generator, self.model.roi_heads
         levels = [maps[name] for name in rpn.in_features]
         anchors = rpn.anchor_generator(levels)
-        with inputs_of(self.of_rpn) as inputs:
+        with inputs_by_layer(self.of_rpn) as inputs:
             dense = _rows(*rpn.rpn_head(levels))
         if not isinstance(labels, list):
             proposals = rpn.predict_proposals(anchors, *dense, images.image_sizes)
@@ -260,7 +264,7 @@ class DenseLayers(LastLayers):
         model = self.model
         levels = [maps[name] for name in model.head_in_features]
         anchors = model.anchor_generator(levels)
-        with inputs_of(self.layers) as inputs:
+        with inputs_by_layer(self.layers) as inputs:
             predictions = model.head(levels)
         if not isinstance(labels, list):
             labels = [pseudo_labels(one, labels) for one in model.forward_inference(images, levels, predictions)]
@@ -299,7 +303,7 @@ def _training(module: Any) -> Any:
 
 
 @contextmanager
-def inputs_of(modules: Mapping[str, nn.Module]) -> Iterator[Outputs]:
+def inputs_by_layer(modules: Mapping[str, nn.Module]) -> Iterator[Outputs]:
     """What goes into each module, call by call, for as long as the context is open."""
     seen: Outputs = {name: [] for name in modules}
     handles = [

@@ -15,18 +15,17 @@ the damping alone, so the box layers weigh more in I than they would under a qua
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from al_cli.learners.detectron.influence.last_layers import HeadLoss, LastLayers, Maps, RCNNLayers, Sizes, last_layers
 from al_cli.learners.detectron.influence.lissa import Loss, gradient, inverse_hessian_product
-from al_cli.learners.detectron.training.data import Batch, Mapper, ordered_batches, to_dicts
-from al_cli.learners.influence_spec import InfluenceSpec
+from al_cli.learners.detectron.training.data import Mapper, ordered_batches, to_dicts
+from al_cli.learners.spec import InfluenceSpec
 from al_cli.progress import phase
 from al_cli.rng import rng_for
 from al_cli.types import Dataset, Signal
@@ -35,10 +34,11 @@ KEPT_BYTES = 2**30  # of inputs to the last layers that labeled images may keep 
 
 
 class InfluenceSource:
-    """Answers INFLUENCE and GRADIENT_SIMILARITY [N] for the images of a Dataset, with the model as it now is.
+    """INFLUENCE I(x), lowest for the image that would help most, and GRADIENT_SIMILARITY S(x), highest for it, of the model
+    as it now is. An image without detections has the influence of its background.
 
     `labeled` are the images of the last training, `reference` those whose loss counts; both with labels. `mapper(labels=)`
-    gives the learner's mapper. Valid until the model is trained or loaded anew. Deterministic on a CPU: the images that
+    gives the learner's mapper. Valid until the model is trained or loaded again. Deterministic on a CPU: the images that
     estimate the Hessian are drawn from the labeled data's fingerprint, so a resumed run draws the same ones.
     """
 
@@ -50,28 +50,19 @@ class InfluenceSource:
         labeled: Dataset,
         reference: Dataset,
         spec: InfluenceSpec,
-        batch_size: int = 1,
         workers: int = 0,
     ):
         if not len(labeled) or not len(reference):
             raise ValueError(f"influence needs images: {len(labeled)} labeled, {len(reference)} reference")
         self.layers, self.mapper, self.spec = last_layers(model), mapper, spec.check()
         self.labeled, self.reference = labeled, reference
-        self.batch_size, self.workers = batch_size, workers
+        self.workers = workers
         self.theta = self.layers.theta()  # [P]
 
-    def influence(self, images: Dataset) -> NDArray[np.float64]:
-        """[N] I(x), lowest for the image that would help most; of an image without detections, that of its background."""
-        return self._answer(Signal.INFLUENCE, images)
-
-    def gradient_similarity(self, images: Dataset) -> NDArray[np.float64]:
-        """[N] S(x), highest for the image that would help most."""
-        return self._answer(Signal.GRADIENT_SIMILARITY, images)
-
     def reader(self, signal: Signal) -> Callable[[Maps, Sizes], Tensor]:
-        """For a Tap, which has the backbone's maps already: maps by name and (height, width) of each image -> [B].
+        """For a Tap, which has the backbone's maps already: maps by name and (height, width) of each image -> [B] float32.
 
-        What does not depend on the images is computed here, so ask before the pass begins.
+        What does not depend on the images is computed here: call it before the pass begins.
         """
         sign, direction = (-1, self.direction) if signal is Signal.INFLUENCE else (1, self.gradient)
 
@@ -81,21 +72,15 @@ class InfluenceSource:
 
         return read
 
-    def _answer(self, signal: Signal, images: Dataset) -> NDArray[np.float64]:
-        read, values = self.reader(signal), [self.theta.new_zeros(0)]
-        for batch, step in self._batches(images, labels=False, name="influence"):
-            values.append(read(*self.layers.maps(batch)))
-            step(len(batch))
-        return torch.cat(values).cpu().numpy().astype(np.float64)
-
     @cached_property
     def gradient(self) -> Tensor:
         """[P] g, of the reference set's mean loss."""
         total = torch.zeros_like(self.theta)
-        for batch, step in self._batches(self.reference, labels=True, name="reference"):
-            for one in batch:
-                total += gradient(self.layers.record([one]), self.theta)
-            step(len(batch))
+        records, mapper = to_dicts(self.reference), self.mapper(labels=True)
+        with phase("reference", total=len(records)) as step:
+            for one in ordered_batches(records, mapper, batch_size=1, workers=self.workers):
+                total += gradient(self.layers.record(one), self.theta)
+                step()
         return total / len(self.reference)
 
     @cached_property
@@ -111,13 +96,6 @@ class InfluenceSource:
             return inverse_hessian_product(
                 losses, self.theta, gradient, orders=orders, damping=damping, scale=scale, step=step
             )
-
-    def _batches(self, images: Dataset, *, labels: bool, name: str) -> Iterator[tuple[Batch, Callable[..., None]]]:
-        """Every image once, in order, with what reports progress."""
-        records, mapper = to_dicts(images), self.mapper(labels=labels)
-        with phase(name, total=len(images)) as step:
-            for batch in ordered_batches(records, mapper, batch_size=self.batch_size, workers=self.workers):
-                yield batch, step
 
 
 class LabeledLosses(Sequence[Loss]):

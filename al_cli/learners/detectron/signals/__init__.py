@@ -1,1 +1,1 @@
-"""What one inference pass tells of an image besides its boxes."""
+"""What one inference pass gives for an image besides its boxes."""

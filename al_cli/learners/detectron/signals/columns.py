@@ -1,7 +1,8 @@
-"""Detections as arrays: from what a tap found in one image to the columns of a Predictions table."""
+"""From what a tap found in each image to one Predictions table. Knows no model."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from al_cli.learners.detectron.signals.tap import Detections
-from al_cli.types import ROW_AXIS, Dataset, Signal
+from al_cli.types import ROW_AXIS, Dataset, Predictions, ProbKind, Signal
 
 
-class Table:
+class DetectionArrays:
     """One image's detections as arrays, best first, without scores of 0 (which `Predictions` does not hold)."""
 
     def __init__(self, found: Detections):
@@ -38,6 +39,29 @@ def join(columns: list[NDArray[Any]], signal: Signal) -> NDArray[Any]:
     if not columns:
         return np.zeros((0, 0), np.float32)
     return np.concatenate(columns, ROW_AXIS[signal]) if signal in ROW_AXIS else np.stack(columns)
+
+
+def predictions(
+    image_ids: NDArray[np.int64],
+    found: Sequence[DetectionArrays],
+    signals: frozenset[Signal],
+    others: Mapping[Signal, NDArray[Any]],
+    num_classes: int,
+    prob_kind: ProbKind,
+) -> Predictions:
+    """One table of N images, in their order: what was found in each, with its columns `signals`, and the columns `others`."""
+    columns = {signal: join([one.columns[signal] for one in found], signal) for signal in sorted(signals)}
+    none = np.zeros(0)
+    return Predictions(
+        image_ids,
+        np.cumsum([0, *(len(one.scores) for one in found)]),
+        np.concatenate([none.reshape(0, 4), *(one.boxes for one in found)]),
+        np.concatenate([none, *(one.scores for one in found)]),
+        np.concatenate([none.astype(np.int64), *(one.classes for one in found)]),
+        num_classes,
+        prob_kind,
+        columns | dict(others),
+    )
 
 
 def true_boxes(images: Dataset) -> NDArray[np.int64]:

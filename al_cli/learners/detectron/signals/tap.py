@@ -55,8 +55,8 @@ from al_cli.rng import seed_for
 from al_cli.types import ProbKind, Signal
 
 _FIELDS = frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.PROPOSAL_IOU})  # what views leave with each box
-# Reads a signal of images off what the backbone returned: maps [B, C, H, W] by name and (height, width) of each image,
-# which the maps exceed by padding -> one tensor an image, or one of them all.
+# Reads a signal of images off what the backbone returned: maps [B, C, H, W] by name, and (height, width) of each image ->
+# one tensor an image, or one for all. Padding makes the maps larger than the images.
 MapReader = Callable[[Mapping[str, Tensor], list[tuple[int, int]]], Sequence[Tensor] | Tensor]
 SUPPORTED = "GeneralizedRCNN (StandardROIHeads or Res5ROIHeads), RetinaNet, FCOS"
 
@@ -71,7 +71,7 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class Tap:
-    """Reads a model; holds no weights of its own, so it stays valid while the model is trained or loaded anew."""
+    """Reads a model; holds no weights of its own, so it stays valid while the model is trained or loaded again."""
 
     model: nn.Module
     prob_kind: ProbKind
@@ -142,7 +142,7 @@ def tap(model: nn.Module, *, passes: int = 10, readers: Mapping[Signal, MapReade
         given.add(Signal.DROPOUT)
     backbone: Any = model.backbone
     strides = {name: shape.stride for name, shape in backbone.output_shape().items()}
-    of_maps: dict[Signal, MapReader] = {Signal.IMAGE_FEATURES: partial(_image_features, strides), **(readers or {})}
+    of_maps: dict[Signal, MapReader] = {Signal.IMAGE_FEATURES: partial(image_features, strides), **(readers or {})}
     return Tap(model, kind, view, frozenset(given | of_maps.keys()), of_maps, passes)
 
 
@@ -190,13 +190,13 @@ def _detach_columns(instances: Instances, signals: frozenset[Signal], columns: d
 
 def _unexpected(what: str) -> ModelError:
     return ModelError(
-        "the model chooses its boxes in a way that taps do not know",
+        "the model chooses its boxes in a way that taps cannot follow",
         where=what,
         remedy="use stock heads, and the release of Detectron2 that `make setup` installs",
     )
 
 
-def _image_features(
+def image_features(
     strides: Mapping[str, int], maps: Mapping[str, Tensor], sizes: list[tuple[int, int]]
 ) -> list[Tensor]:
     """Per image [D]: the mean of each map over the cells that the image covers (one covered in part counts), finest first."""

@@ -5,7 +5,7 @@ class is a subclass, so that a stock method can be extended with `super()`. The 
 that decides a box (scores, thresholds, NMS, clipping) stays Detectron2's own code. What is remembered travels as extra
 `Instances` fields, named after their Signal: stock code indexes all fields alike, through NMS and postprocessing.
 
-This file knows nothing of batches, modes or tables; `signals.py` runs the views.
+Knows no batches, modes or tables; `tap.py` runs the views.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def _to_dict(image: Image) -> dict[str, Any]:
 
 
 class ImageCache:
-    """Decoded images by file name, uint8 [3, H, W]; decodes anew what would not fit into `limit` bytes."""
+    """Decoded images by file name, uint8 [3, H, W]; decodes again what would not fit into `limit` bytes."""
 
     def __init__(self, limit: int = CACHE_BYTES):
         self.left = limit

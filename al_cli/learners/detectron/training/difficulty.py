@@ -11,7 +11,7 @@ and for a class without
 so that a class that comes back after a long absence catches up at once. It starts at d = 1, m = 0.99.
 The released program differs: there d of an absent class drifts back to 1 with every batch that lacks it.
 
-Nothing is computed twice and the model is not touched: training runs through a view of it whose `losses` also tells
+Nothing is computed twice and the model is not touched: training runs through a view of it whose `losses` also reports
 what it was given. Weights, random numbers and the running loss normaliser stay as they are without.
 """
 

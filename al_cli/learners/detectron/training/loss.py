@@ -3,6 +3,7 @@
 The model computes what it would minimise, on images as inference sees them (no augmentation), with the statistics of
 its normalisation layers fixed. Detectron2 samples proposals at random inside the loss: the generator is set to the same
 state before each batch and given back after, so a measurement repeats to the bit and leaves no trace in the training.
+Knows no optimizer, and predicts nothing: that is `loss_prediction`.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ def batch_losses(model: nn.Module, batches: Iterable[Batch], *, as_in_training: 
     Dense detectors divide by the running number of positives that training left (`as_in_training`), or by its initial
     value, which is the same after a checkpoint was loaded.
     """
-    with _measuring(model), EventStorage():
+    with measuring(model), EventStorage():
         former = model.__dict__.get(NORMALIZER)
         for batch in batches:
             _set_normalizer(model, former if as_in_training else None)
-            with torch.random.fork_rng(devices=_cuda_devices(model)):
+            with torch.random.fork_rng(devices=cuda_devices(model)):
                 torch.manual_seed(0)
                 losses = model(batch)
             _set_normalizer(model, former)
@@ -55,12 +56,12 @@ def _set_normalizer(model: Any, value: float | None) -> None:
         setattr(model, NORMALIZER, value)
 
 
-def _cuda_devices(model: Any) -> list[torch.device]:
+def cuda_devices(model: Any) -> list[torch.device]:
     return [model.device] if model.device.type == "cuda" else []
 
 
 @contextmanager
-def _measuring(model: nn.Module) -> Iterator[None]:
+def measuring(model: nn.Module) -> Iterator[None]:
     """Training mode, which is what makes Detectron2 return losses, but nothing in it that learns or drops out."""
     modes = [(module, module.training) for module in model.modules()]
     model.train()

@@ -1,4 +1,4 @@
-"""Learning loss: a small module beside the detector that learns which of two images has the larger training loss.
+"""Learning loss: a small module next to the detector that learns which of two images has the larger training loss.
 
 Yoo and Kweon 2019; ISAL's comparison (appendix D.2): on the maps of the feature pyramid, each
 
@@ -16,6 +16,8 @@ A detector's training loss is one number a batch. Those of its images are comput
 returned: only the heads run again, image by image, without gradients, dropout or statistics being updated, and with
 random numbers of their own. The optimizer is Adam, not the detector's SGD, so that one rate suits pyramids of any scale;
 the paper's weight of the loss has no effect without a shared gradient, and is left out.
+
+Knows no trainer but its hooks; the losses themselves are `loss`'s and the model's.
 """
 
 from __future__ import annotations
@@ -30,10 +32,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from al_cli.errors import ConfigError
-from al_cli.learners.detectron.signals.tap import MapReader, _image_features
+from al_cli.learners.detectron.signals.tap import MapReader, image_features
 from al_cli.learners.detectron.signals.views import view
 from al_cli.learners.detectron.training.data import Batch
-from al_cli.learners.detectron.training.loss import NORMALIZER, _cuda_devices, _measuring
+from al_cli.learners.detectron.training.loss import NORMALIZER, cuda_devices, measuring
 from al_cli.types import Checkpoint
 
 WIDTH, MARGIN, LR = 128, 1.0, 1e-3
@@ -76,7 +78,7 @@ def loss_reader(model: Any, extras: Mapping[str, NDArray[Any]]) -> MapReader:
 
     def read(maps: Mapping[str, Tensor], sizes: list[tuple[int, int]]) -> Sequence[Tensor]:
         with torch.no_grad():
-            return list(module(torch.stack(_image_features(strides, maps, sizes)).float()))
+            return list(module(torch.stack(image_features(strides, maps, sizes)).float()))
 
     return read
 
@@ -92,7 +94,7 @@ def require_pairs(batch_size: int) -> None:
 
 
 def has_loss_module(extras: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether the training that left these extras was told to learn to predict losses."""
+    """Whether the training that left these extras learned to predict losses."""
     return any(key.startswith(PREFIX) for key in extras)
 
 
@@ -111,7 +113,7 @@ def _restored(extras: Mapping[str, NDArray[Any]]) -> LossModule:
 
 
 class LossPrediction(HookBase):
-    """A hook of Detectron2's trainer that trains a LossModule beside `model` and leaves the model as it would be without.
+    """A hook of Detectron2's trainer that trains a LossModule next to `model` and leaves the model as it would be without.
 
     `start` is the checkpoint that training continues from, if any: its module goes on from where it was. `seed` draws a
     new one. Batches need two images at least (`require_pairs`).
@@ -161,7 +163,7 @@ class LossPrediction(HookBase):
         losses = image_losses(self.model, args[0], self._maps)
         with torch.autocast(self.model.device.type, enabled=False), torch.enable_grad():
             sizes = [tuple(one["image"].shape[-2:]) for one in args[0]]
-            features = torch.stack(_image_features(self.strides, self._maps, sizes)).float()  # [B, D]
+            features = torch.stack(image_features(self.strides, self._maps, sizes)).float()  # [B, D]
             self.optimizer.zero_grad()
             ranking_loss(self.module(features), losses).backward()
             self.optimizer.step()
@@ -178,12 +180,12 @@ def image_losses(model: Any, batch: Batch, maps: Mapping[str, Tensor]) -> Tensor
     given = view(model.backbone, _Given)
     lens = view(model, backbone=given)
     values = []
-    with _measuring(model), EventStorage():
+    with measuring(model), EventStorage():
         for i, one in enumerate(batch):
             given.maps = {name: of_batch[i : i + 1] for name, of_batch in maps.items()}
             if NORMALIZER in model.__dict__:
                 setattr(lens, NORMALIZER, getattr(model, NORMALIZER))
-            with torch.random.fork_rng(devices=_cuda_devices(model)):
+            with torch.random.fork_rng(devices=cuda_devices(model)):
                 torch.manual_seed(0)
                 values.append(sum(lens.forward([one]).values()))
     return torch.stack([torch.as_tensor(value, device=model.device).float() for value in values])

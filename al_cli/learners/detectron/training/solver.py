@@ -44,7 +44,7 @@ _SCHEDULE_KEYS = (
 
 @dataclass(frozen=True)
 class Numbers:
-    """What a training comes down to once everybody was asked."""
+    """Batch size, learning rate and weight decay after all overrides."""
 
     batch_size: int
     lr: float

@@ -44,7 +44,7 @@ def train(
     """Train `model` in place for `iterations` steps and return its loss curves.
 
     `validate()` measures the validation loss of the model as it then is (the average, where there is one), every
-    `val_every` steps and after the last. With `patience`, training ends after that many measurements in a row without a
+    `val_every` steps and after the last. With `patience`, training ends after that many measurements without a
     new lowest one, and whenever it ends the model has the weights of the lowest. RunError, with iteration and learning
     rate, as soon as a loss is not finite.
     `observers` are hooks that learn something from the training and change nothing in it.

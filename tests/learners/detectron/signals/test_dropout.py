@@ -9,7 +9,7 @@ from narrow_models import C4, CLASSES, FCOS_LAZY, FPN, RETINANET, assert_same, c
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError, ModelError
-from al_cli.learners.detectron import learner as detectron
+from al_cli.learners.detectron import reading
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.signals.dropout import class_head, insert_dropout, stochastic_part
 from al_cli.learners.detectron.signals.tap import tap
@@ -19,19 +19,6 @@ from al_cli.types import Signal
 NAMES = {C4: "c4", FPN: "fpn", RETINANET: "retinanet", FCOS_LAZY: "fcos"}
 DROPOUT = frozenset({Signal.DROPOUT})
 WITH_PROBS = frozenset({Signal.DROPOUT, Signal.PROBS})
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def models(one_thread):
-    return {name: narrow(name) for name in NAMES}
 
 
 @pytest.fixture(params=list(NAMES), ids=list(NAMES.values()))
@@ -217,7 +204,7 @@ def test_a_trained_learner_gives_the_same_passes_after_save_and_load_and_in_any_
     fresh = learner(model, dropout=0.3, dropout_passes=4)
     fresh.load(tmp_path / "a.pth")
     assert np.array_equal(fresh.infer(shapes.test, DROPOUT).columns[Signal.DROPOUT], p.columns[Signal.DROPOUT])
-    monkeypatch.setattr(detectron, "INFERENCE_BATCH", 1)
+    monkeypatch.setattr(reading, "INFERENCE_BATCH", 1)
     alone = one.infer(shapes.test, DROPOUT)
     assert np.array_equal(alone.counts, p.counts)
     same = np.isclose(alone.boxes, p.boxes, atol=1e-2).all(1)  # nearly equal scores may change places
@@ -226,7 +213,7 @@ def test_a_trained_learner_gives_the_same_passes_after_save_and_load_and_in_any_
     few = one.infer(shapes.test.select(shapes.test.ids[1:3]), DROPOUT).columns[Signal.DROPOUT]
     assert np.array_equal(few, alone.select(shapes.test.ids[1:3]).columns[Signal.DROPOUT])
 
-    for layer in drops(one._model):
+    for layer in drops(one.trained.model):
         layer.p = 0.0
     rows = one.infer(shapes.test, WITH_PROBS).columns
     assert np.allclose(rows[Signal.DROPOUT], rows[Signal.PROBS], atol=1e-5), "the same boxes in the same order"

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from narrow_models import C4, FCOS_LAZY, FPN, RETINANET, assert_same, chooser, counting, images, narrow, overlap, stock
+from narrow_models import C4, FCOS_LAZY, FPN, RETINANET, assert_same, chooser, counting, images, overlap, stock
 
 from al_cli.learners.detectron.signals import jitter
 from al_cli.learners.detectron.signals.jitter import NOISE_STD
@@ -17,17 +17,9 @@ NAMES = {C4: "c4", FPN: "fpn", RETINANET: "retinanet", FCOS_LAZY: "fcos"}
 JITTER = frozenset({Signal.JITTER})
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module", params=list(NAMES), ids=list(NAMES.values()))
-def model(request, one_thread):
-    return narrow(request.param)
+def model(request, models):
+    return models[request.param]
 
 
 def by_hand(model, batch):

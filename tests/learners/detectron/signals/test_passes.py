@@ -49,7 +49,7 @@ def test_each_image_once_a_stage(entry, learner, splits):
         nonlocal passed
         passed += len(args[0])
 
-    handle = learner._model.backbone.register_forward_pre_hook(count)
+    handle = learner.trained.model.backbone.register_forward_pre_hook(count)
     try:
         strategy.select(
             pool,
@@ -80,7 +80,7 @@ def test_many_signals_take_one_pass(learner, splits):
         {Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES, Signal.DROPOUT, Signal.PROPOSAL_IOU}
     )
     seen = []
-    handle = learner._model.backbone.register_forward_pre_hook(lambda _module, args: seen.append(len(args[0])))
+    handle = learner.trained.model.backbone.register_forward_pre_hook(lambda _module, args: seen.append(len(args[0])))
     try:
         learner.infer(splits.test, together | {Signal.CLASS_DIFFICULTY})
     finally:

@@ -24,6 +24,7 @@ from narrow_models import (
     counting,
     images,
     narrow,
+    refined_proposals,
     stock,
 )
 from torch.nn import functional as F
@@ -35,20 +36,6 @@ from al_cli.types import Signal
 ALL = frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES})
 FEATURES = {C4: 128, FPN: 32, RETINANET: 16, FCOS_LAZY: 32}
 MAPS = {C4: 64, FPN: 5 * 16, RETINANET: 5 * 16, FCOS_LAZY: 5 * 32}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Layers of a few channels: on a busy machine a second thread makes them ten times slower."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def models(one_thread):
-    return {name: narrow(name) for name in FEATURES}
 
 
 @pytest.fixture(params=list(FEATURES), ids=["c4", "fpn", "retinanet", "fcos"])
@@ -76,20 +63,10 @@ def raw_instances(model, batch):
 
 
 def everything_rcnn(model, batch):
-    images_ = model.preprocess_image(batch)
-    maps = model.backbone(images_.tensor)
-    proposals, _ = model.proposal_generator(images_, maps, None)
-    boxes, heads = [p.proposal_boxes for p in proposals], model.roi_heads
-    if hasattr(heads, "res5"):
-        vectors = heads.res5(heads.pooler([maps["res4"]], boxes)).mean(dim=[2, 3])
-    else:
-        vectors = heads.box_head(heads.box_pooler([maps[f] for f in heads.box_in_features], boxes))
-    logits, deltas = heads.box_predictor(vectors)
-    decoded = heads.box_predictor.box2box_transform.apply_deltas(deltas, torch.cat([b.tensor for b in boxes]))
+    boxes, vectors, logits, refined = refined_proposals(model, batch)
+    probs = logits.sigmoid() if model.roi_heads.box_predictor.use_sigmoid_ce else F.softmax(logits, dim=1)
     counts = [len(b) for b in boxes]
-    probs = logits.sigmoid() if heads.box_predictor.use_sigmoid_ce else F.softmax(logits, dim=1)
-    parts = (probs[:, :-1], decoded.view(len(decoded), -1, 4), vectors)
-    return list(zip(*(p.split(counts) for p in parts), strict=True))
+    return list(zip(*(p.split(counts) for p in (probs[:, :-1], refined, vectors)), strict=True))
 
 
 def everything_dense(model, batch):

@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from narrow_models import C4, FCOS_LAZY, FPN, RETINANET, chooser, counting, images, narrow, overlap, stock
+from narrow_models import (
+    C4,
+    FCOS_LAZY,
+    FPN,
+    RETINANET,
+    chooser,
+    counting,
+    images,
+    narrow,
+    overlap,
+    refined_proposals,
+    stock,
+)
 
 from al_cli.learners.detectron.signals.tap import tap
 from al_cli.learners.spec import ModelSpec, provides, remedy_for
@@ -12,33 +24,15 @@ from al_cli.types import Signal
 TIGHTNESS = frozenset({Signal.PROPOSAL_IOU})
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module", params=[C4, FPN], ids=["c4", "fpn"])
-def model(request, one_thread):
-    return narrow(request.param)
+def model(request, models):
+    return models[request.param]
 
 
 def by_hand(model, batch):
     """Per image {(score, class): IoU}: every proposal refined for every class, from the model's own pieces."""
     with torch.no_grad():
-        padded = model.preprocess_image(batch)
-        maps = model.backbone(padded.tensor)
-        proposals, _ = model.proposal_generator(padded, maps, None)
-        boxes, heads = [p.proposal_boxes for p in proposals], model.roi_heads
-        if hasattr(heads, "res5"):
-            vectors = heads.res5(heads.pooler([maps["res4"]], boxes)).mean(dim=[2, 3])
-        else:
-            vectors = heads.box_head(heads.box_pooler([maps[f] for f in heads.box_in_features], boxes))
-        logits, deltas = heads.box_predictor(vectors)
-        transform = heads.box_predictor.box2box_transform
-        refined = transform.apply_deltas(deltas, torch.cat([b.tensor for b in boxes])).view(len(logits), -1, 4)
+        boxes, _, logits, refined = refined_proposals(model, batch)
     tables, start = [], 0
     for one, own in zip(batch, boxes, strict=True):
         height, width = one["image"].shape[-2:]

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from al_cli.datasets.yolo import load_yolo
 from al_cli.learners.detectron.training.data import (
     CachedMapper,
     ImageCache,
@@ -18,11 +17,6 @@ from al_cli.learners.detectron.training.data import (
 )
 from al_cli.learners.detectron.training.determinism import seed_everything
 from al_cli.types import Dataset, Image
-
-
-@pytest.fixture(scope="module")
-def shapes(yolo_root) -> Dataset:
-    return load_yolo(yolo_root).train
 
 
 def assert_same_input(ours: dict, stock: dict) -> None:
@@ -55,7 +49,7 @@ def test_flip_mirrors_about_half_and_without_flip_none(shapes):
     assert 70 < mirrored < 130
 
 
-def test_a_full_cache_decodes_anew(shapes):
+def test_a_full_cache_decodes_again(shapes):
     records = to_dicts(shapes)
     one = 3 * 96 * 96
     cache = ImageCache(limit=one)

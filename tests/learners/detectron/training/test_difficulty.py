@@ -10,7 +10,6 @@ from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import pairwise_iou
 from torch import nn
 
-from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ModelError
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import build, open_config
@@ -21,7 +20,7 @@ from al_cli.learners.detectron.training.data import (
     to_dicts,
     training_batches,
 )
-from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
+from al_cli.learners.detectron.training.determinism import seed_everything
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty, watched
 from al_cli.learners.detectron.training.loss import mean_loss
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
@@ -53,17 +52,6 @@ MODELS = {
 }
 each_model = pytest.mark.parametrize("spec", MODELS.values(), ids=list(MODELS))
 TRAINING = TrainingSpec(iterations=4, batch_size=2, optimizer="sgd", lr=1e-4)
-
-
-@pytest.fixture(scope="module")
-def shapes(yolo_root) -> Dataset:
-    return load_yolo(yolo_root).train
-
-
-@pytest.fixture(autouse=True)
-def repeatable():
-    with deterministic(1):
-        yield
 
 
 def fit(shapes: Dataset, spec: ModelSpec, observers=(), prepare=lambda model: None, **options):
@@ -124,7 +112,7 @@ def test_a_training_that_continues_goes_on_from_the_checkpoint():
 
 
 class Record:
-    """Every training forward as stock modules see it: hooks on children only, matches looked up anew, one at a time."""
+    """Every training forward as stock modules see it: hooks on children only, matches looked up again, one at a time."""
 
     def __init__(self, model: nn.Module):
         self.model, self.matches = model, []  # a list of (class, p, IoU) a batch

@@ -20,9 +20,9 @@ from al_cli.learners.detectron.training.data import (
     to_dicts,
     training_batches,
 )
-from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
+from al_cli.learners.detectron.training.determinism import seed_everything
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty
-from al_cli.learners.detectron.training.loss import NORMALIZER, _measuring, batch_losses, mean_loss
+from al_cli.learners.detectron.training.loss import NORMALIZER, batch_losses, mean_loss, measuring
 from al_cli.learners.detectron.training.loss_prediction import (
     LossModule,
     LossPrediction,
@@ -43,17 +43,6 @@ MODELS = {
     "retinanet": ModelSpec("retinanet", "tiny_retinanet", "none"),
     "fcos": ModelSpec("fcos", "COCO-Detection/fcos_R_50_FPN_1x.py", "none"),
 }
-
-
-@pytest.fixture(scope="module")
-def shapes(yolo_root) -> Dataset:
-    return load_yolo(yolo_root).train
-
-
-@pytest.fixture(autouse=True)
-def repeatable():
-    with deterministic(1):
-        yield
 
 
 def fresh(name: str) -> torch.nn.Module:
@@ -138,12 +127,12 @@ def test_losses_of_images_are_the_models_own(name, shapes):
         setattr(model, NORMALIZER, 17.0)
     images = list(ordered_batches(to_dicts(shapes)[:6], mapper(), batch_size=1))
     for one in images:
-        with _measuring(model), torch.no_grad():
+        with measuring(model), torch.no_grad():
             maps = model.backbone(model.preprocess_image(one).tensor)
         expected, _ = next(batch_losses(model, [one], as_in_training=True))
         assert image_losses(model, one, maps).tolist() == [pytest.approx(expected, abs=1e-6)]
     batch = [one[0] for one in images]
-    with _measuring(model), torch.no_grad():
+    with measuring(model), torch.no_grad():
         maps = model.backbone(model.preprocess_image(batch).tensor)
     alone = [value for value, _ in batch_losses(model, images, as_in_training=True)]
     before = {key: value.clone() for key, value in model.state_dict().items()}

@@ -16,7 +16,6 @@ from detectron2.utils.events import EventStorage
 from fvcore.common.param_scheduler import LinearParamScheduler
 from torch import nn
 
-from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError, RunError
 from al_cli.learners.detectron.model.zoo import build, open_config
 from al_cli.learners.detectron.training.average import WeightAverage
@@ -38,11 +37,6 @@ CPU = torch.device("cpu")
 TINY = ModelSpec("tiny", "tiny_faster_rcnn", "none")
 FPN = ModelSpec("fpn", "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml", "none")
 FCOS = ModelSpec("fcos", "COCO-Detection/fcos_R_50_FPN_1x.py", "none")
-
-
-@pytest.fixture(scope="module")
-def shapes(yolo_root) -> Dataset:
-    return load_yolo(yolo_root).train
 
 
 @pytest.fixture

@@ -1,0 +1,50 @@
+"""A checkpoint as a file, in Detectron2's own format. Knows no learner: neither what trained it nor what asks it."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from al_cli.errors import ModelError, RunError
+from al_cli.types import Checkpoint, LossPoint
+
+
+def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """So that MODEL.WEIGHTS reads it; the loss curves lie next to the weights. Whole or not there at all."""
+    history = [[point.iteration, point.train_loss, point.val_loss] for point in checkpoint.history]
+    unfinished = path.with_name(path.name + ".tmp")
+    with unfinished.open("wb") as file:
+        extras = {name: torch.from_numpy(array) for name, array in checkpoint.extras.items()}
+        torch.save({"model": dict(checkpoint.state), "history": history, "extras": extras}, file)
+    unfinished.replace(path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """RunError for a file that is missing or unreadable."""
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+        state, history = data["model"], data["history"]
+        extras = {name: tensor.numpy() for name, tensor in data.get("extras", {}).items()}
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise RunError(
+            f"the checkpoint cannot be read: {type(error).__name__}",
+            where=str(path),
+            remedy="delete its round's folder, and the run trains that round again",
+        ) from error
+    return Checkpoint(state, tuple(LossPoint(*point) for point in history), extras)
+
+
+def put_weights(model: nn.Module, state: Any, where: str) -> None:
+    """Into the model. ModelError, which names `where` they are from, for weights of another model."""
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ModelError(
+            "the checkpoint is of another model or another number of classes",
+            where=where,
+            remedy="use the model and dataset it was trained with, or start from it with model.weights=FILE",
+        ) from error

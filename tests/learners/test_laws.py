@@ -1,0 +1,128 @@
+"""The laws that every learner must keep. conf/model is listed: a new yaml whose weights are drawn is tested by being there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from learner_tables import SIGNALS, assert_as_documented, assert_same
+
+from al_cli.datasets.yolo import load_yolo
+from al_cli.experiment import compose, settings
+from al_cli.experiment.build import build_learner
+from al_cli.types import Learner, Signal, Splits
+
+FOLDER = Path(__file__).parents[2] / "conf" / "model"
+PROBS = frozenset({Signal.PROBS})
+# With few steps of training, detectors are sure of nothing: they have boxes with a low threshold only.
+OPTIONS = {
+    "tiny_faster_rcnn": ["+model.overrides.MODEL.ROI_HEADS.SCORE_THRESH_TEST=0.02", "model.dropout=0.2"],
+    "tiny_retinanet": ["+model.overrides.MODEL.RETINANET.SCORE_THRESH_TEST=0.01", "model.dropout=0.2"],
+}
+
+
+def drawn(path: Path) -> bool:
+    """Whether it can be built here: weights of the zoo would have to be downloaded."""
+    content = yaml.safe_load(path.read_text())
+    return content.get("model", content)["weights"] == "none"
+
+
+MODELS = sorted(path.stem for path in FOLDER.glob("*.yaml") if drawn(path))
+
+
+@pytest.fixture(scope="module")
+def splits(yolo_root) -> Splits:
+    return load_yolo(yolo_root)
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def build(request, yolo_root, splits):
+    """A new learner as a run builds it, asked for every signal that it can give."""
+    words = [
+        f"model={request.param}",
+        "dataset=yolo",
+        f"dataset.root={yolo_root}",
+        "sampler=learning_loss",
+        "device=cpu",
+    ]
+    words += ["training.iterations=4", "training.batch_size=4", *OPTIONS.get(request.param, [])]
+    [config] = compose.compose_all(words, multirun=False)
+    experiment = settings.check(config)
+    return lambda: build_learner(experiment, splits.train.class_names)
+
+
+def fit(learner: Learner, splits: Splits, seed: int = 1):
+    train = splits.train.select(splits.train.ids[:12])
+    return learner.fit(train, val=splits.val, seed=seed, init=None)
+
+
+@pytest.fixture(scope="module")
+def trained(build, splits, tmp_path_factory):
+    """A learner with weights, and the file it saved them to."""
+    learner, path = build(), tmp_path_factory.mktemp("weights") / "one.pth"
+    learner.save(fit(learner, splits), path)
+    return learner, path
+
+
+def test_every_signal_has_a_documented_shape():
+    assert SIGNALS.keys() == set(Signal)
+
+
+def test_it_says_what_it_computes_on(trained):
+    assert trained[0].device == "cpu"
+
+
+def test_the_same_seed_gives_the_same_bytes(trained, build, splits, tmp_path):
+    _, path = trained
+    for name, seed, equal in (("again", 1, True), ("other", 2, False)):
+        another = build()
+        another.save(fit(another, splits, seed), tmp_path / name)
+        assert ((tmp_path / name).read_bytes() == path.read_bytes()) is equal
+
+
+def test_a_loaded_learner_answers_as_the_trained_one(trained, build, splits):
+    learner, path = trained
+    other = build()
+    checkpoint = other.load(path)
+    assert checkpoint.history
+    assert_same(other.infer(splits.test, PROBS), learner.infer(splits.test, PROBS))
+    assert np.array_equal(other.loss(splits.test), learner.loss(splits.test))
+
+
+def test_boxes_are_best_first_with_the_score_of_their_class(trained, splits):
+    table = trained[0].infer(splits.test, PROBS)
+    assert table.image_ids.tolist() == splits.test.ids.tolist()
+    assert len(table.scores) > len(table), "too few boxes to test anything"
+    for position in range(len(table)):
+        assert (np.diff(table.scores[table.rows(position)]) <= 0).all()
+    of_class = table.columns[Signal.PROBS][np.arange(len(table.scores)), table.classes]
+    assert np.array_equal(of_class.astype(np.float32), table.scores)
+
+
+def test_every_signal_it_provides_is_as_documented(trained, splits):
+    learner, _ = trained
+    labeled = splits.train.select(splits.train.ids[:6])
+    learner.inform(labeled=labeled, initial=labeled, val=splits.val)
+    some = splits.test.select(splits.test.ids[:4])
+    table = learner.infer(some, learner.provides)
+    assert table.columns.keys() == learner.provides
+    assert_as_documented(table)
+    assert_same(learner.infer(some), learner.infer(some, frozenset()))
+    for signal in sorted(set(Signal) - learner.provides):
+        with pytest.raises(ValueError, match=signal):
+            learner.infer(some, frozenset({signal}))
+
+
+def test_no_images_give_an_empty_table(trained, splits):
+    learner, _ = trained
+    nothing = splits.test.select([])
+    table = learner.infer(nothing, learner.provides)
+    assert len(table) == len(table.scores) == 0 and table.columns.keys() == learner.provides
+    assert learner.loss(nothing).shape == (0,)
+
+
+def test_an_image_has_its_loss_in_any_company(trained, splits):
+    losses = trained[0].loss(splits.test)
+    assert losses.shape == (len(splits.test),) and losses.dtype == np.float64 and np.isfinite(losses).all()
+    some = splits.test.select(splits.test.ids[[7, 2]])
+    assert np.array_equal(trained[0].loss(some), losses[[2, 7]])
