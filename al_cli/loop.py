@@ -4,7 +4,6 @@ Knows neither Detectron2 nor Hydra nor any sampler: it speaks to a Learner, a St
 when its record is on disk; a run that was stopped continues after its last record and ends with the same bytes.
 """
 
-import resource
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from al_cli import budget
 from al_cli.records import RunFolder
 from al_cli.rng import Seeds, rng_for, seed_for
 from al_cli.strategy import Strategy
+from al_cli.system import peak_memory_mib
 from al_cli.tasks import detection
 from al_cli.types import (
     Checkpoint,
@@ -240,4 +240,4 @@ class Clock:
         seconds = dict(self.seconds)
         seconds["select"] = seconds.get("select", 0.0) - seconds.get("infer", 0.0)
         rounded = {f"{phase}_s": round(value, 3) for phase, value in seconds.items()}
-        return rounded | {"peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+        return rounded | {"peak_memory_mib": round(peak_memory_mib(), 1)}

@@ -19,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import compose
 from al_cli.records import RunFolder
-from al_cli.records.files import csv_text, write_atomic
+from al_cli.records.files import csv_text
 from al_cli.samplers.catalog import IMPORTED
+from al_cli.system import write_atomic
 
 log = logging.getLogger("al")
 FIXED = ("sampler", "rounds", "initial", "budget", "budget_unit", "ud_split", "schedule", "reference")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from al_cli.progress import phase
 from al_cli.rng import rng_for
+from al_cli.system import write_atomic
 from al_cli.types import Checkpoint, Dataset, Image, Learner, LossPoint, Predictions, Signal
 
 FEATURES = 8
@@ -125,7 +126,7 @@ class FakeLearner(Learner):
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:
         history = [(p.iteration, p.train_loss, p.val_loss) for p in checkpoint.history]
-        path.write_text(json.dumps({"state": checkpoint.state, "history": history}))
+        write_atomic(path, json.dumps({"state": checkpoint.state, "history": history}))
 
     def load(self, path: Path) -> Checkpoint:
         data = json.loads(path.read_text())

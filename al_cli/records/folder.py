@@ -16,7 +16,6 @@ Every file is written whole or not at all. Knows nothing of how a round is compu
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -33,7 +32,7 @@ from typing import Any
 import yaml
 
 from al_cli.errors import AlError, RunError
-from al_cli.records.files import csv_text, json_text, load_predictions, markdown_text, read_csv, write_atomic
+from al_cli.records.files import csv_text, json_text, load_predictions, markdown_text, read_csv
 from al_cli.records.rounds import (
     PICKED,
     RESELECTED,
@@ -44,6 +43,7 @@ from al_cli.records.rounds import (
     round_files,
     round_row,
 )
+from al_cli.system import lock, write_atomic
 from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord
 
 log = logging.getLogger("al")
@@ -273,14 +273,11 @@ class RunFolder:
     def _take_lock(self) -> None:
         handle = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
         for attempt in range(5):  # `al ls` holds it for an instant when it looks
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if attempt < 4:
-                    time.sleep(0.1)
-            else:
+            if lock(handle):
                 self._lock = handle
                 return
+            if attempt < 4:
+                time.sleep(0.1)
         os.close(handle)
         raise RunError(
             "another process is working on this run",
@@ -294,12 +291,9 @@ class RunFolder:
         except OSError:
             return False
         try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return not lock(handle, shared=True)
         finally:
             os.close(handle)
-        return False
 
     def _write_config(self, config: Mapping[str, Any]) -> None:
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)

@@ -14,7 +14,6 @@ result is; `stored.py` does.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.errors import AlError, RunError
+from al_cli.system import lock, write_atomic
 
 log = logging.getLogger("al")
 KINDS = ("training", "inference", "selection")
@@ -150,7 +150,7 @@ class Store:
             files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
             entry = {"kind": kind, "seconds": round(seconds, 3), "files": files, "notes": notes, "about": about}
             (folder / "entry.json").write_text(json.dumps(entry, indent=1), encoding="utf-8")
-            (self.root / "format").write_text(f"{FORMAT}\n", encoding="utf-8")
+            write_atomic(self.root / "format", f"{FORMAT}\n")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)  # a broken one
             folder.rename(place)
@@ -169,13 +169,11 @@ class Store:
         waiting = False
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not lock(handle):
                 if not waiting:
                     log.info("waiting for another process that computes the same %s", kind)
                     waiting = True
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                lock(handle, wait=True)
             if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
                 break
             os.close(handle)  # `prune` removed the file between our open and our lock
@@ -215,22 +213,22 @@ class Store:
         for entry in entries:
             if left <= keep:
                 break
-            lock = self.root / "locks" / f"{entry.kind}-{entry.path.name}"
-            with _try_lock(lock) as free:
+            path = self.root / "locks" / f"{entry.kind}-{entry.path.name}"
+            with _try_lock(path) as free:
                 if free:
                     shutil.rmtree(entry.path)
-                    lock.unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
                     left, count, freed = left - entry.size, count + 1, freed + entry.size
         if next(self.entries(), None) is None:
             (self.root / "format").unlink(missing_ok=True)  # an empty store is anybody's
-        for lock in self.root.glob("locks/*"):
-            kind, _, key = lock.name.partition("-")
-            with _try_lock(lock) as free:
+        for path in self.root.glob("locks/*"):
+            kind, _, key = path.name.partition("-")
+            with _try_lock(path) as free:
                 if free:
                     for folder in self.root.glob(f"unfinished/{key}-*"):
                         shutil.rmtree(folder, ignore_errors=True)
                     if not self._place(kind, key).exists():
-                        lock.unlink(missing_ok=True)
+                        path.unlink(missing_ok=True)
         return count, freed
 
 
@@ -243,10 +241,7 @@ def _try_lock(path: Path) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
+        yield lock(handle)
     finally:
         os.close(handle)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Callable
 from datetime import datetime
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.errors import RunError
-from al_cli.records.files import json_text, write_atomic
+from al_cli.records.files import json_text
 from al_cli.sweep.file import REFERENCE
 from al_cli.sweep.plan import Study
+from al_cli.system import lock, write_atomic
 
 NAME = "study.json"
 
@@ -30,8 +30,8 @@ def write(study: Study, clock: Callable[[], str] = now) -> dict[str, Any]:
     Safe with several sweeps of the study at once.
     """
     study.folder.mkdir(parents=True, exist_ok=True)
-    with (study.folder / ".study.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with (study.folder / ".study.lock").open("w") as file:
+        lock(file.fileno(), wait=True)
         content = _merged(study, read(study.folder) or {}, clock())
         write_atomic(study.folder / NAME, json_text(content))
     return content

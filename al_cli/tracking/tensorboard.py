@@ -16,7 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from al_cli.records import RunFolder
-from al_cli.records.files import write_atomic
+from al_cli.system import write_atomic
 from al_cli.tracking import Point, points
 from al_cli.types import LossPoint, RoundRecord
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
+from al_cli import system
 from al_cli.errors import ConfigError, RunError
 from al_cli.records import RunFolder, files, find_runs
 from al_cli.records import folder as folder_module
@@ -34,7 +35,7 @@ PICKED = ((5, 2), (1,), (9,))
 @pytest.fixture(autouse=True)
 def no_fsync(monkeypatch):
     """Waiting for the disk takes most of the time, and none of these tests cuts the power."""
-    monkeypatch.setattr(files.os, "fsync", lambda handle: None)
+    monkeypatch.setattr(system.os, "fsync", lambda handle: None)
 
 
 @dataclass
@@ -238,7 +239,7 @@ STEPS = (
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_at_any_file_leaves_no_half_round(tmp_path, monkeypatch, step, half):
     make(tmp_path / "whole", 0, 1)
-    real = files.write_atomic
+    real = system.write_atomic
 
     def killing(path, content):
         if path.name == step and path.exists() == (path.parent.name == "run"):
@@ -261,19 +262,6 @@ def test_a_kill_at_any_file_leaves_no_half_round(tmp_path, monkeypatch, step, ha
         assert not (tmp_path / "run/round_01").exists()
         write(folder, 1)
     assert tree(tmp_path / "run") == tree(tmp_path / "whole")
-
-
-def test_write_atomic_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
-    path = tmp_path / "a.txt"
-    files.write_atomic(path, "old")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        files.write_atomic(path, "new")
-    assert path.read_text() == "old"
 
 
 def test_clean_unfinished_removes_what_follows_a_gap_and_keeps_the_rest(tmp_path):
@@ -457,7 +445,7 @@ def test_find_runs(tmp_path):
 def test_csv_reads_back_with_the_standard_reader(tmp_path):
     path = tmp_path / "t.csv"
     rows = [('say "x"', 1.5), ("ü", None), ("c", 12345678.25), ("d", 1e-9)]
-    files.write_atomic(path, files.csv_text(("a", "b"), rows))
+    system.write_atomic(path, files.csv_text(("a", "b"), rows))
     with path.open(newline="", encoding="utf-8") as file:
         read = list(csv.reader(file))
     assert read == [["a", "b"], ['say "x"', "1.5"], ["ü", ""], ["c", "12345678.25"], ["d", "1e-09"]]

@@ -49,6 +49,7 @@ from al_cli.learners.detectron.training.train import train as train_model
 from al_cli.learners.influence_spec import InfluenceSpec
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
 from al_cli.progress import phase
+from al_cli.system import unfinished
 from al_cli.types import Checkpoint, Dataset, Learner, LossPoint, Predictions, Signal
 
 INFERENCE_BATCH = 16
@@ -224,13 +225,11 @@ class DetectronLearner(Learner):
     # ---- checkpoints
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:
-        """Detectron2's own format, so that MODEL.WEIGHTS reads it; the loss curves lie beside the weights."""
+        """Detectron2's own format, so that MODEL.WEIGHTS reads it, with the loss curves next to the weights."""
         history = [[point.iteration, point.train_loss, point.val_loss] for point in checkpoint.history]
-        unfinished = path.with_name(path.name + ".tmp")
-        with unfinished.open("wb") as file:
-            extras = {name: torch.from_numpy(array) for name, array in checkpoint.extras.items()}
+        extras = {name: torch.from_numpy(array) for name, array in checkpoint.extras.items()}
+        with unfinished(path) as draft, draft.open("wb") as file:
             torch.save({"model": dict(checkpoint.state), "history": history, "extras": extras}, file)
-        unfinished.replace(path)
 
     def load(self, path: Path) -> Checkpoint:
         """The checkpoint, its weights ready for `infer` and `loss`. RunError for a file that is missing or unreadable,
