@@ -31,6 +31,7 @@ def unfinished(path: Path) -> Iterator[Path]:
     A killed process leaves a hidden file that ends in `.tmp`.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft.unlink(missing_ok=True)
     try:
         yield draft
         draft.replace(path)

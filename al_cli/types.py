@@ -1,6 +1,6 @@
-"""The tables that flow between the parts, and the two protocols that the loop knows.
+"""The tables that flow between the parts, and the two protocols that the loop knows: a learner and a selector.
 
-This file knows nothing of who makes or reads them: no files, no torch, no Hydra. A table that breaks its contract cannot
+This file does not know who makes or reads them: no files, no torch, no Hydra. A table that breaks its contract cannot
 be built: constructors check lengths, dtypes, finiteness and order, and raise ValueError with the offending values.
 """
 
@@ -20,7 +20,7 @@ ProbKind = Literal["softmax", "sigmoid"]
 
 
 class Signal(StrEnum):
-    """What a learner can tell about images beyond boxes, scores and classes. N images, M boxes, C classes."""
+    """What a learner knows about images besides boxes, scores and classes. N images, M boxes, C classes."""
 
     PROBS = "probs"  # [M, C] class probabilities of each box, without background
     BOX_FEATURES = "box_features"  # [M, D] the vector the box head classified
@@ -169,7 +169,7 @@ class Splits:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a detector says of N images: one columnar table of M boxes.
+    """What a detector finds in N images: one columnar table of M boxes.
 
     `image_ids` [N] ascending; image i owns rows `offsets[i]:offsets[i+1]`; `boxes` [M,4] xyxy px of the original image;
     `scores` [M] in (0,1], descending within an image; `classes` [M]; `columns` one array per Signal.
@@ -305,8 +305,8 @@ class Query:
 
     `candidates` holds exactly the images it may choose from, with the columns it declared. `labeled` are predictions on
     the labeled images where a stage asked for them. `truth` has the labeled images only. `budget` is how many images this
-    stage must return; `ud` this round's UD-split where there is one. `held_out` and `held_out_truth` are the same of the
-    validation images, which are labeled too but never trained on, where a stage asked for them.
+    stage must return; `ud` this round's UD-split where there is one. `held_out` are predictions on the validation images,
+    and `held_out_truth` those images with their labels, where a stage asked for them: they are never trained on.
     """
 
     candidates: Predictions
@@ -317,6 +317,34 @@ class Query:
     ud: float | None = None
     held_out: Predictions | None = None
     held_out_truth: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.budget >= 1, f"budget must be at least 1, got {self.budget}")
+
+
+Infer = Callable[
+    [NDArray[np.int64], frozenset[Signal]], Predictions
+]  # (ascending ids, signals) -> a table of those ids
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What one selection is asked: `budget` of the images `candidates` (ids, distinct, in any order).
+
+    `infer` predicts candidates and labeled images. `labeled` are the ids that have labels, `truth` those images. `held_out`
+    are the validation images, with `infer_held_out` to predict them; None where there are none. `ud` is this round's
+    UD-split. `rng` is used up by the selection: who asks twice gives each request its own.
+    """
+
+    candidates: Collection[int]
+    infer: Infer
+    budget: int
+    rng: np.random.Generator
+    ud: float | None = None
+    truth: Dataset | None = None
+    labeled: Collection[int] = ()
+    held_out: Dataset | None = None
+    infer_held_out: Infer | None = None
 
     def __post_init__(self) -> None:
         _require(self.budget >= 1, f"budget must be at least 1, got {self.budget}")
@@ -352,7 +380,7 @@ class LossPoint:
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Trained weights as the learner left them. `state` is opaque to everyone else; `history` are its loss curves;
-    `extras` is what training told beyond the weights, arrays by name (a class's difficulty)."""
+    `extras` is what training measured besides the weights, arrays by name (a class's difficulty)."""
 
     state: Mapping[str, Any]
     history: tuple[LossPoint, ...] = ()
@@ -396,6 +424,7 @@ class StageLog:
     candidates: int
     kept: int
     skipped: str = ""
+    oracle: bool = False  # whether it knew what nobody can know before labeling
 
 
 @dataclass(frozen=True, eq=False)
@@ -428,6 +457,12 @@ class Choice:
         )
 
 
+class Selector(Protocol):
+    """Whoever answers a request: a strategy, or a store in front of one."""
+
+    def select(self, request: Request) -> Choice: ...
+
+
 @dataclass(frozen=True)
 class RoundRecord:
     """One finished round. Holds nothing that differs between equal runs (seconds live in timing.json).
@@ -449,3 +484,8 @@ class RoundRecord:
     metrics: Mapping[str, float | None]
     val_loss: float | None
     hashes: Mapping[str, str]
+
+    @property
+    def oracle(self) -> bool:
+        """Whether a stage of this round knew what nobody can know before labeling."""
+        return any(stage.oracle for stage in self.stages)

@@ -14,7 +14,8 @@ from al_cli.learners.identity import asking_identity, training_identity
 from al_cli.learners.influence_spec import InfluenceSpec
 from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
-from al_cli.store.wrappers import StoredLearner, StoredStrategy
+from al_cli.store.learner import StoredLearner
+from al_cli.store.strategy import StoredStrategy
 from al_cli.types import Dataset, Learner, Signal, Splits
 
 

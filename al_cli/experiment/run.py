@@ -19,8 +19,7 @@ from al_cli.learners.identity import kernels
 from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.store.disk import Store
-from al_cli.strategy import Strategy
-from al_cli.types import RoundRecord
+from al_cli.types import RoundRecord, Selector
 
 log = logging.getLogger("al")
 round_log = logging.getLogger("al.round")  # a line a round, where no terminal shows the table
@@ -87,13 +86,13 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     start = time.monotonic()
     learner = build_learner(experiment, splits.train.class_names)
     plotted = time.monotonic()
-    strategy: Strategy = experiment.strategy
-    account: Callable[[], Mapping[str, Any]] = dict
+    strategy: Selector = experiment.strategy
+    extra_timing: Callable[[], Mapping[str, Any]] = dict
     if experiment.config["store"]:
         store = Store(store_path(experiment.config))
         learner, strategy = through_store(experiment, splits, store, learner)
-        account = store.take_account
-    rounds = loop.run(splits, learner, strategy, plan, folder, account)
+        extra_timing = store.take_account
+    rounds = loop.run(splits, learner, strategy, plan, folder, extra_timing)
     for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.config):
         records.append(record)
         round_log.info("round %d of %d: %s", record.round, total - 1, summary(record))

@@ -164,6 +164,14 @@ class RunFolder:
         self.round_path(round).mkdir(parents=True, exist_ok=True)
         return self.round_path(round) / "checkpoint.pth"
 
+    def weights(self, round: int) -> Path:
+        """The checkpoint of a finished round. RunError where it is not kept."""
+        path = self.round_path(round) / "checkpoint.pth"
+        if not path.exists():
+            remedy = "put the file back, or delete the run's folder: the same command then starts it again"
+            raise RunError(f"the weights of round {round} are not there", where=str(path), remedy=remedy)
+        return path
+
     def drop_checkpoint(self, round: int) -> None:
         (self.round_path(round) / "checkpoint.pth").unlink(missing_ok=True)
 
@@ -375,4 +383,4 @@ def _read_record(path: Path, round: int) -> RoundRecord:
 
 
 def _redo(path: Path) -> str:
-    return f"delete {path.parent} and run the same command again to compute this round and those after it anew"
+    return f"delete {path.parent} and run the same command again to compute this round and those after it again"

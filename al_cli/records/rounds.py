@@ -14,6 +14,7 @@ from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord, S
 
 CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
 PICKED, RESELECTED = "picked", "reselected"  # outcomes; else the name of the stage that dropped the image
+OLD_ORACLE = " (oracle)"  # how a stage's name ended in files of format 1, which had no key `oracle`
 ROUND_COLUMNS = ("round", "images", "boxes", "AP", "AP50", "AP75", "APs", "APm", "APl", "val_loss", "ud")
 
 
@@ -48,8 +49,12 @@ def round_files(
 
 
 def record_text(record: RoundRecord) -> str:
-    """The record as JSON: sorted keys, null for a number that is not finite."""
-    return json_text(asdict(replace(record, metrics=dict(record.metrics), hashes=dict(record.hashes))))
+    """The record as JSON: sorted keys, null for a number that is not finite. A stage has the key `oracle` where it is one."""
+    content = asdict(replace(record, metrics=dict(record.metrics), hashes=dict(record.hashes)))
+    stages = [
+        {key: value for key, value in stage.items() if (key, value) != ("oracle", False)} for stage in content["stages"]
+    ]
+    return json_text(content | {"stages": stages})
 
 
 def parse_record(text: str) -> RoundRecord:
@@ -59,7 +64,13 @@ def parse_record(text: str) -> RoundRecord:
     if not isinstance(data, dict) or set(data) != expected:
         raise ValueError(f"it must have exactly the keys {', '.join(sorted(expected))}")
     lists = {key: tuple(data[key]) for key in ("labeled", "picked", "scores")}
-    return RoundRecord(**(data | lists | {"stages": tuple(StageLog(**stage) for stage in data["stages"])}))
+    return RoundRecord(**(data | lists | {"stages": tuple(map(_parse_stage, data["stages"]))}))
+
+
+def _parse_stage(stage: Mapping[str, Any]) -> StageLog:
+    if stage["name"].endswith(OLD_ORACLE):
+        stage = {**stage, "name": stage["name"].removesuffix(OLD_ORACLE), "oracle": True}
+    return StageLog(**stage)
 
 
 def round_row(record: RoundRecord) -> list[Any]:

@@ -18,7 +18,6 @@ from typing import Any
 from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.folder import flatten
-from al_cli.report.statistics.curves import is_oracle
 from al_cli.report.statistics.in_words import listing
 from al_cli.types import RoundRecord
 
@@ -85,8 +84,8 @@ class Study:
 
     @property
     def oracles(self) -> set[str]:
-        """Arms that read labels which nobody has yet: a stage of theirs says so in the records."""
-        return {run.arm for run in self.runs if is_oracle(run.records)}
+        """Arms that read labels which nobody has yet, as the records of their stages say."""
+        return {run.arm for run in self.runs if any(record.oracle for record in run.records)}
 
     def of_arm(self, arm: str) -> list[Run]:
         """The runs of an arm that have a finished round, by seed."""

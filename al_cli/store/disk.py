@@ -9,7 +9,7 @@
 
 A result appears whole or not at all: it is written aside and renamed. Whoever wants one holds its lock meanwhile, so two
 processes that need the same training make it once: the second waits for the first and reads. Knows nothing of what a
-result is; `stored.py` does.
+result is: `learner.py` and `strategy.py` do.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Entry:
 
 @dataclass
 class Account:
-    """What a round took from the store and what it had to compute; `saved_s` is what the hits took when computed."""
+    """How many results a round took from the store and computed; `saved_s`: the seconds that the hits originally took."""
 
     hits: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     misses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
@@ -118,14 +118,14 @@ class Store:
         """The result: read if it is here, else made and written.
 
         `write(result, folder)` puts the files into an empty folder and returns notes to remember, or None to keep
-        nothing. A result that cannot be read is made anew, with a warning.
+        nothing. A result that cannot be read is made again, with a warning.
         """
         with self._locked(kind, self.key(about)):
             if entry := self.find(kind, about):
                 try:
                     result = read(entry.path)
                 except Exception as error:
-                    log.warning("%s cannot be read (%s): it is computed anew", entry.path, error)
+                    log.warning("%s cannot be read (%s): it is computed again", entry.path, error)
                     shutil.rmtree(entry.path)
                 else:
                     os.utime(entry.path / "entry.json")

@@ -16,7 +16,7 @@ def show(study: Study, at_once: int = 1) -> None:
     source = study.sweep.source
     console.print(f"{study.folder}{f': {source}' if source else ''}", highlight=False, soft_wrap=True, markup=False)
     console.print(runs_table(study.jobs))
-    for sentence in forecast([(job.folder, job.config) for job in study.jobs]).sentences(at_once):
+    for sentence in forecast(study.jobs).sentences(at_once):
         console.print(sentence, highlight=False, soft_wrap=True)
 
 

@@ -17,6 +17,7 @@ from al_cli import system
 from al_cli.errors import ConfigError, RunError
 from al_cli.records import RunFolder, files, find_runs
 from al_cli.records import folder as folder_module
+from al_cli.records.rounds import parse_record, record_text
 from al_cli.types import Choice, Dataset, Image, LossPoint, Predictions, RoundRecord, Selection, Signal, StageLog
 
 CONFIG = {"sampler": {"name": "ccms", "stages": [{"keep": "ud"}]}, "rounds": 2, "seed": 3, "lr": 1e-5}
@@ -468,3 +469,17 @@ def test_a_run_killed_before_its_environment_was_written_continues(tmp_path):
     (tmp_path / "environment.json").unlink()
     RunFolder.create(tmp_path, CONFIG, {"device": "cpu"}).close()
     assert RunFolder(tmp_path).format == folder_module.FORMAT
+
+
+def test_only_an_oracle_s_record_has_the_key_and_old_records_are_read_with_it(tmp_path):
+    folder = make(tmp_path, 0)
+    path = tmp_path / "round_00/record.json"
+    assert "oracle" not in path.read_text() and not folder.records()[0].oracle
+    record = replace(folder.records()[0], stages=(StageLog("true_loss -> top", 4, 2, oracle=True),))
+    text = record_text(record)
+    assert json.loads(text)["stages"] == [
+        {"name": "true_loss -> top", "candidates": 4, "kept": 2, "skipped": "", "oracle": True}
+    ]
+    assert parse_record(text) == record and record.oracle
+    old = text.replace(', "oracle": true', "").replace('"oracle": true,', "").replace("-> top", "-> top (oracle)")
+    assert parse_record(old) == record
