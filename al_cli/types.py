@@ -44,6 +44,8 @@ ROW_AXIS: dict[Signal, int] = {
 IMAGE_AXIS: dict[Signal, int] = {
     signal: 0 for signal in Signal if signal not in ROW_AXIS and signal != Signal.CLASS_DIFFICULTY
 }
+# Probabilities of each class on the last axis, with this many axes.
+CLASS_PROBABILITIES: dict[Signal, int] = {Signal.PROBS: 2, Signal.DROPOUT: 3}
 # What nobody could know before labeling: a sampler that needs one of these is an oracle, never a practical method.
 ORACLES = frozenset({Signal.TRUE_LOSS, Signal.TRUE_BOXES})
 
@@ -210,6 +212,11 @@ class Predictions:
             _require(np.isfinite(self.boxes).all(), "boxes must be finite")
             lo, hi = int(self.classes.min()), int(self.classes.max())
             _require(lo >= 0 and hi < self.num_classes, f"classes run {lo}..{hi}, outside 0..{self.num_classes - 1}")
+            above = np.setdiff1d(np.flatnonzero(np.diff(self.scores) > 0) + 1, self.offsets)  # the one before is lower
+            if len(above):
+                row = int(above[0])
+                image, values = self.image_ids[self.row_image[row]], self.scores[row - 1 : row + 1].tolist()
+                _require(False, f"scores must descend within an image: {values} in image {image}")
         for signal, column in self.columns.items():
             for axes, length, what in ((ROW_AXIS, m, "boxes"), (IMAGE_AXIS, n, "images")):
                 if signal in axes:
@@ -217,6 +224,12 @@ class Predictions:
                         column.shape[axes[signal]] == length, f"{signal}: shape {column.shape} for {length} {what}"
                     )
             _require(np.isfinite(column).all(), f"{signal} has values that are not finite")
+            if signal in CLASS_PROBABILITIES:
+                axes_are = CLASS_PROBABILITIES[signal]
+                fits = column.ndim == axes_are and column.shape[-1] == self.num_classes
+                _require(fits, f"{signal}: shape {column.shape} for {self.num_classes} classes")
+                outside = column[(column < 0) | (column > 1)]
+                _require(not len(outside), f"{signal} must lie in [0, 1]: {outside[:4].tolist()}")
 
     def __len__(self) -> int:
         """The number of images."""
