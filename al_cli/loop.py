@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from al_cli import budget
-from al_cli.records import RunFolder
+from al_cli.records import Round, RunFolder
 from al_cli.rng import Seeds, rng_for, seed_for
 from al_cli.system import peak_memory_mib
 from al_cli.tasks import detection
@@ -135,7 +135,7 @@ def run(
         )
         with clock("save"):
             learner.save(checkpoint, folder.checkpoint_path(round))
-        record = folder.write_round(
+        done = Round(
             record,
             predictions=predictions,
             evaluation=evaluation,
@@ -146,6 +146,7 @@ def run(
             names={image.id: image.path.name for image in splits.train.images},
             timing={**clock.timing(), **extra_timing()},
         )
+        record = folder.write_round(done)
         if round and not plan.keep_checkpoints:
             folder.drop_checkpoint(round - 1)
         yield record

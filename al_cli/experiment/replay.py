@@ -119,7 +119,7 @@ def _picks(run: RunFolder, rounds: int, was: str, data: str) -> str:
         )
     rows: list[tuple[int, int, str]] = []
     for record in run.records()[: rounds + 1]:
-        names = run.candidate_names(record.round)
+        names = {candidate.image_id: candidate.image for candidate in run.candidates(record.round)}
         ids = run.trained_on(record.round) if data == "reselect" and record.round else record.picked
         if not ids:
             raise RunError(

@@ -26,6 +26,7 @@ import traceback
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,17 @@ from al_cli.records.rounds import (
     PICKED,
     RESELECTED,
     ROUND_COLUMNS,
-    Evaluated,
+    Candidate,
+    Round,
+    parse_candidate,
     parse_record,
     record_text,
     round_files,
+    round_name,
     round_row,
 )
 from al_cli.system import lock, write_atomic
-from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord
+from al_cli.types import LossPoint, Predictions, RoundRecord
 
 log = logging.getLogger("al")
 
@@ -105,7 +109,7 @@ class RunFolder:
         """Marked as done, and nobody has removed a round since."""
         path = self.path / "done.json"
         rounds = json.loads(path.read_text(encoding="utf-8"))["rounds"] if path.exists() else 0
-        return rounds > 0 and all((self.round_path(round) / "record.json").exists() for round in range(rounds))
+        return rounds > 0 and all(self.is_finished(round) for round in range(rounds))
 
     @property
     def error(self) -> str:
@@ -118,7 +122,7 @@ class RunFolder:
         write_atomic(self.path / "done.json", json_text({"rounds": len(self.records())}))
 
     def mark_failed(self, error: BaseException) -> None:
-        """Keep why it failed in error.txt; with a traceback unless the error is the user's to mend."""
+        """Keep why it failed in error.txt; with a traceback unless it is a mistake that the user can correct."""
         if isinstance(error, AlError):
             text = f"{error}\n"
         else:
@@ -156,8 +160,16 @@ class RunFolder:
             raise RunError(f"`rounds` is {rounds!r}", where=str(self.path / "config.yaml"), remedy="restore it")
         return rounds + 1
 
+    def is_finished(self, round: int) -> bool:
+        return (self.round_path(round) / "record.json").exists()
+
+    def written_at(self, round: int) -> datetime | None:
+        """When the record of a round was written, with a zone; None for an unfinished round."""
+        path = self.round_path(round) / "record.json"
+        return datetime.fromtimestamp(path.stat().st_mtime).astimezone() if path.exists() else None
+
     def round_path(self, round: int) -> Path:
-        return self.path / f"round_{round:02d}"
+        return self.path / round_name(round)
 
     def checkpoint_path(self, round: int) -> Path:
         """Where the weights of a round go; makes the round's folder."""
@@ -178,13 +190,13 @@ class RunFolder:
     def records(self) -> list[RoundRecord]:
         """The finished rounds, 0 up to the first that is not. RunError names a record that cannot be read."""
         found: list[RoundRecord] = []
-        while (self.round_path(len(found)) / "record.json").exists():
+        while self.is_finished(len(found)):
             found.append(_read_record(self.round_path(len(found)) / "record.json", len(found)))
         return found
 
     def predictions(self, round: int) -> Predictions:
-        """What the round's model says of the evaluation images. RunError for an unfinished round or a broken file."""
-        if not (self.round_path(round) / "record.json").exists():
+        """What the round's model finds in the evaluation images. RunError for an unfinished round or a broken file."""
+        if not self.is_finished(round):
             done = len(self.records())
             rounds = f"finished: 0 to {done - 1}" if done else "no round is finished yet"
             raise RunError(f"round {round} is not finished", where=str(self.path), remedy=rounds)
@@ -205,14 +217,25 @@ class RunFolder:
         ]
 
     def trained_on(self, round: int) -> tuple[int, ...]:
-        """The images that a finished round chose to train on, ascending: those it labeled, and those labeled before that it
-        selected again where each round selects its training set anew."""
-        rows = read_csv(self.round_path(round) / "candidates.csv")
-        return tuple(int(row["image_id"]) for row in rows if row["outcome"] in (PICKED, RESELECTED))
+        """The images that a finished round chose, ascending: those it labeled and, where each round selects its training set
+        from the whole pool, those labeled before that it selected again."""
+        return tuple(c.image_id for c in self.candidates(round) if c.outcome in (PICKED, RESELECTED))
 
-    def candidate_names(self, round: int) -> dict[int, str]:
-        """Image id -> file name of every image that a finished round chose from."""
-        return {int(row["image_id"]): row["image"] for row in read_csv(self.round_path(round) / "candidates.csv")}
+    def candidates(self, round: int) -> list[Candidate]:
+        """Every image that a finished round chose from, by ascending id. RunError where that cannot be read."""
+        path = self.round_path(round) / "candidates.csv"
+        try:
+            return [parse_candidate(row) for row in read_csv(path)]
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"the candidates cannot be read: {error}", where=str(path), remedy=_redo(path)) from error
+
+    def timing(self, round: int) -> dict[str, Any]:
+        """Seconds and memory of a round; empty where they cannot be read, for they are no part of a record."""
+        return _read_mapping(self.round_path(round) / "timing.json")
+
+    def environment(self) -> dict[str, Any]:
+        """Versions, device and machine that the run began with; empty where they cannot be read."""
+        return _read_mapping(self.path / "environment.json")
 
     def class_counts(self, round: int) -> dict[str, tuple[int, int]]:
         """Class name -> boxes among the round's picked images, and among all labeled so far."""
@@ -234,38 +257,21 @@ class RunFolder:
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink()
 
-    def write_round(
-        self,
-        record: RoundRecord,
-        *,
-        predictions: Predictions,
-        evaluation: Evaluated,
-        history: Sequence[LossPoint],
-        picked: Dataset,
-        labeled: Dataset,
-        choice: Choice,
-        names: Mapping[int, str],
-        timing: Mapping[str, Any],
-    ) -> RoundRecord:
+    def write_round(self, done: Round) -> RoundRecord:
         """Write all of a round, its record last. Returns the record as `records` will read it, with the files' hashes.
 
-        `picked` and `labeled` are the images of `record.picked` and `record.labeled`, `choice` what became of every
-        candidate, and `names` what at least the candidates are called, by id. Boxes in tables leave crowd
-        regions out. Raises ValueError if the round is not the next one or the images are not the record's.
+        Raises ValueError if the round is not the next one.
         """
-        finished = self.records()
+        record, finished = done.record, self.records()
         if record.round != len(finished):
             raise ValueError(f"round {record.round} cannot be written after {len(finished)} finished rounds")
-        if set(record.picked) != set(picked.ids.tolist()) or set(record.labeled) != set(labeled.ids.tolist()):
-            raise ValueError(f"the images of round {record.round} are not those that its record names")
         folder = self.round_path(record.round)
         folder.mkdir(exist_ok=True)
-        contents = round_files(record, predictions, evaluation, history, picked, labeled, choice, names)
         hashes = dict(record.hashes)
-        for name, content in contents.items():
+        for name, content in round_files(done).items():
             write_atomic(folder / name, content)
             hashes[name] = hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
-        write_atomic(folder / "timing.json", json_text(timing))
+        write_atomic(folder / "timing.json", json_text(done.timing))
         text = record_text(replace(record, hashes=hashes))
         stored = parse_record(text)
         self.write_tables([*finished, stored])
@@ -326,18 +332,10 @@ class RunFolder:
     @property
     def format(self) -> int:
         """The format of the files of this run: 1 where they do not say. Any format is read; only this version's is written."""
-        return int(self._environment().get("format", 1))
-
-    def _environment(self) -> dict[str, Any]:
-        path = self.path / "environment.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return int(self.environment().get("format", 1))
 
     def _require_format(self) -> None:
-        begun = (self.path / "environment.json").exists() or (self.round_path(0) / "record.json").exists()
+        begun = (self.path / "environment.json").exists() or self.is_finished(0)
         if begun and self.format != FORMAT:
             raise RunError(
                 f"this run was written by another version of al (format {self.format}; this version writes {FORMAT}), "
@@ -352,10 +350,10 @@ class RunFolder:
         if not first.exists():
             write_atomic(first, json_text(now))
             return
-        before, after = flatten(self._environment()), flatten(json.loads(json_text(now)))
+        before, after = flatten(self.environment()), flatten(json.loads(json_text(now)))
         changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
         if changed:
-            name = f"environment_round_{len(self.records()):02d}.json"
+            name = f"environment_{round_name(len(self.records()))}.json"
             write_atomic(self.path / name, json_text(now))
         if changed := [key for key in changed if key != "command"]:
             listed = "; ".join(f"{key} was {before.get(key)}, is {after.get(key)}" for key in changed)
@@ -380,6 +378,15 @@ def _read_record(path: Path, round: int) -> RoundRecord:
     except (ValueError, TypeError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise RunError(f"the record cannot be read: {error}", where=str(path), remedy=_redo(path)) from error
     return record
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; empty where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _redo(path: Path) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.folder import flatten
+from al_cli.records.study import StudyFile, read_study_file
 from al_cli.report.statistics.in_words import listing
 from al_cli.types import RoundRecord
 
@@ -46,25 +47,12 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a sweep wrote into study.json before it began; all empty for a study made by `al run -m`."""
-
-    source: str = ""
-    arms: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    reference: bool = False
-    claim: Mapping[str, Any] | None = None
-    claim_written_at: str | None = None  # ISO 8601 with a zone
-    command: str = ""
-
-
-@dataclass(frozen=True)
 class Study:
     """Everything below one study folder. `runs` are those of the arms, `references` the full-label ones."""
 
     root: Path
     name: str
-    plan: Plan
+    plan: StudyFile
     runs: Sequence[Run]
     references: Sequence[Run]
 
@@ -95,41 +83,17 @@ class Study:
     @property
     def first_record_at(self) -> datetime | None:
         """When the study's first record was written: the time of the oldest record file. None before there is one."""
-        records = (run.path / "round_00/record.json" for run in (*self.runs, *self.references) if run.records)
-        times = [path.stat().st_mtime for path in records if path.exists()]
-        return datetime.fromtimestamp(min(times)).astimezone() if times else None
+        times = (RunFolder(run.path).written_at(0) for run in (*self.runs, *self.references))
+        return min((time for time in times if time is not None), default=None)
 
 
 def read_study(study_dir: Path | str) -> Study:
     """The study in this folder (a single run is a study of one). RunError where there is no run."""
     root = Path(study_dir)
-    plan = read_plan(root / "study.json")
-    runs = read_runs(root, plan.arms)
+    plan = read_study_file(root)
+    runs = read_runs(root, tuple(plan.arms))
     of_arms, references = [run for run in runs if not run.reference], [run for run in runs if run.reference]
     return Study(root, root.resolve().name, plan, of_arms, references)
-
-
-def read_plan(path: Path) -> Plan:
-    """What study.json says; an empty plan where there is none. RunError where it cannot be read."""
-    if not path.is_file():
-        return Plan()
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Plan(
-            source=content.get("source") or "",
-            arms=tuple(arm["name"] for arm in content.get("arms", ())),
-            seeds=tuple(content.get("seeds", ())),
-            reference=bool(content.get("reference")),
-            claim=content.get("claim"),
-            claim_written_at=content.get("claim_written_at"),
-            command=content.get("command") or "",
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(
-            f"the plan of the study cannot be read: {error}",
-            where=str(path),
-            remedy="delete it, or run the sweep's command again, which writes it anew",
-        ) from error
 
 
 def read_runs(root: Path, planned: Sequence[str] = ()) -> list[Run]:

@@ -15,7 +15,7 @@ import yaml
 
 from al_cli import system
 from al_cli.errors import ConfigError, RunError
-from al_cli.records import RunFolder, files, find_runs
+from al_cli.records import Round, RunFolder, files, find_runs
 from al_cli.records import folder as folder_module
 from al_cli.records.rounds import parse_record, record_text
 from al_cli.types import Choice, Dataset, Image, LossPoint, Predictions, RoundRecord, Selection, Signal, StageLog
@@ -86,7 +86,7 @@ def write(folder, *numbers):
     stored = []
     for number in numbers:
         record, parts = round_of(number)
-        stored.append(folder.write_round(record, **parts))
+        stored.append(folder.write_round(Round(record, **parts)))
     return stored
 
 
@@ -143,7 +143,7 @@ def test_what_a_round_that_selects_anew_trained_on(tmp_path):
         candidates, scores, dropped_by = np.array([[1, 2, 5, 9], [3, 4, 2, 1], [0, 0, 2, 1]])
         chosen = Selection([2, 1], [4.0, 3.0])
         parts["choice"] = Choice(chosen, record.stages, candidates, scores.astype(float), dropped_by)
-        folder.write_round(record, **parts)
+        folder.write_round(Round(record, **parts))
     assert (tmp_path / "round_01/candidates.csv").read_text().splitlines()[1:] == [
         "1,a.png,3,,picked", '2,"b, c.png",4,,reselected', "5,d.png,2,2,ccms", "9,e.png,1,1,class_entropy"
     ]  # fmt: skip
@@ -220,7 +220,7 @@ def test_write_round_refuses_the_wrong_round_or_images(tmp_path):
             write(folder, 0)
         record, parts = round_of(1)
         with pytest.raises(ValueError, match="not those that its record names"):
-            folder.write_round(record, **(parts | {"picked": TRAIN.select([9])}))
+            Round(record, **(parts | {"picked": TRAIN.select([9])}))
 
 
 # ---- kills

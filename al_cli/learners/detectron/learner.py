@@ -189,7 +189,8 @@ class DetectronLearner(Learner):
             for batch in batches:
                 tables += [Table(one) for one in read(batch, tapped, seed=seed)]
                 step(len(batch))
-        columns = {signal: join([table.columns[signal] for table in tables], signal) for signal in sorted(tapped)}
+        classes = len(self.class_names)
+        columns = {s: join([table.columns[s] for table in tables], s, classes) for s in sorted(tapped)}
         columns |= {signal: self._sources[signal](images) for signal in sorted(signals - tapped)}
         none = np.zeros(0)
         return Predictions(
@@ -198,7 +199,7 @@ class DetectronLearner(Learner):
             np.concatenate([none.reshape(0, 4), *(table.boxes for table in tables)]),
             np.concatenate([none, *(table.scores for table in tables)]),
             np.concatenate([none.astype(np.int64), *(table.classes for table in tables)]),
-            len(self.class_names),
+            classes,
             read.prob_kind,
             columns,
         )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from al_cli.learners.detectron.signals.tap import Detections
-from al_cli.types import ROW_AXIS, Dataset, Signal
+from al_cli.types import CLASS_PROBABILITIES, ROW_AXIS, Dataset, Signal
 
 
 class Table:
@@ -33,10 +33,12 @@ def as_array(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().cpu().numpy()
 
 
-def join(columns: list[NDArray[Any]], signal: Signal) -> NDArray[Any]:
-    """One array of all images: their boxes one after the other, or a row an image."""
+def join(columns: list[NDArray[Any]], signal: Signal, classes: int) -> NDArray[Any]:
+    """One array of all images: their boxes one after the other, or a row an image. Empty for no images, where the
+    probabilities of `classes` keep their width."""
     if not columns:
-        return np.zeros((0, 0), np.float32)
+        axes = CLASS_PROBABILITIES.get(signal)
+        return np.zeros((0, 0) if axes is None else (*(0,) * (axes - 1), classes), np.float32)
     return np.concatenate(columns, ROW_AXIS[signal]) if signal in ROW_AXIS else np.stack(columns)
 
 
