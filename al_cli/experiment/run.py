@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from al_cli import loop, tracking
 from al_cli.errors import AlError, ConfigError, DatasetError, ModelError
-from al_cli.experiment.build import build_learner, load_dataset, plan_rounds, store_path, through_store
+from al_cli.experiment.build import build_learner, check_longer, load_dataset, plan_rounds, store_path, through_store
 from al_cli.experiment.environment import environment
 from al_cli.experiment.settings import WHERE, Experiment, check
 from al_cli.learners.identity import kernels
@@ -47,7 +47,8 @@ def execute(config: DictConfig, path: Path) -> list[RoundRecord]:
                 with suppress(OSError):  # other runs of the study
                     path.parent.rmdir()
                 raise
-            folder.mark_failed(error)
+            if not folder.longer:  # else nothing was done to the earlier run: it stays what it was
+                folder.mark_failed(error)
             if not isinstance(error, AlError):
                 traceback_log.exception("the run failed")
             raise
@@ -66,6 +67,9 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.config)]
     splits = load_dataset(experiment.config["dataset"])
     plan = plan_rounds(experiment, splits)
+    if folder.longer:
+        check_longer(experiment, splits, plan, folder.config(), len(records))
+        folder.lengthen()
     folder.clear_failure()
     pool, evaluated, classes = len(splits.train), len(splits.test), len(splits.train.class_names)
     log.info("%s: %d images in the pool, %d to evaluate on, %d classes", splits.name, pool, evaluated, classes)

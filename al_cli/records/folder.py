@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -62,25 +62,58 @@ class RunFolder:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self._lock: int | None = None
+        self._longer: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None  # what `lengthen` will write
 
     @classmethod
     def create(cls, path: Path | str, config: Mapping[str, Any], environment: Mapping[str, Any]) -> RunFolder:
         """Make the folder, or take up an earlier run of the same configuration. Locked until `close`.
 
-        Raises RunError when another process works there, or when the folder holds a run of another configuration or of
-        another version's format.
+        A run that is asked for more rounds of the same (`compare`) stays as it is until `lengthen`. Raises RunError when
+        another process works there, or when the folder holds a run of another configuration or of another version's format.
         """
         folder = cls(path)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder._take_lock()
         try:
             folder._require_format()
-            folder._write_config(config)
-            folder._write_environment(environment)
+            if folder._begun and (found := folder.compare(config)) != "same":
+                if found == "other":
+                    folder._refuse(config)
+                folder._longer = config, environment
+            else:
+                folder._write(config, environment)
         except BaseException:
             folder.close()
             raise
         return folder
+
+    @property
+    def longer(self) -> bool:
+        """Whether `create` was asked for more rounds than this run has, and `lengthen` has not been called yet."""
+        return self._longer is not None
+
+    def lengthen(self) -> None:
+        """Give an earlier run the rounds that `create` was asked for. The caller has made sure that its finished rounds are
+        the first of the longer run. A process that is killed midway leaves the earlier run, not marked as done."""
+        if self._longer is not None:
+            (self.path / "done.json").unlink(missing_ok=True)
+            self._write(*self._longer)
+            self._longer = None
+
+    def compare(self, config: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
+        """What `config` is to the configuration here: the same; `longer` where it only asks for more rounds, with the same
+        UD-splits and perhaps further ones; or another. RunError where the one here cannot be read."""
+        old, new = self.config(), _as_stored(config)
+        if old == new:
+            return "same"
+        rest = [{k: v for k, v in flatten(c).items() if k not in ("rounds", "ud_split")} for c in (old, new)]
+        more = all(isinstance(c.get("rounds"), int) for c in (old, new)) and new["rounds"] > old["rounds"]
+        before, now = old.get("ud_split"), new.get("ud_split")
+        if isinstance(before, list) and isinstance(now, list):
+            begins = now[: len(before)] == before
+        else:
+            begins = before == now
+        return "longer" if rest[0] == rest[1] and more and begins and not new.get("reference") else "other"
 
     def close(self) -> None:
         """Let other processes work here."""
@@ -309,25 +342,32 @@ class RunFolder:
         finally:
             os.close(handle)
 
-    def _write_config(self, config: Mapping[str, Any]) -> None:
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        path = self.path / "config.yaml"
-        if not path.exists():
-            write_atomic(path, text)
-            return
-        old, new = flatten(self.config()), flatten(yaml.load(text, _YAML))
+    @property
+    def _begun(self) -> bool:
+        return (self.path / "config.yaml").exists()
+
+    def _write(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        if not self._begun or self.compare(config) != "same":
+            write_atomic(self.path / "config.yaml", _yaml_text(config))
+        self._write_environment(environment)
+
+    def _refuse(self, config: Mapping[str, Any]) -> None:
+        """RunError that says what differs from the configuration here."""
+        old, new = flatten(self.config()), flatten(_as_stored(config))
         absent = "nothing"
-        changed = [
-            f"{key} was {old.get(key, absent)} and is now {new.get(key, absent)}"
+        changed = {
+            key: f"{key} was {old.get(key, absent)} and is now {new.get(key, absent)}"
             for key in sorted(old.keys() | new.keys())
             if (key in old, old.get(key)) != (key in new, new.get(key))
-        ]
-        if changed:
-            raise RunError(
-                f"this folder holds a run of another configuration: {'; '.join(changed)}",
-                where=str(self.path),
-                remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
-            )
+        }
+        what = f"this folder holds a run of another configuration: {'; '.join(changed.values())}"
+        if "rounds" in changed and changed.keys() <= {"rounds", "ud_split"}:
+            if new.get("reference"):
+                what = f"a reference trains once, for as many steps as its number of rounds says: {changed['rounds']}"
+            elif new["rounds"] < old["rounds"]:
+                what = f"a run can take more rounds, but not fewer: {changed['rounds']}"
+        remedy = "give this one another run_name=NAME or study=NAME, or delete the folder"
+        raise RunError(what, where=str(self.path), remedy=remedy)
 
     @property
     def format(self) -> int:
@@ -358,6 +398,16 @@ class RunFolder:
         if changed := [key for key in changed if key != "command"]:
             listed = "; ".join(f"{key} was {before.get(key)}, is {after.get(key)}" for key in changed)
             log.warning("%s continues in another environment: %s (%s)", self.path, listed, name)
+
+
+def _yaml_text(config: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+
+
+def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as config.yaml gives it back."""
+    content: dict[str, Any] = yaml.load(_yaml_text(config), _YAML)
+    return content
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
