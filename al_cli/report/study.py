@@ -1,7 +1,7 @@
 """A study as it lies on disk: its runs, its arms, what it planned, and what is missing.
 
 An arm is what a study compares: the runs whose configurations differ in their seeds only. `al sweep` names the arms in
-study.json; without that file (`al run -m`) they are told from the configurations. Reads, computes nothing.
+study.json; without that file (`al run -m`) they follow from the configurations. Reads, computes nothing.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def read_runs(root: Path, planned: Sequence[str] = ()) -> list[Run]:
 def label_arms(configs: dict[Path, dict[str, Any]], planned: Sequence[str] = ()) -> dict[Path, str]:
     """Run folder -> label of its arm: the folder's name without the seed at its end.
 
-    Planned arms are told by that name alone. Two others that would have the same label are told apart by a number.
+    Planned arms are recognised by that name alone. Two others that would have the same label get a number.
     """
     labels = {path: name for path in configs if (name := SEED_AT_END.sub("", path.name)) in planned}
     members: dict[str, list[Path]] = {}

@@ -1,8 +1,8 @@
-"""What a sampler function says of itself, and the check of its options before anything is trained.
+"""What a sampler function declares about itself, and the check of its options before anything is trained.
 
 A score is `f(query, *, options) -> [N] float64`, higher first; a selection `f(query, scores, *, options) -> Selection`.
-Options are keywords with a default and a type; configuration fills them with `functools.partial`. A declaration stands
-beside the function, so whoever wants to know what it needs asks it and never its type:
+Options are keywords with a default and a type; configuration fills them with `functools.partial`. A declaration is
+attached to the function: what it needs is read there, never guessed from its type:
 
     @score(needs=frozenset({Signal.PROBS}), source="Settles 2009", family="uncertainty")
     def entropy(query: Query, *, aggregate: Literal["mean", "max"] = "mean") -> NDArray[np.float64]: ...

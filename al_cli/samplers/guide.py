@@ -19,7 +19,7 @@ from al_cli.samplers.catalog import read_stages, sampler_files
 from al_cli.types import ORACLES, Signal
 
 ADVICE = "When to use:"
-GENERIC = {"top", "random"}  # what says nothing of a sampler that has any other part
+GENERIC = {"top", "random"}  # part of many samplers: they describe one only where it has no other part
 # Passes that a signal takes beyond the one that all signals share: over the same images, and over others.
 MORE_PASSES = {Signal.JITTER: 6, Signal.TRUE_LOSS: 1}
 OTHER_PASSES = {Signal.INFLUENCE: ("labeled", "validation"), Signal.GRADIENT_SIMILARITY: ("validation",)}
