@@ -2,21 +2,22 @@
 
 Annotators are paid by the object, so equal numbers of images are not equal costs (ISAL). Samplers choose images: a number
 of images is guessed, the sampler is asked for it, and what it returns is taken in its order until the boxes reach the
-budget; where they do not, it is asked anew for more. The true counts stand for the annotator who stops.
+budget; where they do not, it is asked again for more. The true counts stand for the annotator who stops.
 Knows no sampler and no learner.
 """
 
+import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.errors import ConfigError
-from al_cli.types import IMAGE_AXIS, ROW_AXIS, Choice, Dataset, Predictions, Selection, Signal, StageLog
+from al_cli.types import IMAGE_AXIS, ROW_AXIS, Choice, Dataset, Infer, Predictions, Request, Selection, Signal, StageLog
 
-Ask = Callable[[int], Choice]  # how many images -> those, best first
-Infer = Callable[[NDArray[np.int64], frozenset[Signal]], Predictions]
+Select = Callable[[Request], Choice]
 Amount = int | float | None  # a count, a share of the pool (a float of at most 1), or an equal part of it
 
 
@@ -67,17 +68,21 @@ def _exact(amount: Amount, total: int, rounds: int) -> float:
     return total * amount if isinstance(amount, float) and amount <= 1 else int(amount)
 
 
-def fill(ask: Ask, boxes: Mapping[int, int], budget: int, guess: int) -> Choice:
+def fill(select: Select, request: Request, boxes: Mapping[int, int], budget: int) -> Choice:
     """The images that reach `budget` boxes: without the last one they hold fewer. All images where they hold no more.
 
-    `boxes` are the annotated objects of each candidate; `guess` is how many images to ask for first. `ask` must start
-    from the same random state each time. The log ends with how many images were asked for and how many were taken; the
+    `boxes` are the annotated objects of each candidate; `request.budget` is how many images to ask for first. Every question
+    starts from the request's random state. The log ends with how many images were asked for and how many were taken; the
     others were dropped by that last stage.
     """
-    n = len(boxes)
+
+    def ask(images: int) -> Choice:
+        return select(replace(request, budget=images, rng=copy.deepcopy(request.rng)))
+
+    n, guess = len(boxes), request.budget
     if n == 1 or sum(boxes.values()) <= budget:
         return ask(n)
-    images = min(max(1, guess), n - 1)  # never all: a sampler asked for everything has nothing to order
+    images = min(guess, n - 1)  # never all: a sampler asked for everything has nothing to order
     while True:
         choice = ask(images)
         selection = choice.selection
@@ -122,7 +127,7 @@ class Once:
 
 
 def joined(a: Predictions, b: Predictions) -> Predictions:
-    """One table of the images of both, which have none in common and the same columns. Of classes, what `a` says holds."""
+    """One table of the images of both. They share no image and have the same columns; those over classes come from `a`."""
     ids = np.concatenate([a.image_ids, b.image_ids])
     images = np.argsort(ids)  # where each image of the result comes from
     rank = np.argsort(images)  # where each image goes

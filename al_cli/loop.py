@@ -1,12 +1,14 @@
-"""The whole algorithm on one screen: train, evaluate, record, select, label, and again.
+"""The whole algorithm in `run`: select, label, train, evaluate, record, and again.
 
-Knows neither Detectron2 nor Hydra nor any sampler: it speaks to a Learner, a Strategy and a RunFolder. A round counts
+Knows neither Detectron2 nor Hydra nor any sampler: it speaks to a Learner, a Selector and a RunFolder. A round counts
 when its record is on disk; a run that was stopped continues after its last record and ends with the same bytes.
+
+What a round selects and trains on is decided by `Plan`, `opening` and `choose`. `sweep/forecast.py` follows a run without
+training by asking the same three: decide nothing of that kind in `run`.
 """
 
-import resource
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,9 +17,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from al_cli import budget
-from al_cli.records import RunFolder
+from al_cli.records import Round, RunFolder
 from al_cli.rng import Seeds, rng_for, seed_for
-from al_cli.strategy import Strategy
+from al_cli.system import peak_memory_mib
 from al_cli.tasks import detection
 from al_cli.types import (
     Checkpoint,
@@ -26,8 +28,10 @@ from al_cli.types import (
     Learner,
     Pool,
     Predictions,
+    Request,
     RoundRecord,
     Selection,
+    Selector,
     Signal,
     Splits,
     StageLog,
@@ -39,14 +43,14 @@ class Plan:
     """How much each round labels, and what it trains on.
 
     `sizes` [rounds + 1] images added, the initial set first; with `unit` boxes the images of the initial set and then the
-    annotated boxes of each round (`al_cli.budget`); `ud` the UD-split of each round (None for the initial one);
+    annotated boxes of each round (`al_cli.budget`). `ud` is the UD-split of each round (None for the initial one).
     `data`: train on all labeled images (cumulative), on the new ones (new), or on a set of as many images as cumulative
     has that each round selects from the whole pool, labeled or not (reselect; Lund 4.1.5): only the unlabeled ones among
-    them are labeled and paid for; `carry_weights`: start from the last round's weights, else from the starting weights;
-    `holdout`: how many of the initial images validate instead of training; `early_stop`: a training ends with the weights
-    of its lowest validation loss, not its last; `picks` [rounds + 1] the images of each round where they were chosen
-    elsewhere (round 0 may be empty: drawn); `skipped` rounds: a reference, which labels everything in its one round, takes
-    the training seed of the round that other runs end with.
+    them are labeled and paid for. `carry_weights`: start from the last round's weights, else from the starting weights.
+    `holdout`: how many of the initial images validate instead of training. `early_stop`: a training ends with the weights
+    of its lowest validation loss, not its last. `picks` [rounds + 1] are the images of each round where they were chosen
+    elsewhere; an empty round 0 is drawn. `skipped`: how many rounds a reference leaves out. It labels everything in its one
+    round and takes the training seed of the other runs' last round.
     """
 
     sizes: tuple[int, ...]
@@ -62,38 +66,53 @@ class Plan:
     picks: tuple[tuple[int, ...], ...] | None = None
     skipped: int = 0
 
+    def wanted(self, round: int) -> int:
+        """Images, or with `unit` boxes the boxes, that a round after the initial one asks for. Where it selects its training
+        set again: as many images as all rounds so far would have added, the validation images left out."""
+        return sum(self.sizes[: round + 1]) - self.holdout if self.data == "reselect" else self.sizes[round]
+
+    def takes_all(self, round: int, pool: int) -> bool:
+        """Whether this round must take every image of the pool that it may choose, whatever was chosen before."""
+        return self.unit == "images" and self.picks is None and sum(self.sizes[: round + 1]) >= pool
+
+    def trains_on(self, labeled: Iterable[int], chosen: Iterable[int], heldout: Iterable[int]) -> set[int]:
+        """The images of a round's training: all `labeled` ones, or those that the round has `chosen`."""
+        return set(labeled if self.data == "cumulative" else chosen) - set(heldout)
+
+    def training_seed(self, round: int) -> int:
+        return seed_for(self.seeds.training, round + self.skipped, "training")
+
+    def continues(self, round: int) -> bool:
+        """Whether the training of this round starts from the last round's weights."""
+        return self.carry_weights and round > 0
+
 
 def run(
     splits: Splits,
     learner: Learner,
-    strategy: Strategy,
+    strategy: Selector,
     plan: Plan,
     folder: RunFolder,
-    account: Callable[[], Mapping[str, Any]] = dict,
+    extra_timing: Callable[[], Mapping[str, Any]] = dict,
 ) -> Iterator[RoundRecord]:
-    """Run the rounds that are not on disk yet; yield each record right after it was written. `account` says what else to
-    note beside the seconds of a round."""
-    order, heldout, val = opening(splits, plan)
+    """Run the rounds that are not on disk yet; yield each record right after it was written. `extra_timing` gives what a
+    round's timing.json holds besides the seconds."""
+    start = opening(splits, plan)
     pool, checkpoint = resume(folder, learner, Pool([], splits.train.ids.tolist()))
 
     for round in range(len(folder.records()), len(plan.sizes)):
         clock = Clock()
         with clock("select"):
-            if round == 0:
-                choice = initial_set(splits.train, order[: plan.sizes[0]])
-            else:
-                known = splits.train.select(set(pool.labeled) - set(heldout))
-                learner.inform(labeled=known, initial=splits.train.select(order[: plan.sizes[0]]), val=val)
-                choice = choose(strategy, learner, splits.train, val, pool, heldout, plan, round, clock)
-        new = ~np.isin(choice.selection.ids, pool.labeled)  # all of them, but where labeled ones are candidates too
+            choice = choose(strategy, learner, splits.train, plan, start, pool, round, clock)
+        new = ~np.isin(choice.selection.ids, pool.labeled)  # all of them, unless labeled ones are candidates too
         picked, scores = choice.selection.ids[new], choice.selection.scores[new]
         pool = pool.acquire(picked.tolist())
 
         with clock("train"):
-            train_on = set(pool.labeled if plan.data == "cumulative" else choice.selection.ids.tolist()) - set(heldout)
-            init = checkpoint if plan.carry_weights else None
-            seed = seed_for(plan.seeds.training, round + plan.skipped, "training")
-            checkpoint = learner.fit(splits.train.select(train_on), val=val, seed=seed, init=init)
+            train_on = plan.trains_on(pool.labeled, choice.selection.ids.tolist(), start.heldout)
+            init = checkpoint if plan.continues(round) else None
+            seed = plan.training_seed(round)
+            checkpoint = learner.fit(splits.train.select(train_on), val=start.val, seed=seed, init=init)
         with clock("evaluate"):
             predictions = learner.infer(splits.test)
             evaluation = detection.evaluate(predictions, splits.test)
@@ -116,7 +135,7 @@ def run(
         )
         with clock("save"):
             learner.save(checkpoint, folder.checkpoint_path(round))
-        record = folder.write_round(
+        done = Round(
             record,
             predictions=predictions,
             evaluation=evaluation,
@@ -125,15 +144,17 @@ def run(
             labeled=labeled,
             choice=choice,
             names={image.id: image.path.name for image in splits.train.images},
-            timing={**clock.timing(), **account()},
+            timing={**clock.timing(), **extra_timing()},
         )
+        record = folder.write_round(done)
         if round and not plan.keep_checkpoints:
             folder.drop_checkpoint(round - 1)
         yield record
 
 
 class Opening(NamedTuple):
-    """All pool ids in the order that the initial set is taken from, those of it that validate, and the validation images."""
+    """What is settled before the first round. `order`: all pool ids in the order that the initial set is taken from;
+    `heldout`: those of the initial set that validate; `val`: the validation images, None where there are none."""
 
     order: list[int]
     heldout: list[int]
@@ -141,7 +162,6 @@ class Opening(NamedTuple):
 
 
 def opening(splits: Splits, plan: Plan) -> Opening:
-    """What is settled before the first round."""
     order = list(plan.picks[0]) if plan.picks and plan.picks[0] else initial_order(splits.train, plan.seeds.initial)
     heldout = order[: plan.holdout]
     return Opening(order, heldout, splits.train.select(heldout) if heldout else splits.val)
@@ -153,12 +173,8 @@ def initial_order(train: Dataset, seed: int) -> list[int]:
     return rng_for(seed, 0, f"initial/{train.fingerprint}").permutation(train.ids).tolist()
 
 
-def initial_set(train: Dataset, ids: list[int]) -> Choice:
-    return settled("initial", train.ids.tolist(), ids)
-
-
 def settled(by: str, candidates: Iterable[int], ids: Sequence[int]) -> Choice:
-    """These ids, chosen by no sampler: drawn, or by someone else."""
+    """These ids as a choice that no sampler made: `by` says who did."""
     everyone = np.sort(np.fromiter(candidates, dtype=np.int64))
     dropped_by, unscored = np.where(np.isin(everyone, ids), 0, 1), np.full(len(everyone), np.nan)
     selection = Selection(np.array(ids, dtype=np.int64), np.full(len(ids), np.nan))
@@ -166,53 +182,50 @@ def settled(by: str, candidates: Iterable[int], ids: Sequence[int]) -> Choice:
 
 
 def choose(
-    strategy: Strategy,
+    strategy: Selector,
     learner: Learner,
     train: Dataset,
-    val: Dataset | None,
-    pool: Pool,
-    heldout: Collection[int],
     plan: Plan,
+    start: Opening,
+    pool: Pool,
     round: int,
     clock: "Clock",
 ) -> Choice:
-    """The images that this round adds: as many as its size says, or until they hold as many boxes. Where it selects its
-    training set anew: as many as all rounds so far would have added, the validation images left out."""
-    candidates = set(train.ids.tolist()) - set(heldout) if plan.data == "reselect" else set(pool.unlabeled)
+    """The images of this round: the initial set, those that were chosen elsewhere, or what the strategy selects with the
+    learner's present weights: as many images as the round asks for, or until they hold as many boxes."""
+    if round == 0:
+        return settled("initial", train.ids.tolist(), start.order[: plan.sizes[0]])
+    known, initial = set(pool.labeled) - set(start.heldout), start.order[: plan.sizes[0]]
+    learner.inform(labeled=train.select(known), initial=train.select(initial), val=start.val)
+    candidates = set(train.ids.tolist()) - set(start.heldout) if plan.data == "reselect" else set(pool.unlabeled)
     if plan.picks is not None:
         return settled("imported", candidates, plan.picks[round])
-    labeled, size = train.select(pool.labeled), plan.sizes[round]
-    if plan.data == "reselect":
-        size = sum(plan.sizes[: round + 1]) - len(heldout)
-    ask_learner = budget.Once(partial(infer, learner, train, clock))
-    ask_of_val = budget.Once(partial(infer, learner, val, clock)) if val is not None else None
-
-    def ask(images: int) -> Choice:
-        return strategy.select(
-            candidates,
-            infer=ask_learner,
-            budget=images,
-            ud=plan.ud[round],
-            rng=rng_for(plan.seeds.sampling, round, "sampling"),
-            truth=labeled,
-            labeled=pool.labeled,
-            held_out=val,
-            infer_held_out=ask_of_val,
-        )
-
+    labeled, wanted = train.select(pool.labeled), plan.wanted(round)
+    request = Request(
+        candidates,
+        infer=budget.Once(partial(infer, learner, train, clock)),
+        budget=wanted if plan.unit == "images" else budget.guess_images(wanted, labeled.box_count, len(labeled)),
+        rng=rng_for(plan.seeds.sampling, round, "sampling"),
+        ud=plan.ud[round],
+        truth=labeled,
+        labeled=pool.labeled,
+        held_out=start.val,
+        infer_held_out=None if start.val is None else budget.Once(partial(infer, learner, start.val, clock)),
+    )
     if plan.unit == "images":
-        return ask(size)
+        return strategy.select(request)
     boxes = {i: int((~train[i].crowd).sum()) for i in candidates}
-    return budget.fill(ask, boxes, size, budget.guess_images(size, labeled.box_count, len(labeled)))
+    return budget.fill(strategy.select, request, boxes, wanted)
 
 
 def resume(folder: RunFolder, learner: Learner, pool: Pool) -> tuple[Pool, Checkpoint | None]:
-    """The pool and weights as the last recorded round left them; the untouched pool where there is none."""
+    """The pool and weights as the last recorded round left them; the untouched pool where there is none. RunError where
+    those weights are not there any more."""
     folder.clean_unfinished()
     records = folder.records()
     for record in records:
         pool = pool.acquire(record.picked)
-    return pool, learner.load(folder.checkpoint_path(records[-1].round)) if records else None
+    return pool, learner.load(folder.weights(records[-1].round)) if records else None
 
 
 def infer(
@@ -240,4 +253,4 @@ class Clock:
         seconds = dict(self.seconds)
         seconds["select"] = seconds.get("select", 0.0) - seconds.get("infer", 0.0)
         rounded = {f"{phase}_s": round(value, 3) for phase, value in seconds.items()}
-        return rounded | {"peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+        return rounded | {"peak_memory_mib": round(peak_memory_mib(), 1)}

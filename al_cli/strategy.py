@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -18,11 +18,20 @@ from numpy.typing import NDArray
 
 from al_cli.errors import ConfigError
 from al_cli.samplers.base import Needs, declaration_of, name_of, needs_of, together
-from al_cli.types import ORACLES, Choice, Dataset, Predictions, Query, Score, Select, Selection, Signal, StageLog
-
-Infer = Callable[
-    [NDArray[np.int64], frozenset[Signal]], Predictions
-]  # (ascending ids, signals) -> a table of those ids
+from al_cli.types import (
+    ORACLES,
+    Choice,
+    Dataset,
+    Infer,
+    Predictions,
+    Query,
+    Request,
+    Score,
+    Select,
+    Selection,
+    Signal,
+    StageLog,
+)
 
 
 def keep_count(keep: str, total: int, target: int, ud: float | None = None) -> int:
@@ -82,7 +91,7 @@ class Stage:
         _keep_kind(self.keep)
         number = isinstance(self.share, int | float) and not isinstance(self.share, bool)
         if self.share is not None and not (number and 0 < self.share < 1 and self.keep == "budget"):
-            remedy = "give 0 < share < 1 beside `keep: budget`, for example share: 0.5"
+            remedy = "give 0 < share < 1 with `keep: budget`, for example share: 0.5"
             raise ConfigError(f"a stage cannot keep {self.keep} with share={self.share!r}", remedy=remedy)
         for role, part in (("selection", self.select), ("score", self.score)):
             if part is not None and declaration_of(part).kind != role:
@@ -95,9 +104,12 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """The functions in order, as records have it; an oracle says that it is one."""
-        names = " -> ".join(name_of(part) for part in (self.score, self.select) if part is not None)
-        return f"{names} (oracle)" if (self.needs or frozenset()) & ORACLES else names
+        """The functions in order, as records have it."""
+        return " -> ".join(name_of(part) for part in (self.score, self.select) if part is not None)
+
+    def log(self, candidates: int, kept: int, skipped: str = "") -> StageLog:
+        """What records keep of this stage in one round."""
+        return StageLog(self.name, candidates, kept, skipped, oracle=bool((self.needs or frozenset()) & ORACLES))
 
     @property
     def needs(self) -> Needs:
@@ -138,8 +150,8 @@ class Strategy:
     """Stages in order; the last one keeps the budget. ConfigError where it does not.
 
     A stage with a `share` ends a part of the list, and each part picks its share of the budget: half by entropy out of a
-    random 20%, half at random, is `random 20%`, `entropy -> top, share 0.5`, `random`. A part chooses from what the first
-    stage of the part before left aside; where that is too little, from everything not picked yet.
+    random 20%, half at random, is `random 20%`, `entropy -> top, share 0.5`, `random`. The first stage of a part keeps some
+    images; the next part chooses from the others. Where these are too few, it chooses from all that are not picked yet.
     """
 
     stages: tuple[Stage, ...]
@@ -173,19 +185,7 @@ class Strategy:
     def uses_ud(self) -> bool:
         return any(stage.keep == "ud" for stage in self.stages)
 
-    def select(
-        self,
-        candidate_ids: Collection[int],
-        *,
-        infer: Infer,
-        budget: int,
-        ud: float | None,
-        rng: np.random.Generator,
-        truth: Dataset | None = None,
-        labeled: Collection[int] = (),
-        held_out: Dataset | None = None,
-        infer_held_out: Infer | None = None,
-    ) -> Choice:
+    def select(self, request: Request) -> Choice:
         """`budget` of the candidates, best first, with the scores of the last stage that scored them (NaN without), and
         the score and stage of all others.
 
@@ -199,11 +199,10 @@ class Strategy:
 
         Raises RuntimeError, naming the function, where one returns what it must not.
         """
-        ids = np.sort(np.fromiter((int(i) for i in candidate_ids), dtype=np.int64))
+        ids = np.sort(np.fromiter((int(i) for i in request.candidates), dtype=np.int64))
         _check(bool((np.diff(ids) > 0).all()), "candidate ids must be distinct")
-        _check(budget >= 1, f"cannot select {budget} images")
-        circumstances = _Circumstances(infer, ud, rng, truth, labeled, held_out, infer_held_out)
-        everything, left = ids, budget
+        everything, budget = ids, request.budget
+        left = budget
         picks: list[Selection] = []
         logs: list[StageLog] = []
         trail = _Trail(everything)
@@ -214,9 +213,9 @@ class Strategy:
                 target = min(left, math.floor(_exact(share) * budget + Fraction(1, 2)))
             if target == 0:
                 why = f"nothing to pick: {left} of the budget of {budget} is left, share={share or 'the rest'}"
-                logs += [StageLog(stage.name, len(ids), 0, skipped=why) for stage in part]
+                logs += [stage.log(len(ids), 0, skipped=why) for stage in part]
                 continue
-            picked, looked_at = _narrow(part, ids, target, circumstances, logs, trail)
+            picked, looked_at = _narrow(part, ids, target, request, logs, trail)
             picks.append(picked)
             trail.pick(picked.ids)
             left -= len(picked.ids)
@@ -231,21 +230,8 @@ class Strategy:
         return [self.stages[a:b] for a, b in itertools.pairwise([0, *ends, len(self.stages)])]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Circumstances:
-    """What the stages of one selection have in common."""
-
-    infer: Infer
-    ud: float | None
-    rng: np.random.Generator
-    truth: Dataset | None
-    labeled: Collection[int]
-    held_out: Dataset | None
-    infer_held_out: Infer | None
-
-
 class _Trail:
-    """What became of every candidate [N]: the last score it got, and the number of the stage that dropped it last."""
+    """For every candidate [N]: the last score it got, and the number of the last stage that dropped it (0: none did)."""
 
     def __init__(self, candidates: NDArray[np.int64]):
         self.candidates = candidates
@@ -262,7 +248,7 @@ class _Trail:
         self.dropped_by[at] = np.where(kept, 0, stage)
 
     def pick(self, ids: NDArray[np.int64]) -> None:
-        """These are chosen, whichever part dropped them before."""
+        """These are chosen now, even where an earlier part dropped them."""
         self.dropped_by[np.searchsorted(self.candidates, ids)] = 0
 
 
@@ -270,33 +256,33 @@ def _narrow(
     stages: Sequence[Stage],
     ids: NDArray[np.int64],
     budget: int,
-    given: _Circumstances,
+    request: Request,
     logs: list[StageLog],
     trail: _Trail,
 ) -> tuple[Selection, NDArray[np.int64]]:
     """`budget` of these ascending ids, narrowed stage by stage, and what the first stage kept.
 
-    Each stage adds to `logs` what it did, and to `trail` what became of the images.
+    Each stage adds to `logs` what it did, and to `trail` which images it scored and dropped.
     """
     best_first = looked_at = ids
     score_of = np.full(len(ids), np.nan)  # along `ids`
     table: Predictions | None = None
     for number, stage in enumerate(stages):
-        keep = keep_count(stage.keep, len(ids), budget, given.ud)
+        keep = keep_count(stage.keep, len(ids), budget, request.ud)
         if keep == len(ids):
-            at = f" at ud={given.ud:g}" if stage.keep == "ud" and given.ud is not None else ""
+            at = f" at ud={request.ud:g}" if stage.keep == "ud" and request.ud is not None else ""
             why = f"nothing to drop: keep={stage.keep}{at} is all {keep} candidates"
-            logs.append(StageLog(stage.name, keep, keep, skipped=why))
+            logs.append(stage.log(keep, keep, skipped=why))
             continue
-        table = _table(stage, ids, table, given.infer)
+        table = _table(stage, ids, table, request.infer)
         candidates = _blank(ids) if stage.needs is None else _only(table, stage.needs)
-        labeled = _labeled(stage, given.labeled, given.infer)
-        query = Query(candidates, keep, given.rng, truth=given.truth, labeled=labeled, ud=given.ud)
+        labeled = _labeled(stage, request.labeled, request.infer)
+        query = Query(candidates, keep, request.rng, truth=request.truth, labeled=labeled, ud=request.ud)
         if stage.held_out is not None:
-            table_of_held_out = _held_out(stage, given.held_out, given.infer_held_out)
-            query = dataclasses.replace(query, held_out=table_of_held_out, held_out_truth=given.held_out)
+            table_of_held_out = _held_out(stage, request.held_out, request.infer_held_out)
+            query = dataclasses.replace(query, held_out=table_of_held_out, held_out_truth=request.held_out)
         selection, scores = stage.run(query)
-        logs.append(StageLog(stage.name, len(ids), keep))
+        logs.append(stage.log(len(ids), keep))
         best_first = selection.ids
         chosen = np.isin(ids, best_first)
         trail.note(ids, scores, chosen, stage=len(logs))
@@ -362,7 +348,7 @@ def _only(table: Predictions | None, needs: frozenset[Signal]) -> Predictions:
 
 
 def _blank(ids: NDArray[np.int64]) -> Predictions:
-    """Images of which nothing is known: for a stage that looks at no predictions."""
+    """A table without a box: for a stage that looks at no predictions."""
     boxes, none = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     return Predictions(ids, np.zeros(len(ids) + 1, np.int64), boxes, none, np.zeros(0, np.int64), num_classes=1)
 

@@ -1,6 +1,6 @@
-"""The tables that flow between the parts, and the two protocols that the loop knows.
+"""The tables that flow between the parts, and the two protocols that the loop knows: a learner and a selector.
 
-This file knows nothing of who makes or reads them: no files, no torch, no Hydra. A table that breaks its contract cannot
+This file does not know who makes or reads them: no files, no torch, no Hydra. A table that breaks its contract cannot
 be built: constructors check lengths, dtypes, finiteness and order, and raise ValueError with the offending values.
 """
 
@@ -20,7 +20,7 @@ ProbKind = Literal["softmax", "sigmoid"]
 
 
 class Signal(StrEnum):
-    """What a learner can tell about images beyond boxes, scores and classes. N images, M boxes, C classes."""
+    """What a learner knows about images besides boxes, scores and classes. N images, M boxes, C classes."""
 
     PROBS = "probs"  # [M, C] class probabilities of each box, without background
     BOX_FEATURES = "box_features"  # [M, D] the vector the box head classified
@@ -44,6 +44,8 @@ ROW_AXIS: dict[Signal, int] = {
 IMAGE_AXIS: dict[Signal, int] = {
     signal: 0 for signal in Signal if signal not in ROW_AXIS and signal != Signal.CLASS_DIFFICULTY
 }
+# Probabilities of each class on the last axis, with this many axes.
+CLASS_PROBABILITIES: dict[Signal, int] = {Signal.PROBS: 2, Signal.DROPOUT: 3}
 # What nobody could know before labeling: a sampler that needs one of these is an oracle, never a practical method.
 ORACLES = frozenset({Signal.TRUE_LOSS, Signal.TRUE_BOXES})
 
@@ -169,7 +171,7 @@ class Splits:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a detector says of N images: one columnar table of M boxes.
+    """What a detector finds in N images: one columnar table of M boxes.
 
     `image_ids` [N] ascending; image i owns rows `offsets[i]:offsets[i+1]`; `boxes` [M,4] xyxy px of the original image;
     `scores` [M] in (0,1], descending within an image; `classes` [M]; `columns` one array per Signal.
@@ -210,6 +212,11 @@ class Predictions:
             _require(np.isfinite(self.boxes).all(), "boxes must be finite")
             lo, hi = int(self.classes.min()), int(self.classes.max())
             _require(lo >= 0 and hi < self.num_classes, f"classes run {lo}..{hi}, outside 0..{self.num_classes - 1}")
+            above = np.setdiff1d(np.flatnonzero(np.diff(self.scores) > 0) + 1, self.offsets)  # the one before is lower
+            if len(above):
+                row = int(above[0])
+                image, values = self.image_ids[self.row_image[row]], self.scores[row - 1 : row + 1].tolist()
+                _require(False, f"scores must descend within an image: {values} in image {image}")
         for signal, column in self.columns.items():
             for axes, length, what in ((ROW_AXIS, m, "boxes"), (IMAGE_AXIS, n, "images")):
                 if signal in axes:
@@ -217,6 +224,12 @@ class Predictions:
                         column.shape[axes[signal]] == length, f"{signal}: shape {column.shape} for {length} {what}"
                     )
             _require(np.isfinite(column).all(), f"{signal} has values that are not finite")
+            if signal in CLASS_PROBABILITIES:
+                axes_are = CLASS_PROBABILITIES[signal]
+                fits = column.ndim == axes_are and column.shape[-1] == self.num_classes
+                _require(fits, f"{signal}: shape {column.shape} for {self.num_classes} classes")
+                outside = column[(column < 0) | (column > 1)]
+                _require(not len(outside), f"{signal} must lie in [0, 1]: {outside[:4].tolist()}")
 
     def __len__(self) -> int:
         """The number of images."""
@@ -305,8 +318,8 @@ class Query:
 
     `candidates` holds exactly the images it may choose from, with the columns it declared. `labeled` are predictions on
     the labeled images where a stage asked for them. `truth` has the labeled images only. `budget` is how many images this
-    stage must return; `ud` this round's UD-split where there is one. `held_out` and `held_out_truth` are the same of the
-    validation images, which are labeled too but never trained on, where a stage asked for them.
+    stage must return; `ud` this round's UD-split where there is one. `held_out` are predictions on the validation images,
+    and `held_out_truth` those images with their labels, where a stage asked for them: they are never trained on.
     """
 
     candidates: Predictions
@@ -317,6 +330,34 @@ class Query:
     ud: float | None = None
     held_out: Predictions | None = None
     held_out_truth: Dataset | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.budget >= 1, f"budget must be at least 1, got {self.budget}")
+
+
+Infer = Callable[
+    [NDArray[np.int64], frozenset[Signal]], Predictions
+]  # (ascending ids, signals) -> a table of those ids
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What one selection is asked: `budget` of the images `candidates` (ids, distinct, in any order).
+
+    `infer` predicts candidates and labeled images. `labeled` are the ids that have labels, `truth` those images. `held_out`
+    are the validation images, with `infer_held_out` to predict them; None where there are none. `ud` is this round's
+    UD-split. `rng` is used up by the selection: who asks twice gives each request its own.
+    """
+
+    candidates: Collection[int]
+    infer: Infer
+    budget: int
+    rng: np.random.Generator
+    ud: float | None = None
+    truth: Dataset | None = None
+    labeled: Collection[int] = ()
+    held_out: Dataset | None = None
+    infer_held_out: Infer | None = None
 
     def __post_init__(self) -> None:
         _require(self.budget >= 1, f"budget must be at least 1, got {self.budget}")
@@ -352,7 +393,7 @@ class LossPoint:
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Trained weights as the learner left them. `state` is opaque to everyone else; `history` are its loss curves;
-    `extras` is what training told beyond the weights, arrays by name (a class's difficulty)."""
+    `extras` is what training measured besides the weights, arrays by name (a class's difficulty)."""
 
     state: Mapping[str, Any]
     history: tuple[LossPoint, ...] = ()
@@ -397,6 +438,7 @@ class StageLog:
     candidates: int
     kept: int
     skipped: str = ""
+    oracle: bool = False  # whether it knew what nobody can know before labeling
 
 
 @dataclass(frozen=True, eq=False)
@@ -429,13 +471,19 @@ class Choice:
         )
 
 
+class Selector(Protocol):
+    """Whoever answers a request: a strategy, or a store in front of one."""
+
+    def select(self, request: Request) -> Choice: ...
+
+
 @dataclass(frozen=True)
 class RoundRecord:
     """One finished round. Holds nothing that differs between equal runs (seconds live in timing.json).
 
     `picked` are the images this round labeled (the initial set in round 0), with their scores; `labeled` all so far in
-    acquisition order: what annotators have been paid for. Where a round selects its training set anew, images that were
-    labeled before are not among the picked, and labeled ones that it left out are not trained on.
+    acquisition order: what annotators have been paid for. Where a round selects its training set from the whole pool,
+    images that were labeled before are not among the picked, and labeled ones that it left out are not trained on.
     """
 
     round: int
@@ -450,3 +498,8 @@ class RoundRecord:
     metrics: Mapping[str, float | None]
     val_loss: float | None
     hashes: Mapping[str, str]
+
+    @property
+    def oracle(self) -> bool:
+        """Whether a stage of this round knew what nobody can know before labeling."""
+        return any(stage.oracle for stage in self.stages)

@@ -19,8 +19,7 @@ from al_cli.errors import ConfigError
 from al_cli.experiment import build, compose
 from al_cli.experiment.job import jobs_of
 from al_cli.samplers.guide import guide
-from al_cli.strategy import Infer
-from al_cli.types import Dataset, Learner, Signal
+from al_cli.types import Dataset, Infer, Learner, Request, Signal
 
 BESIDE = frozenset({Signal.PREDICTED_LOSS, Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
 
@@ -68,7 +67,7 @@ def main() -> None:
             plain = time.perf_counter() - start
             start = time.perf_counter()
             learner.inform(labeled=train, initial=train, val=splits.val)
-            experiment.strategy.select(
+            request = Request(
                 pool.tolist(),
                 infer=answers(learner, splits.train),
                 budget=args.budget,
@@ -79,6 +78,7 @@ def main() -> None:
                 held_out=splits.val,
                 infer_held_out=answers(learner, splits.val),
             )
+            experiment.strategy.select(request)
             ratios.append((time.perf_counter() - start) / plain)
         spread = f"{min(ratios):6.2f} - {max(ratios):<6.2f}"
         print(f"{entry.name:<28}{statistics.median(ratios):>11.2f} {spread} {entry.cost}", flush=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PILImage
 
-from al_cli.records import RunFolder
+from al_cli.records import Round, RunFolder
 from al_cli.tasks.detection import evaluate
 from al_cli.types import Choice, Dataset, Image, LossPoint, Predictions, RoundRecord, Selection, Splits, StageLog
 
@@ -54,7 +54,7 @@ class SampleRuns:
                     val_loss=history[-1].val_loss,
                     hashes={},
                 )
-                folder.write_round(
+                done_round = Round(
                     record,
                     predictions=predictions,
                     evaluation=evaluation,
@@ -65,6 +65,7 @@ class SampleRuns:
                     names={image.id: image.path.name for image in self.splits.train.images},
                     timing={"train_s": 1.5, "evaluate_s": 0.25} | TIMING,
                 )
+                folder.write_round(done_round)
             if done == rounds:
                 folder.mark_done()
         return folder

@@ -13,7 +13,7 @@ from al_cli.experiment.job import jobs_of
 from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder
 from al_cli.samplers.catalog import sampler_files
-from al_cli.types import ROW_AXIS, Choice, Selection, Signal, Splits, StageLog
+from al_cli.types import ROW_AXIS, Choice, Request, Selection, Signal, Splits, StageLog
 
 SAMPLERS = [path.stem for path in sampler_files(Path(__file__).parents[1] / "conf" / "sampler")]
 BOXES = {0: 3, 1: 0, 2: 5, 3: 1, 4: 2}  # 11
@@ -23,16 +23,21 @@ class Order:
     """A sampler that prefers images in this order; remembers how many it was asked for."""
 
     def __init__(self, *ids):
-        self.ids, self.asked = ids, []
+        self.ids, self.asked, self.draws = ids, [], []
 
-    def __call__(self, images):
-        self.asked.append(images)
-        ids = np.array(self.ids[:images])
+    def __call__(self, request):
+        self.asked.append(request.budget)
+        self.draws.append(request.rng.random())
+        ids = np.array(self.ids[: request.budget])
         everyone = np.sort(self.ids)
         dropped_by = np.where(np.isin(everyone, ids), 0, 1)
         selection = Selection(ids, -np.arange(len(ids), dtype=float))
         stages = (StageLog("order", len(everyone), len(ids)),)
         return Choice(selection, stages, everyone, np.full(len(everyone), 0.5), dropped_by)
+
+
+def fill(order, boxes, wanted, guess):
+    return budget.fill(order, Request(list(boxes), None, guess, np.random.default_rng(0)), boxes, wanted)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +54,12 @@ class Order:
 )
 def test_images_until_the_boxes_reach_the_budget(wanted, guess, taken, asked):
     order = Order(2, 1, 4, 0, 3)  # holding 5, 5, 7, 10, 11
-    choice = budget.fill(order, BOXES, wanted, guess)
+    choice = fill(order, BOXES, wanted, guess)
     selection, logs = choice.selection, choice.stages
     assert selection.ids.tolist() == taken
     assert selection.scores.tolist() == (-np.arange(len(taken), dtype=float)).tolist()
     assert order.asked == asked
+    assert len(set(order.draws)) == 1, "every question starts from the same random state"
     assert logs[-1] == StageLog(f"until {wanted} boxes", min(asked[-1], 4), len(taken))
     beyond = order.ids[
         : min(asked[-1], 4)
@@ -64,7 +70,7 @@ def test_images_until_the_boxes_reach_the_budget(wanted, guess, taken, asked):
 
 def test_the_image_left_over_completes_the_budget():
     order = Order(0, 1, 3, 4, 2)
-    selection = budget.fill(order, BOXES, 7, 4).selection  # 3, 3, 4, 6, and the last has 5
+    selection = fill(order, BOXES, 7, 4).selection  # 3, 3, 4, 6, and the last has 5
     assert selection.ids.tolist() == [0, 1, 3, 4, 2]
     assert np.isnan(selection.scores[-1])
 
@@ -72,9 +78,9 @@ def test_the_image_left_over_completes_the_budget():
 @pytest.mark.parametrize("wanted", [11, 12, 500])
 def test_a_pool_with_no_more_boxes_than_the_budget_is_taken_whole(wanted):
     order = Order(2, 1, 4, 0, 3)
-    assert budget.fill(order, BOXES, wanted, 1).selection.ids.tolist() == [2, 1, 4, 0, 3]
+    assert fill(order, BOXES, wanted, 1).selection.ids.tolist() == [2, 1, 4, 0, 3]
     assert order.asked == [5]
-    assert budget.fill(Order(7), {7: 4}, 1, 1).selection.ids.tolist() == [7]
+    assert fill(Order(7), {7: 4}, 1, 1).selection.ids.tolist() == [7]
 
 
 def test_guess():

@@ -1,5 +1,6 @@
 """What runs, on which images and with which signals; equation 9; and the checks of what comes back."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,7 @@ from al_cli.errors import ConfigError
 from al_cli.samplers import ccms_kmedoids, class_entropy, entropy, probabilistic, random, top
 from al_cli.samplers.base import score, selection
 from al_cli.strategy import Stage, Strategy, keep_count
-from al_cli.types import Choice, Predictions, Query, Selection, Signal, StageLog
+from al_cli.types import Choice, Predictions, Query, Request, Selection, Signal, StageLog
 
 
 class Inference:
@@ -36,7 +37,7 @@ class Inference:
 
 def choose(stages, n=100, budget=10, ud=None, infer=None):
     infer = infer or Inference()
-    choice = Strategy(stages).select(range(n), infer=infer, budget=budget, ud=ud, rng=np.random.default_rng(0))
+    choice = Strategy(stages).select(Request(range(n), infer, budget, np.random.default_rng(0), ud))
     return choice.selection, choice.stages, infer.calls
 
 
@@ -228,11 +229,7 @@ def test_half_by_entropy_in_a_random_fifth_and_half_at_random_from_the_rest():
     chosen, logs, calls = choose(halves())
     assert calls == [(20, {Signal.PROBS})], "only the fifth is looked at"
     assert [(log.candidates, log.kept) for log in logs] == [(100, 20), (20, 5), (80, 5)]
-    subset = (
-        Strategy([Stage(random)])
-        .select(range(100), infer=Inference(), budget=20, ud=None, rng=np.random.default_rng(0))
-        .selection.ids
-    )
+    subset = choose([Stage(random)], budget=20)[0].ids
     by_entropy, at_random = chosen.ids[::2], chosen.ids[1::2]  # they alternate
     assert set(by_entropy) <= set(subset)
     assert not set(at_random) & set(subset)
@@ -278,7 +275,7 @@ def test_shares_of_candidates_that_fit_in_the_budget():
 
 
 def choice_of(stages, n=100, budget=10, ud=None):
-    return Strategy(stages).select(range(n), infer=Inference(), budget=budget, ud=ud, rng=np.random.default_rng(0))
+    return Strategy(stages).select(Request(range(n), Inference(), budget, np.random.default_rng(0), ud))
 
 
 def test_every_candidate_has_its_last_score_and_the_stage_that_dropped_it():
@@ -335,13 +332,13 @@ def test_a_stage_gets_the_labeled_images_it_declares_and_only_then():
 
     strategy = Strategy([Stage(top, compares, "4x"), Stage(top, alone)])
     infer = Inference()
-    arguments = {"infer": infer, "budget": 10, "ud": None, "rng": np.random.default_rng(0)}
-    strategy.select(range(100), labeled=(205, 201), **arguments)
+    request = Request(range(100), infer, 10, np.random.default_rng(0), labeled=(205, 201))
+    strategy.select(request)
     assert infer.calls == [(100, set()), (2, {Signal.PROBS})]
     assert seen == [([201, 205], {"probs"}, set())]
     assert strategy.needs == {Signal.PROBS}, "the learner must provide it"
     with pytest.raises(RuntimeError, match="compares -> top compares with the labeled images, and there are none"):
-        strategy.select(range(100), **arguments)
+        strategy.select(replace(request, labeled=()))
 
 
 def test_an_oracle_is_one_by_what_it_needs_of_the_candidates():
@@ -352,7 +349,8 @@ def test_an_oracle_is_one_by_what_it_needs_of_the_candidates():
     def learns(query): ...
 
     assert Strategy([Stage(top, cheats)]).oracle == {Signal.TRUE_LOSS}
-    assert Stage(top, cheats).name == "cheats -> top (oracle)", "so the record says it"
+    assert Stage(top, cheats).log(9, 1) == StageLog("cheats -> top", 9, 1, oracle=True), "so the record says it"
+    assert Stage(top, learns).log(9, 1) == StageLog("learns -> top", 9, 1)
     assert not Strategy([Stage(top, learns)]).oracle
     assert not Strategy([DIVERSE]).oracle
 
@@ -447,4 +445,9 @@ def test_predictions_of_other_images_or_without_the_columns_are_refused():
 
 def test_a_candidate_named_twice_is_refused():
     with pytest.raises(RuntimeError, match="distinct"):
-        Strategy([Stage(random)]).select([1, 1, 2], infer=Inference(), budget=1, ud=None, rng=np.random.default_rng(0))
+        Strategy([Stage(random)]).select(Request([1, 1, 2], Inference(), 1, np.random.default_rng(0)))
+
+
+def test_a_request_for_no_image_is_refused():
+    with pytest.raises(ValueError, match="budget must be at least 1, got 0"):
+        Request([1, 2], Inference(), 0, np.random.default_rng(0))

@@ -12,7 +12,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +19,7 @@ from PIL import Image
 
 from al_cli.errors import DatasetError
 from al_cli.progress import phase
+from al_cli.system import write_atomic
 
 log = logging.getLogger("al.datasets")
 
@@ -179,13 +179,9 @@ def _load(kind: str, store: Path) -> dict[str, list[Any]]:
 
 
 def _save(store: Path, known: dict[str, list[Any]]) -> None:
-    """Write to a temporary file and rename it, so that a reader never sees half a cache."""
-    draft = store.with_suffix(f".{os.getpid()}.tmp")
+    """Keep the cache. Where the disk refuses it, a warning says so."""
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(known, separators=(",", ":")))
-        draft.replace(store)
+        write_atomic(store, json.dumps(known, separators=(",", ":")))
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
         log.warning("cannot keep the cache of image headers, the next start reads them again (%s: %s)", store, error)

@@ -4,17 +4,19 @@ import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from al_cli import budget, loop
-from al_cli.errors import ConfigError
+from al_cli.errors import ConfigError, RunError
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import asking_identity, training_identity
 from al_cli.learners.spec import InfluenceSpec
 from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
-from al_cli.store.wrappers import StoredLearner, StoredStrategy
+from al_cli.store.learner import StoredLearner
+from al_cli.store.strategy import StoredStrategy
 from al_cli.types import Dataset, Learner, Signal, Splits
 
 
@@ -80,6 +82,32 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         picks=picks,
         skipped=config["rounds"] if experiment.reference else 0,
     )
+
+
+def check_longer(
+    experiment: Experiment, splits: Splits, plan: loop.Plan, earlier: Mapping[str, Any], done: int
+) -> None:
+    """RunError unless the `done` rounds of an earlier run are the first of this longer plan. `earlier` is the configuration of
+    that run, which differs in `rounds` and later entries of `ud_split` alone."""
+    rounds = f"rounds was {earlier['rounds']} and is now {experiment.config['rounds']}"
+    remedy = "give this one another run_name=NAME or study=NAME"
+    if experiment.file is not None:
+        raise RunError("a run of imported selections cannot take more rounds", where=rounds, remedy=remedy)
+    config = {**experiment.config, **{key: earlier[key] for key in ("rounds", "ud_split")}}
+    shorter = replace(experiment, config=config, ud=experiment.ud[: earlier["rounds"] + 1])
+    if done and shorter.iterations != experiment.iterations:
+        was, now = shorter.iterations, experiment.iterations
+        unit = "epochs" if experiment.training.counts_epochs else "iterations"
+        what = f"each training would take {now} {unit} and not {was} as in the finished rounds"
+        raise RunError(what, where=rounds, remedy=f"{remedy}, or set training.iterations_per=round for both")
+    before = plan_rounds(shorter, splits).sizes[:done]
+    if before != plan.sizes[:done]:
+        what = (
+            f"the finished rounds have labeled {list(before)} {plan.unit} and would now label {list(plan.sizes[:done])}"
+        )
+        raise RunError(
+            what, where=rounds, remedy=f"{remedy}; with initial and budget as counts, a run can take more rounds"
+        )
 
 
 def plan_imported(

@@ -20,8 +20,9 @@ from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import compose, imported
 from al_cli.experiment.job import Job, make_job
 from al_cli.records import RunFolder
-from al_cli.records.files import csv_text, write_atomic
+from al_cli.records.files import csv_text
 from al_cli.samplers.catalog import IMPORTED
+from al_cli.system import write_atomic
 
 log = logging.getLogger("al")
 FIXED = ("sampler", "rounds", "initial", "budget", "budget_unit", "ud_split", "schedule", "reference")
@@ -130,7 +131,7 @@ def _picks(run: RunFolder, rounds: int, was: str, data: str) -> str:
         )
     rows: list[tuple[int, int, str]] = []
     for record in run.records()[: rounds + 1]:
-        names = run.candidate_names(record.round)
+        names = {candidate.image_id: candidate.image for candidate in run.candidates(record.round)}
         ids = run.trained_on(record.round) if data == "reselect" and record.round else record.picked
         if not ids:
             raise RunError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from al_cli import loop, tracking
 from al_cli.errors import AlError, ConfigError, DatasetError, ModelError
-from al_cli.experiment.build import build_learner, load_dataset, plan_rounds, store_path, through_store
+from al_cli.experiment.build import build_learner, check_longer, load_dataset, plan_rounds, store_path, through_store
 from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
 from al_cli.experiment.settings import WHERE, Experiment
@@ -18,8 +18,7 @@ from al_cli.learners.identity import kernels
 from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.store.disk import Store
-from al_cli.strategy import Strategy
-from al_cli.types import RoundRecord
+from al_cli.types import RoundRecord, Selector
 
 log = logging.getLogger("al")
 round_log = logging.getLogger("al.round")  # a line a round, where no terminal shows the table
@@ -47,7 +46,8 @@ def execute(job: Job) -> list[RoundRecord]:
                 with suppress(OSError):  # other runs of the study
                     path.parent.rmdir()
                 raise
-            folder.mark_failed(error)
+            if not folder.longer:  # else nothing was done to the earlier run: it stays what it was
+                folder.mark_failed(error)
             if not isinstance(error, AlError):
                 traceback_log.exception("the run failed")
             raise
@@ -66,6 +66,9 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.config)]
     splits = load_dataset(experiment.config["dataset"])
     plan = plan_rounds(experiment, splits)
+    if folder.longer:
+        check_longer(experiment, splits, plan, folder.config(), len(records))
+        folder.lengthen()
     folder.clear_failure()
     pool, evaluated, classes = len(splits.train), len(splits.test), len(splits.train.class_names)
     log.info("%s: %d images in the pool, %d to evaluate on, %d classes", splits.name, pool, evaluated, classes)
@@ -87,13 +90,13 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     start = time.monotonic()
     learner = build_learner(experiment, splits.train.class_names)
     plotted = time.monotonic()
-    strategy: Strategy = experiment.strategy
-    account: Callable[[], Mapping[str, Any]] = dict
+    strategy: Selector = experiment.strategy
+    extra_timing: Callable[[], Mapping[str, Any]] = dict
     if experiment.config["store"]:
         store = Store(store_path(experiment.config))
         learner, strategy = through_store(experiment, splits, store, learner)
-        account = store.take_account
-    rounds = loop.run(splits, learner, strategy, plan, folder, account)
+        extra_timing = store.take_account
+    rounds = loop.run(splits, learner, strategy, plan, folder, extra_timing)
     for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.config):
         records.append(record)
         round_log.info("round %d of %d: %s", record.round, total - 1, summary(record))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from al_cli.progress import phase
 from al_cli.rng import rng_for
+from al_cli.system import write_atomic
 from al_cli.types import Checkpoint, Dataset, Image, Learner, LossPoint, Predictions, Signal
 
 FEATURES = 8
@@ -62,7 +63,8 @@ class FakeLearner(Learner):
         return Predictions(images.ids, offsets, boxes, scores, classes, self.num_classes, "softmax", columns)
 
     def _column(self, signal: Signal, images: Dataset, probs: NDArray) -> NDArray:
-        """One signal of these images, with the shape that `types.Signal` documents. `probs` [M,C] are those of all boxes."""
+        """One signal of these images, with the shape that `types.Signal` documents. `probs` [M,C] are those of all boxes.
+        NotImplementedError for a signal that has no case here."""
         match signal:
             case Signal.PROBS:
                 return probs
@@ -91,6 +93,10 @@ class FakeLearner(Learner):
                 return 0.1 * self._noise("influence", images)[:, 0] - self.loss(images)
             case Signal.GRADIENT_SIMILARITY:
                 return np.tanh(self._noise("gradient", images)[:, 0] - self.loss(images))
+            case _:
+                raise NotImplementedError(
+                    f"the fake learner does not know the signal {signal}: add a case in learners/fake.py"
+                )
 
     def _noise(self, purpose: str, images: Dataset, *, rows: bool = False, width: int = 1) -> NDArray:
         """[N, width] normal numbers, or [M, width] where `rows`; those of an image depend on it and the seed alone."""
@@ -125,7 +131,7 @@ class FakeLearner(Learner):
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:
         history = [(p.iteration, p.train_loss, p.val_loss) for p in checkpoint.history]
-        path.write_text(json.dumps({"state": checkpoint.state, "history": history}))
+        write_atomic(path, json.dumps({"state": checkpoint.state, "history": history}))
 
     def load(self, path: Path) -> Checkpoint:
         data = json.loads(path.read_text())

@@ -1,9 +1,11 @@
 """A run on disk: plain CSV, JSON and NPZ that pandas or a spreadsheet reads, written so that a kill never harms it.
 
-`folder` is the run and its rounds, `find` what lies under a folder of runs, `files` how single files are written.
+`folder` is the run and its rounds, `find` what lies under a folder of runs, `study` and `claim` what study.json says,
+`rounds` and `files` the content of single files.
 """
 
 from al_cli.records.find import RunSummary, find_runs
 from al_cli.records.folder import RunFolder
+from al_cli.records.rounds import Round, round_name
 
-__all__ = ["RunFolder", "RunSummary", "find_runs"]
+__all__ = ["Round", "RunFolder", "RunSummary", "find_runs", "round_name"]

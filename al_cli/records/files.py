@@ -1,4 +1,4 @@
-"""How a file gets its bytes: all of them or none, and the same for the same content.
+"""The bytes of a file: the same for the same content.
 
 Knows nothing of runs. Text is UTF-8 with "\\n" on every system; NPZ is written without the timestamps that
 `numpy.savez` puts in, and without compression, so that its hash is a function of the arrays alone.
@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import math
-import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,16 +21,6 @@ from numpy.typing import NDArray
 from al_cli.types import Predictions, Signal
 
 COLUMN = "column/"  # prefix of the arrays that hold a table's signals
-
-
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """The file is the old or the new one, never a part: a temporary file beside it, fsync, rename."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def json_text(value: Any) -> str:

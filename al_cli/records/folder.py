@@ -16,7 +16,6 @@ Every file is written whole or not at all. Knows nothing of how a round is compu
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -27,24 +26,29 @@ import traceback
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from al_cli.errors import AlError, RunError
-from al_cli.records.files import csv_text, json_text, load_predictions, markdown_text, read_csv, write_atomic
+from al_cli.records.files import csv_text, json_text, load_predictions, markdown_text, read_csv
 from al_cli.records.rounds import (
     PICKED,
     RESELECTED,
     ROUND_COLUMNS,
-    Evaluated,
+    Candidate,
+    Round,
+    parse_candidate,
     parse_record,
     record_text,
     round_files,
+    round_name,
     round_row,
 )
-from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord
+from al_cli.system import lock, write_atomic
+from al_cli.types import LossPoint, Predictions, RoundRecord
 
 log = logging.getLogger("al")
 
@@ -58,25 +62,58 @@ class RunFolder:
     def __init__(self, path: Path | str):
         self.path = Path(path)
         self._lock: int | None = None
+        self._longer: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None  # what `lengthen` will write
 
     @classmethod
     def create(cls, path: Path | str, config: Mapping[str, Any], environment: Mapping[str, Any]) -> RunFolder:
         """Make the folder, or take up an earlier run of the same configuration. Locked until `close`.
 
-        Raises RunError when another process works there, or when the folder holds a run of another configuration or of
-        another version's format.
+        A run that is asked for more rounds of the same (`compare`) stays as it is until `lengthen`. Raises RunError when
+        another process works there, or when the folder holds a run of another configuration or of another version's format.
         """
         folder = cls(path)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder._take_lock()
         try:
             folder._require_format()
-            folder._write_config(config)
-            folder._write_environment(environment)
+            if folder._begun and (found := folder.compare(config)) != "same":
+                if found == "other":
+                    folder._refuse(config)
+                folder._longer = config, environment
+            else:
+                folder._write(config, environment)
         except BaseException:
             folder.close()
             raise
         return folder
+
+    @property
+    def longer(self) -> bool:
+        """Whether `create` was asked for more rounds than this run has, and `lengthen` has not been called yet."""
+        return self._longer is not None
+
+    def lengthen(self) -> None:
+        """Give an earlier run the rounds that `create` was asked for. The caller has made sure that its finished rounds are
+        the first of the longer run. A process that is killed midway leaves the earlier run, not marked as done."""
+        if self._longer is not None:
+            (self.path / "done.json").unlink(missing_ok=True)
+            self._write(*self._longer)
+            self._longer = None
+
+    def compare(self, config: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
+        """What `config` is to the configuration here: the same; `longer` where it only asks for more rounds, with the same
+        UD-splits and perhaps further ones; or another. RunError where the one here cannot be read."""
+        old, new = self.config(), _as_stored(config)
+        if old == new:
+            return "same"
+        rest = [{k: v for k, v in flatten(c).items() if k not in ("rounds", "ud_split")} for c in (old, new)]
+        more = all(isinstance(c.get("rounds"), int) for c in (old, new)) and new["rounds"] > old["rounds"]
+        before, now = old.get("ud_split"), new.get("ud_split")
+        if isinstance(before, list) and isinstance(now, list):
+            begins = now[: len(before)] == before
+        else:
+            begins = before == now
+        return "longer" if rest[0] == rest[1] and more and begins and not new.get("reference") else "other"
 
     def close(self) -> None:
         """Let other processes work here."""
@@ -105,7 +142,7 @@ class RunFolder:
         """Marked as done, and nobody has removed a round since."""
         path = self.path / "done.json"
         rounds = json.loads(path.read_text(encoding="utf-8"))["rounds"] if path.exists() else 0
-        return rounds > 0 and all((self.round_path(round) / "record.json").exists() for round in range(rounds))
+        return rounds > 0 and all(self.is_finished(round) for round in range(rounds))
 
     @property
     def error(self) -> str:
@@ -118,7 +155,7 @@ class RunFolder:
         write_atomic(self.path / "done.json", json_text({"rounds": len(self.records())}))
 
     def mark_failed(self, error: BaseException) -> None:
-        """Keep why it failed in error.txt; with a traceback unless the error is the user's to mend."""
+        """Keep why it failed in error.txt; with a traceback unless it is a mistake that the user can correct."""
         if isinstance(error, AlError):
             text = f"{error}\n"
         else:
@@ -156,13 +193,29 @@ class RunFolder:
             raise RunError(f"`rounds` is {rounds!r}", where=str(self.path / "config.yaml"), remedy="restore it")
         return rounds + 1
 
+    def is_finished(self, round: int) -> bool:
+        return (self.round_path(round) / "record.json").exists()
+
+    def written_at(self, round: int) -> datetime | None:
+        """When the record of a round was written, with a zone; None for an unfinished round."""
+        path = self.round_path(round) / "record.json"
+        return datetime.fromtimestamp(path.stat().st_mtime).astimezone() if path.exists() else None
+
     def round_path(self, round: int) -> Path:
-        return self.path / f"round_{round:02d}"
+        return self.path / round_name(round)
 
     def checkpoint_path(self, round: int) -> Path:
         """Where the weights of a round go; makes the round's folder."""
         self.round_path(round).mkdir(parents=True, exist_ok=True)
         return self.round_path(round) / "checkpoint.pth"
+
+    def weights(self, round: int) -> Path:
+        """The checkpoint of a finished round. RunError where it is not kept."""
+        path = self.round_path(round) / "checkpoint.pth"
+        if not path.exists():
+            remedy = "put the file back, or delete the run's folder: the same command then starts it again"
+            raise RunError(f"the weights of round {round} are not there", where=str(path), remedy=remedy)
+        return path
 
     def drop_checkpoint(self, round: int) -> None:
         (self.round_path(round) / "checkpoint.pth").unlink(missing_ok=True)
@@ -170,13 +223,13 @@ class RunFolder:
     def records(self) -> list[RoundRecord]:
         """The finished rounds, 0 up to the first that is not. RunError names a record that cannot be read."""
         found: list[RoundRecord] = []
-        while (self.round_path(len(found)) / "record.json").exists():
+        while self.is_finished(len(found)):
             found.append(_read_record(self.round_path(len(found)) / "record.json", len(found)))
         return found
 
     def predictions(self, round: int) -> Predictions:
-        """What the round's model says of the evaluation images. RunError for an unfinished round or a broken file."""
-        if not (self.round_path(round) / "record.json").exists():
+        """What the round's model finds in the evaluation images. RunError for an unfinished round or a broken file."""
+        if not self.is_finished(round):
             done = len(self.records())
             rounds = f"finished: 0 to {done - 1}" if done else "no round is finished yet"
             raise RunError(f"round {round} is not finished", where=str(self.path), remedy=rounds)
@@ -197,14 +250,25 @@ class RunFolder:
         ]
 
     def trained_on(self, round: int) -> tuple[int, ...]:
-        """The images that a finished round chose to train on, ascending: those it labeled, and those labeled before that it
-        selected again where each round selects its training set anew."""
-        rows = read_csv(self.round_path(round) / "candidates.csv")
-        return tuple(int(row["image_id"]) for row in rows if row["outcome"] in (PICKED, RESELECTED))
+        """The images that a finished round chose, ascending: those it labeled and, where each round selects its training set
+        from the whole pool, those labeled before that it selected again."""
+        return tuple(c.image_id for c in self.candidates(round) if c.outcome in (PICKED, RESELECTED))
 
-    def candidate_names(self, round: int) -> dict[int, str]:
-        """Image id -> file name of every image that a finished round chose from."""
-        return {int(row["image_id"]): row["image"] for row in read_csv(self.round_path(round) / "candidates.csv")}
+    def candidates(self, round: int) -> list[Candidate]:
+        """Every image that a finished round chose from, by ascending id. RunError where that cannot be read."""
+        path = self.round_path(round) / "candidates.csv"
+        try:
+            return [parse_candidate(row) for row in read_csv(path)]
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"the candidates cannot be read: {error}", where=str(path), remedy=_redo(path)) from error
+
+    def timing(self, round: int) -> dict[str, Any]:
+        """Seconds and memory of a round; empty where they cannot be read, for they are no part of a record."""
+        return _read_mapping(self.round_path(round) / "timing.json")
+
+    def environment(self) -> dict[str, Any]:
+        """Versions, device and machine that the run began with; empty where they cannot be read."""
+        return _read_mapping(self.path / "environment.json")
 
     def class_counts(self, round: int) -> dict[str, tuple[int, int]]:
         """Class name -> boxes among the round's picked images, and among all labeled so far."""
@@ -226,38 +290,21 @@ class RunFolder:
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink()
 
-    def write_round(
-        self,
-        record: RoundRecord,
-        *,
-        predictions: Predictions,
-        evaluation: Evaluated,
-        history: Sequence[LossPoint],
-        picked: Dataset,
-        labeled: Dataset,
-        choice: Choice,
-        names: Mapping[int, str],
-        timing: Mapping[str, Any],
-    ) -> RoundRecord:
+    def write_round(self, done: Round) -> RoundRecord:
         """Write all of a round, its record last. Returns the record as `records` will read it, with the files' hashes.
 
-        `picked` and `labeled` are the images of `record.picked` and `record.labeled`, `choice` what became of every
-        candidate, and `names` what at least the candidates are called, by id. Boxes in tables leave crowd
-        regions out. Raises ValueError if the round is not the next one or the images are not the record's.
+        Raises ValueError if the round is not the next one.
         """
-        finished = self.records()
+        record, finished = done.record, self.records()
         if record.round != len(finished):
             raise ValueError(f"round {record.round} cannot be written after {len(finished)} finished rounds")
-        if set(record.picked) != set(picked.ids.tolist()) or set(record.labeled) != set(labeled.ids.tolist()):
-            raise ValueError(f"the images of round {record.round} are not those that its record names")
         folder = self.round_path(record.round)
         folder.mkdir(exist_ok=True)
-        contents = round_files(record, predictions, evaluation, history, picked, labeled, choice, names)
         hashes = dict(record.hashes)
-        for name, content in contents.items():
+        for name, content in round_files(done).items():
             write_atomic(folder / name, content)
             hashes[name] = hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
-        write_atomic(folder / "timing.json", json_text(timing))
+        write_atomic(folder / "timing.json", json_text(done.timing))
         text = record_text(replace(record, hashes=hashes))
         stored = parse_record(text)
         self.write_tables([*finished, stored])
@@ -273,14 +320,11 @@ class RunFolder:
     def _take_lock(self) -> None:
         handle = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
         for attempt in range(5):  # `al ls` holds it for an instant when it looks
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if attempt < 4:
-                    time.sleep(0.1)
-            else:
+            if lock(handle):
                 self._lock = handle
                 return
+            if attempt < 4:
+                time.sleep(0.1)
         os.close(handle)
         raise RunError(
             "another process is working on this run",
@@ -294,48 +338,44 @@ class RunFolder:
         except OSError:
             return False
         try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return not lock(handle, shared=True)
         finally:
             os.close(handle)
-        return False
 
-    def _write_config(self, config: Mapping[str, Any]) -> None:
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        path = self.path / "config.yaml"
-        if not path.exists():
-            write_atomic(path, text)
-            return
-        old, new = flatten(self.config()), flatten(yaml.load(text, _YAML))
+    @property
+    def _begun(self) -> bool:
+        return (self.path / "config.yaml").exists()
+
+    def _write(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        if not self._begun or self.compare(config) != "same":
+            write_atomic(self.path / "config.yaml", _yaml_text(config))
+        self._write_environment(environment)
+
+    def _refuse(self, config: Mapping[str, Any]) -> None:
+        """RunError that says what differs from the configuration here."""
+        old, new = flatten(self.config()), flatten(_as_stored(config))
         absent = "nothing"
-        changed = [
-            f"{key} was {old.get(key, absent)} and is now {new.get(key, absent)}"
+        changed = {
+            key: f"{key} was {old.get(key, absent)} and is now {new.get(key, absent)}"
             for key in sorted(old.keys() | new.keys())
             if (key in old, old.get(key)) != (key in new, new.get(key))
-        ]
-        if changed:
-            raise RunError(
-                f"this folder holds a run of another configuration: {'; '.join(changed)}",
-                where=str(self.path),
-                remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
-            )
+        }
+        what = f"this folder holds a run of another configuration: {'; '.join(changed.values())}"
+        if "rounds" in changed and changed.keys() <= {"rounds", "ud_split"}:
+            if new.get("reference"):
+                what = f"a reference trains once, for as many steps as its number of rounds says: {changed['rounds']}"
+            elif new["rounds"] < old["rounds"]:
+                what = f"a run can take more rounds, but not fewer: {changed['rounds']}"
+        remedy = "give this one another run_name=NAME or study=NAME, or delete the folder"
+        raise RunError(what, where=str(self.path), remedy=remedy)
 
     @property
     def format(self) -> int:
         """The format of the files of this run: 1 where they do not say. Any format is read; only this version's is written."""
-        return int(self._environment().get("format", 1))
-
-    def _environment(self) -> dict[str, Any]:
-        path = self.path / "environment.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return int(self.environment().get("format", 1))
 
     def _require_format(self) -> None:
-        begun = (self.path / "environment.json").exists() or (self.round_path(0) / "record.json").exists()
+        begun = (self.path / "environment.json").exists() or self.is_finished(0)
         if begun and self.format != FORMAT:
             raise RunError(
                 f"this run was written by another version of al (format {self.format}; this version writes {FORMAT}), "
@@ -350,14 +390,24 @@ class RunFolder:
         if not first.exists():
             write_atomic(first, json_text(now))
             return
-        before, after = flatten(self._environment()), flatten(json.loads(json_text(now)))
+        before, after = flatten(self.environment()), flatten(json.loads(json_text(now)))
         changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
         if changed:
-            name = f"environment_round_{len(self.records()):02d}.json"
+            name = f"environment_{round_name(len(self.records()))}.json"
             write_atomic(self.path / name, json_text(now))
         if changed := [key for key in changed if key not in ("command", "gpus")]:
             listed = "; ".join(f"{key} was {before.get(key)}, is {after.get(key)}" for key in changed)
             log.warning("%s continues in another environment: %s (%s)", self.path, listed, name)
+
+
+def _yaml_text(config: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+
+
+def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as config.yaml gives it back."""
+    content: dict[str, Any] = yaml.load(_yaml_text(config), _YAML)
+    return content
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -380,5 +430,14 @@ def _read_record(path: Path, round: int) -> RoundRecord:
     return record
 
 
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; empty where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _redo(path: Path) -> str:
-    return f"delete {path.parent} and run the same command again to compute this round and those after it anew"
+    return f"delete {path.parent} and run the same command again to compute this round and those after it again"

@@ -1,10 +1,10 @@
-"""What the files of one round say: a record and the data it is about, as rows and text. Knows no folder."""
+"""The files of one round: a record and the data it is about, as rows and text. Knows no folder."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,42 +14,81 @@ from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord, S
 
 CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
 PICKED, RESELECTED = "picked", "reselected"  # outcomes; else the name of the stage that dropped the image
+OLD_ORACLE = " (oracle)"  # how a stage's name ended in files of format 1, which had no key `oracle`
 ROUND_COLUMNS = ("round", "images", "boxes", "AP", "AP50", "AP75", "APs", "APm", "APl", "val_loss", "ud")
 
 
 class Evaluated(Protocol):
-    """The part of an evaluation that is stored beside the record's own metrics."""
+    """The part of an evaluation that is stored besides the record's own metrics."""
 
     @property
     def per_class(self) -> Sequence[Mapping[str, Any]]: ...
 
 
-def round_files(
-    record: RoundRecord,
-    predictions: Predictions,
-    evaluation: Evaluated,
-    history: Sequence[LossPoint],
-    picked: Dataset,
-    labeled: Dataset,
-    choice: Choice,
-    names: Mapping[int, str],
-) -> dict[str, str | bytes]:
+@dataclass(frozen=True, eq=False)
+class Round:
+    """A finished round with everything that is written of it. ValueError where the images are not the record's.
+
+    `picked` and `labeled` are the images of `record.picked` and `record.labeled`; boxes in tables leave crowd regions out.
+    `names` are file names by id, of the candidates at least. `timing` is all that may differ between equal runs.
+    """
+
+    record: RoundRecord
+    predictions: Predictions
+    evaluation: Evaluated
+    history: Sequence[LossPoint]
+    picked: Dataset
+    labeled: Dataset
+    choice: Choice
+    names: Mapping[int, str]
+    timing: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for name in ("picked", "labeled"):
+            ids = set(getattr(self, name).ids.tolist())
+            if ids != set(getattr(self.record, name)):
+                raise ValueError(f"the {name} images of round {self.record.round} are not those that its record names")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image that a round chose from: the last score it got (None: no stage scored it), and the stage that dropped it,
+    by number and name. An image that was chosen has no number, and `outcome` is PICKED or RESELECTED."""
+
+    image_id: int
+    image: str
+    score: float | None
+    stage: int | None
+    outcome: str
+
+
+def round_name(round: int) -> str:
+    """What a round is called in folder and file names."""
+    return f"round_{round:02d}"
+
+
+def round_files(done: Round) -> dict[str, str | bytes]:
     """File name -> content of everything in a round's folder that is the same in equal runs, but for the record."""
-    losses = ((point.iteration, point.train_loss, point.val_loss) for point in history)
+    record, picked = done.record, done.picked
+    losses = ((point.iteration, point.train_loss, point.val_loss) for point in done.history)
     return {
         "metrics.csv": csv_text(("round", "images", "boxes", *record.metrics, "val_loss"), [_metrics_row(record)]),
-        "per_class.csv": _mappings_csv(evaluation.per_class),
-        "predictions.npz": predictions_bytes(predictions),
+        "per_class.csv": _mappings_csv(done.evaluation.per_class),
+        "predictions.npz": predictions_bytes(done.predictions),
         "losses.csv": csv_text(("iteration", "train_loss", "val_loss"), losses),
         "selection.csv": csv_text(("order", "image_id", "image", "score", "boxes"), _selection_rows(record, picked)),
-        "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(record, choice, names)),
-        "class_counts.csv": csv_text(("class", "picked", "labeled"), _class_rows(picked, labeled)),
+        "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(record, done.choice, done.names)),
+        "class_counts.csv": csv_text(("class", "picked", "labeled"), _class_rows(picked, done.labeled)),
     }
 
 
 def record_text(record: RoundRecord) -> str:
-    """The record as JSON: sorted keys, null for a number that is not finite."""
-    return json_text(asdict(replace(record, metrics=dict(record.metrics), hashes=dict(record.hashes))))
+    """The record as JSON: sorted keys, null for a number that is not finite. A stage has the key `oracle` where it is one."""
+    content = asdict(replace(record, metrics=dict(record.metrics), hashes=dict(record.hashes)))
+    stages = [
+        {key: value for key, value in stage.items() if (key, value) != ("oracle", False)} for stage in content["stages"]
+    ]
+    return json_text(content | {"stages": stages})
 
 
 def parse_record(text: str) -> RoundRecord:
@@ -59,7 +98,25 @@ def parse_record(text: str) -> RoundRecord:
     if not isinstance(data, dict) or set(data) != expected:
         raise ValueError(f"it must have exactly the keys {', '.join(sorted(expected))}")
     lists = {key: tuple(data[key]) for key in ("labeled", "picked", "scores")}
-    return RoundRecord(**(data | lists | {"stages": tuple(StageLog(**stage) for stage in data["stages"])}))
+    return RoundRecord(**(data | lists | {"stages": tuple(map(_parse_stage, data["stages"]))}))
+
+
+def _parse_stage(stage: Mapping[str, Any]) -> StageLog:
+    if stage["name"].endswith(OLD_ORACLE):
+        stage = {**stage, "name": stage["name"].removesuffix(OLD_ORACLE), "oracle": True}
+    return StageLog(**stage)
+
+
+def parse_candidate(row: Mapping[str, str]) -> Candidate:
+    """A row of candidates.csv. KeyError or ValueError where it is none."""
+    score, stage = (row[name] or None for name in ("score", "stage"))
+    return Candidate(
+        int(row["image_id"]),
+        row["image"],
+        None if score is None else float(score),
+        None if stage is None else int(stage),
+        row["outcome"],
+    )
 
 
 def round_row(record: RoundRecord) -> list[Any]:
@@ -87,7 +144,7 @@ def _selection_rows(record: RoundRecord, picked: Dataset) -> list[list[Any]]:
 
 
 def _candidate_rows(record: RoundRecord, choice: Choice, names: Mapping[int, str]) -> Iterator[Sequence[Any]]:
-    """One row a candidate: its last score, and the stage that dropped it or that it was picked."""
+    """A row for each candidate: its last score, and the stage that dropped it, or that it was picked."""
     picked = np.isin(choice.candidates, record.picked)
     outcomes = ["", *(stage.name for stage in record.stages)]
     columns = (choice.candidates.tolist(), choice.scores.tolist(), choice.dropped_by.tolist(), picked.tolist())

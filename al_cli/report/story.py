@@ -5,11 +5,12 @@ Puts sentences, tables and figures of the other files into sections. Computes no
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+from al_cli.records import RunFolder
+from al_cli.records.claim import Claim, parse_claim
 from al_cli.report.drawing import curves as curve_figures
 from al_cli.report.drawing import style
 from al_cli.report.drawing.ranking import plot_ranking
@@ -18,10 +19,9 @@ from al_cli.report.sections import comparison as comparing
 from al_cli.report.sections import costs, hardest, numbers, selected, summary
 from al_cli.report.sections.differences import difference_table
 from al_cli.report.statistics.analyse import Statistics, analyse, answer
-from al_cli.report.statistics.claim import Claim, parse_claim
 from al_cli.report.statistics.claim_answer import answer_claim, written_before
 from al_cli.report.statistics.comparison import Measure
-from al_cli.report.statistics.curves import COSTS, SCALES, Cost, Target, curves_of
+from al_cli.report.statistics.curves import COSTS, METRICS, SCALES, Cost, Target, curves_of
 from al_cli.report.statistics.in_words import count
 from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
 from al_cli.report.statistics.warnings import warnings_of_study
@@ -60,7 +60,8 @@ class Story:
         self.study, self.dataset = study, dataset
         curves = curves_of([run for arm in study.arms for run in study.of_arm(arm)])
         self.unfinished = find_missing(study)
-        self.claim: Claim | None = parse_claim(study.plan.claim) if study.plan.claim else None
+        stated = study.plan.claim
+        self.claim: Claim | None = parse_claim(stated, metrics=METRICS, costs=COSTS) if stated else None
         self.found: Statistics = analyse(
             curves,
             curves_of(study.references),
@@ -68,7 +69,7 @@ class Story:
             target=target,
             alpha=self.claim.alpha if self.claim else ALPHA,
         )
-        self.cost: Cost = (self.claim.cost if self.claim else None) or "images"
+        self.cost = cast(Cost, self.claim.cost) if self.claim else "images"
         self.area = Measure("AUC", cost=self.cost)
         self.baseline = study.random if study.random in study.arms and len(study.arms) > 1 else None
         self.distinct = self.told_apart()
@@ -235,11 +236,6 @@ class Story:
 
 
 def environments(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """Run name -> its environment.json, for the runs that have a readable one."""
-    found = {}
-    for run in runs:
-        try:
-            found[run.name] = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-    return found
+    """Run name -> its environment, for the runs that have a readable one."""
+    found = {run.name: RunFolder(run.path).environment() for run in runs}
+    return {name: environment for name, environment in found.items() if environment}

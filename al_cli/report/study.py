@@ -1,7 +1,7 @@
 """A study as it lies on disk: its runs, its arms, what it planned, and what is missing.
 
 An arm is what a study compares: the runs whose configurations differ in their seeds only. `al sweep` names the arms in
-study.json; without that file (`al run -m`) they are told from the configurations. Reads, computes nothing.
+study.json; without that file (`al run -m`) they follow from the configurations. Reads, computes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.folder import flatten
-from al_cli.report.statistics.curves import is_oracle
+from al_cli.records.study import StudyFile, read_study_file
 from al_cli.report.statistics.in_words import listing
 from al_cli.types import RoundRecord
 
@@ -47,25 +47,12 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a sweep wrote into study.json before it began; all empty for a study made by `al run -m`."""
-
-    source: str = ""
-    arms: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    reference: bool = False
-    claim: Mapping[str, Any] | None = None
-    claim_written_at: str | None = None  # ISO 8601 with a zone
-    command: str = ""
-
-
-@dataclass(frozen=True)
 class Study:
     """Everything below one study folder. `runs` are those of the arms, `references` the full-label ones."""
 
     root: Path
     name: str
-    plan: Plan
+    plan: StudyFile
     runs: Sequence[Run]
     references: Sequence[Run]
 
@@ -85,8 +72,8 @@ class Study:
 
     @property
     def oracles(self) -> set[str]:
-        """Arms that read labels which nobody has yet: a stage of theirs says so in the records."""
-        return {run.arm for run in self.runs if is_oracle(run.records)}
+        """Arms that read labels which nobody has yet, as the records of their stages say."""
+        return {run.arm for run in self.runs if any(record.oracle for record in run.records)}
 
     def of_arm(self, arm: str) -> list[Run]:
         """The runs of an arm that have a finished round, by seed."""
@@ -96,41 +83,17 @@ class Study:
     @property
     def first_record_at(self) -> datetime | None:
         """When the study's first record was written: the time of the oldest record file. None before there is one."""
-        records = (run.path / "round_00/record.json" for run in (*self.runs, *self.references) if run.records)
-        times = [path.stat().st_mtime for path in records if path.exists()]
-        return datetime.fromtimestamp(min(times)).astimezone() if times else None
+        times = (RunFolder(run.path).written_at(0) for run in (*self.runs, *self.references))
+        return min((time for time in times if time is not None), default=None)
 
 
 def read_study(study_dir: Path | str) -> Study:
     """The study in this folder (a single run is a study of one). RunError where there is no run."""
     root = Path(study_dir)
-    plan = read_plan(root / "study.json")
-    runs = read_runs(root, plan.arms)
+    plan = read_study_file(root)
+    runs = read_runs(root, tuple(plan.arms))
     of_arms, references = [run for run in runs if not run.reference], [run for run in runs if run.reference]
     return Study(root, root.resolve().name, plan, of_arms, references)
-
-
-def read_plan(path: Path) -> Plan:
-    """What study.json says; an empty plan where there is none. RunError where it cannot be read."""
-    if not path.is_file():
-        return Plan()
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Plan(
-            source=content.get("source") or "",
-            arms=tuple(arm["name"] for arm in content.get("arms", ())),
-            seeds=tuple(content.get("seeds", ())),
-            reference=bool(content.get("reference")),
-            claim=content.get("claim"),
-            claim_written_at=content.get("claim_written_at"),
-            command=content.get("command") or "",
-        )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RunError(
-            f"the plan of the study cannot be read: {error}",
-            where=str(path),
-            remedy="delete it, or run the sweep's command again, which writes it anew",
-        ) from error
 
 
 def read_runs(root: Path, planned: Sequence[str] = ()) -> list[Run]:
@@ -154,7 +117,7 @@ def read_runs(root: Path, planned: Sequence[str] = ()) -> list[Run]:
 def label_arms(configs: dict[Path, dict[str, Any]], planned: Sequence[str] = ()) -> dict[Path, str]:
     """Run folder -> label of its arm: the folder's name without the seed at its end.
 
-    Planned arms are told by that name alone. Two others that would have the same label are told apart by a number.
+    Planned arms are recognised by that name alone. Two others that would have the same label get a number.
     """
     labels = {path: name for path in configs if (name := SEED_AT_END.sub("", path.name)) in planned}
     members: dict[str, list[Path]] = {}

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from al_cli.progress import phase
-from al_cli.records.files import write_atomic
 from al_cli.report.page import html, markdown, write_files
 from al_cli.report.sections.hardest import Load
 from al_cli.report.statistics.curves import parse_target
 from al_cli.report.story import tell
 from al_cli.report.study import find_missing, read_study
+from al_cli.system import write_atomic
 
 log = logging.getLogger("al")
 

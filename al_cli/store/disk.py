@@ -9,12 +9,11 @@
 
 A result appears whole or not at all: it is written aside and renamed. Whoever wants one holds its lock meanwhile, so two
 processes that need the same training make it once: the second waits for the first and reads. Knows nothing of what a
-result is; `stored.py` does.
+result is: `learner.py` and `strategy.py` do.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -29,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.errors import AlError, RunError
+from al_cli.system import lock, write_atomic
 
 log = logging.getLogger("al")
 KINDS = ("training", "inference", "selection")
@@ -54,7 +54,7 @@ class Entry:
 
 @dataclass
 class Account:
-    """What a round took from the store and what it had to compute; `saved_s` is what the hits took when computed."""
+    """How many results a round took from the store and computed; `saved_s`: the seconds that the hits originally took."""
 
     hits: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     misses: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
@@ -118,14 +118,14 @@ class Store:
         """The result: read if it is here, else made and written.
 
         `write(result, folder)` puts the files into an empty folder and returns notes to remember, or None to keep
-        nothing. A result that cannot be read is made anew, with a warning.
+        nothing. A result that cannot be read is made again, with a warning.
         """
         with self._locked(kind, self.key(about)):
             if entry := self.find(kind, about):
                 try:
                     result = read(entry.path)
                 except Exception as error:
-                    log.warning("%s cannot be read (%s): it is computed anew", entry.path, error)
+                    log.warning("%s cannot be read (%s): it is computed again", entry.path, error)
                     shutil.rmtree(entry.path)
                 else:
                     os.utime(entry.path / "entry.json")
@@ -150,7 +150,7 @@ class Store:
             files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
             entry = {"kind": kind, "seconds": round(seconds, 3), "files": files, "notes": notes, "about": about}
             (folder / "entry.json").write_text(json.dumps(entry, indent=1), encoding="utf-8")
-            (self.root / "format").write_text(f"{FORMAT}\n", encoding="utf-8")
+            write_atomic(self.root / "format", f"{FORMAT}\n")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)  # a broken one
             folder.rename(place)
@@ -169,13 +169,11 @@ class Store:
         waiting = False
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not lock(handle):
                 if not waiting:
                     log.info("waiting for another process that computes the same %s", kind)
                     waiting = True
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                lock(handle, wait=True)
             if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:
                 break
             os.close(handle)  # `prune` removed the file between our open and our lock
@@ -215,22 +213,22 @@ class Store:
         for entry in entries:
             if left <= keep:
                 break
-            lock = self.root / "locks" / f"{entry.kind}-{entry.path.name}"
-            with _try_lock(lock) as free:
+            path = self.root / "locks" / f"{entry.kind}-{entry.path.name}"
+            with _try_lock(path) as free:
                 if free:
                     shutil.rmtree(entry.path)
-                    lock.unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
                     left, count, freed = left - entry.size, count + 1, freed + entry.size
         if next(self.entries(), None) is None:
             (self.root / "format").unlink(missing_ok=True)  # an empty store is anybody's
-        for lock in self.root.glob("locks/*"):
-            kind, _, key = lock.name.partition("-")
-            with _try_lock(lock) as free:
+        for path in self.root.glob("locks/*"):
+            kind, _, key = path.name.partition("-")
+            with _try_lock(path) as free:
                 if free:
                     for folder in self.root.glob(f"unfinished/{key}-*"):
                         shutil.rmtree(folder, ignore_errors=True)
                     if not self._place(kind, key).exists():
-                        lock.unlink(missing_ok=True)
+                        path.unlink(missing_ok=True)
         return count, freed
 
 
@@ -243,10 +241,7 @@ def _try_lock(path: Path) -> Iterator[bool]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
-    except BlockingIOError:
-        yield False
+        yield lock(handle)
     finally:
         os.close(handle)
 

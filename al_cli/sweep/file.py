@@ -18,8 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from al_cli.errors import ConfigError, RunError, suggest
 from al_cli.experiment import compose
-from al_cli.report.statistics.claim import KEYS as KEYS_OF_CLAIM
-from al_cli.report.statistics.claim import parse_claim
+from al_cli.records.claim import KEYS as KEYS_OF_CLAIM
+from al_cli.records.claim import parse_claim
+from al_cli.report.statistics.curves import COSTS, METRICS
 
 KEYS = ("source", "base", "seeds", "arms", "random", "reference", "claim", "hydra")
 # What the sweep itself sets for every run: an arm cannot.
@@ -237,7 +238,7 @@ def _claim(content: Any, arms: list[str]) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         raise ConfigError(f"claim is {content!r}", where="claim", remedy=f"write it as {example}")
     try:
-        parse_claim(content)
+        parse_claim(content, metrics=METRICS, costs=COSTS)
     except RunError as error:
         raise ConfigError(error.what, where=error.where, remedy=error.remedy) from error
     if missing := [key for key in KEYS_OF_CLAIM if key not in content]:

@@ -1,9 +1,11 @@
 """What a study would cost before it is started: which trainings are needed, which are the same, which are in the store.
 
-The rounds of every run are walked as the loop walks them, with a store that answers and never computes. As long as it has
-everything, the walk knows each image. After the first training that is missing, what follows is known by its history
-alone: runs with equal histories (the same images, weights, sampler and UD-split so far) will make the same choice and
-train the same weights, and a round that labels the last images of the pool trains on the whole pool whatever came before.
+Every run is followed by the loop's own rules (`loop.Plan`, `loop.opening`, `loop.choose`), with a store that answers and
+never computes. As long as the store has everything, each image is known. After the first training that is missing, what
+follows is known by its history alone: runs with equal histories (the same images, weights, sampler and UD-split so far)
+make the same choice and train the same weights. A round that takes the last images of the pool chooses the same whatever
+came before. So the count is exact, unless runs with different histories choose the same images by chance: then fewer
+trainings are needed.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli import loop
-from al_cli.experiment import build, settings
+from al_cli.experiment import build
 from al_cli.experiment.job import Job
+from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import file_digest
 from al_cli.records import RunFolder
-from al_cli.rng import seed_for
 from al_cli.store.disk import Entry, Got, Store, Writer, duration
-from al_cli.store.wrappers import StoredStrategy
+from al_cli.store.learner import maybe_digest
+from al_cli.store.strategy import StoredStrategy
 from al_cli.types import Checkpoint, Dataset, Learner, Pool, Predictions, Signal, Splits
 
 
@@ -37,7 +40,7 @@ class NotStored(Exception):
 
 
 class Peek(Store):
-    """A store that makes no result but those that need nothing that it lacks."""
+    """A read-only store: it computes a selection only where everything that this needs is stored; else it raises NotStored."""
 
     def get(
         self, kind: str, about: Mapping[str, Any], read: Callable[[Path], Any], make: Callable[[], Any], write: Writer
@@ -53,7 +56,7 @@ class Peek(Store):
 
 
 class Untrained(Learner):
-    """Stands where a learner would, behind a `Peek`: knows nothing and is never trained."""
+    """A learner that is never trained or asked. It stands behind a `Peek`, which answers for it."""
 
     provides = frozenset(Signal)
 
@@ -79,7 +82,7 @@ class Untrained(Learner):
 
 @dataclass(frozen=True)
 class Training:
-    """One training that a run still needs. Equal keys are one training; `about` are its determinants but for the data."""
+    """One training that a run still needs. Equal keys are one training; `about` is what determines it besides the data."""
 
     key: str
     stored: bool
@@ -90,8 +93,8 @@ class Training:
 
 @dataclass(frozen=True)
 class Forecast:
-    """`naive` trainings if every run made its own; `done` are on disk in the runs; `stored` and `shared` cost nothing;
-    `needed` really happen. `seconds` on one process, None where no rate was ever measured."""
+    """`naive`: trainings if every run made its own. `done` are on disk in the runs; `stored` and `shared` cost nothing;
+    `needed` will be made. `seconds` on one process, None where no rate was ever measured."""
 
     naive: int
     done: int
@@ -102,7 +105,7 @@ class Forecast:
 
     def sentences(self, jobs: int = 1) -> list[str]:
         """What a user wants to know before starting, with `jobs` processes at once."""
-        counted = [f"{self.needed} will be made (fewer if arms come to choose the same images)"]
+        counted = [f"{self.needed} will be made (fewer if arms happen to choose the same images)"]
         counted += [f"{self.shared} are the same as one of these"] if self.shared else []
         counted += [f"{self.stored} are in the store"] if self.stored else []
         counted += [f"{self.done} are done"] if self.done else []
@@ -127,9 +130,9 @@ def forecast(jobs: Sequence[Job]) -> Forecast:
     selections: dict[str, str] = {}
     store: Peek | None = None
     for job in jobs:
-        folder, experiment = job.folder, job.experiment
+        experiment, folder = job.experiment, RunFolder(job.folder)
         naive += experiment.rounds
-        finished = len(RunFolder(folder).records()) if (folder / "config.yaml").is_file() else 0
+        finished = len(folder.records())
         done += finished
         if finished == experiment.rounds:
             continue
@@ -138,7 +141,7 @@ def forecast(jobs: Sequence[Job]) -> Forecast:
             splits_of[name] = build.load_dataset(experiment.config["dataset"])
         store = Peek(build.store_path(experiment.config))
         for number, training in enumerate(trainings(experiment, splits_of[name], store, folder)):
-            own = training if experiment.config["store"] else unshared(training, f"{folder} {number}")
+            own = training if experiment.config["store"] else unshared(training, f"{job.folder} {number}")
             if own.key in seen:
                 shared += 1
             elif own.stored:
@@ -153,71 +156,74 @@ def forecast(jobs: Sequence[Job]) -> Forecast:
 
 
 def unshared(training: Training, where: str) -> Training:
-    """The training of a run that leaves the store alone: its own."""
+    """The same training in a run that does not use the store, and so shares it with no other run."""
     return Training(where, False, training.about, training.evaluated, training.selection and where)
 
 
-def trainings(experiment: settings.Experiment, splits: Splits, store: Peek, folder: Path) -> Iterator[Training]:
+def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFolder) -> Iterator[Training]:
     """The trainings that this run has not on disk, in order."""
-    plan = build.plan_rounds(experiment, splits)
-    inner = Untrained(resolved_device(experiment))
-    learner, strategy = build.through_store(experiment, splits, store, inner)
-    train, opening = splits.train, loop.opening(splits, plan)
-    pool: Pool | None = Pool([], train.ids.tolist())  # None: which images are labeled is not known any more
-    history = ""  # all that is known of the labeled images then
-    records = RunFolder(folder).records() if (folder / "config.yaml").is_file() else []
+    train, plan = splits.train, build.plan_rounds(experiment, splits)
+    learner, strategy = build.through_store(experiment, splits, store, Untrained(resolved_device(experiment)))
+    start, records = loop.opening(splits, plan), folder.records()
+    on_disk = Pool([], train.ids.tolist())
     for record in records:
-        assert pool is not None
-        pool = pool.acquire(record.picked)
-    start, labeled = len(records), sum(len(record.picked) for record in records)
-    if start:
-        path = folder / f"round_{start - 1:02d}" / "checkpoint.pth"
-        learner.weights = file_digest(path) if path.is_file() else f"of {folder}"
-    for round in range(start, len(plan.sizes)):
-        weights, selection, chosen = learner.weights, None, None
-        if round == 0:
-            chosen = opening.order[: plan.sizes[0]]
-        elif pool is not None:
+        on_disk = on_disk.acquire(record.picked)
+    pool: Pool | None = on_disk  # None as soon as nobody can know which images are labeled
+    history = ""  # what is known of the choices then
+    if records:
+        learner.weights = last_weights(folder, len(records) - 1)
+    for round in range(len(records), len(plan.sizes)):
+        chosen: list[int] | None = None
+        selection = None
+        if pool is not None:
             try:
-                known = train.select(set(pool.labeled) - set(opening.heldout))
-                learner.inform(labeled=known, initial=train.select(opening.order[: plan.sizes[0]]), val=opening.val)
-                choice = loop.choose(
-                    strategy, learner, train, opening.val, pool, opening.heldout, plan, round, loop.Clock()
-                )
+                choice = loop.choose(strategy, learner, train, plan, start, pool, round, loop.Clock())
                 chosen = choice.selection.ids.tolist()
+                labeled = set(pool.labeled)
+                pool = pool.acquire([i for i in chosen if i not in labeled])
             except NotStored as missing:
-                selection = history = missing.key
+                pool, selection = None, missing.key
+                history = Store.key({"first": missing.key, **of_round(plan, round)})
+        elif plan.takes_all(round, len(train)):
+            pool, history = Pool(train.ids.tolist(), []), Store.key({"history": history, "rest": True})
+            chosen = train.ids.tolist() if plan.data == "reselect" else None
         else:
-            selection = history = Store.key(
-                {"history": history, "weights": weights, **next_choice(strategy, plan, round)}
-            )
-        labeled += plan.sizes[round]
-        if chosen is not None and pool is not None:
-            pool = pool.acquire([i for i in chosen if i not in set(pool.labeled)])
-        elif plan.unit == "images" and plan.data == "cumulative" and labeled >= len(train):
-            pool, history = Pool(train.ids.tolist(), []), ""  # the order of labeling says nothing from here on
+            history = selection = Store.key({"history": history, **next_choice(strategy, plan, round)})
+        seed = plan.training_seed(round)
+        init = learner.weights if plan.continues(round) else None
+        if pool is not None and (chosen is not None or plan.data == "cumulative"):
+            ids = plan.trains_on(pool.labeled, chosen or (), start.heldout)
+            about = learner.about_training(train.select(ids), start.val, seed, init)
         else:
-            pool = None
-        seed = seed_for(plan.seeds.training, round + plan.skipped, "training")
-        init = weights if plan.carry_weights and round else None
-        ids = pool.labeled if pool is not None and plan.data == "cumulative" else chosen
-        if ids is not None:
-            about = learner.about_training(train.select(set(ids) - set(opening.heldout)), opening.val, seed, init)
-        else:
-            about = {**learner.identity, "train": history, "val": None, "seed": seed, "init": init}
+            about = {**learner.identity, "train": f"{plan.data} after {history}", "val": maybe_digest(start.val)}
+            about |= {"seed": seed, "init": init}
         entry = store.find("training", about)
         learner.weights = entry.notes["weights"] if entry else f"of {Store.key(about)}"
         yield Training(Store.key(about), entry is not None, about, len(splits.test), selection)
 
 
+def last_weights(folder: RunFolder, round: int) -> str:
+    """The digest of a round's weights; a name of their own where they are gone, so that nothing is found that needs them."""
+    try:
+        return file_digest(folder.weights(round))
+    except RunError:
+        return f"of {folder.path}"
+
+
 def next_choice(strategy: StoredStrategy, plan: loop.Plan, round: int) -> dict[str, Any]:
-    """What, with the images and weights so far, determines the next choice."""
-    ud = plan.ud[round] if strategy.uses_ud else None
-    own = {"stages": strategy.spelled, "asking": strategy.learner.asking, "pool": strategy.pool, "ud": ud}
-    return own | {"sampling": plan.seeds.sampling, "round": round, "size": plan.sizes[round], "data": plan.data}
+    """What, with the choices so far, determines the next one."""
+    ud = plan.ud[round] if strategy.inner.uses_ud else None
+    asked = {"stages": strategy.spelled, "asking": strategy.learner.asking, "pool": strategy.pool, "ud": ud}
+    asked |= {"weights": strategy.learner.weights, "sampling": plan.seeds.sampling, "round": round}
+    return asked | of_round(plan, round)
 
 
-def resolved_device(experiment: settings.Experiment) -> str:
+def of_round(plan: loop.Plan, round: int) -> dict[str, Any]:
+    """How many images or boxes a round takes, and from which images."""
+    return {"wanted": plan.wanted(round), "unit": plan.unit, "data": plan.data}
+
+
+def resolved_device(experiment: Experiment) -> str:
     if experiment.model.family == "fake":
         return "cpu"
     from al_cli.learners.detectron.model.zoo import choose_device
@@ -226,7 +232,7 @@ def resolved_device(experiment: settings.Experiment) -> str:
 
 
 def estimate(needed: Sequence[Training], selections: int, store: Store) -> float | None:
-    """Seconds of these trainings with their evaluations, and of so many selections, by what the store has measured."""
+    """Seconds of these trainings with their evaluations, and of this many selections, by what the store has measured."""
     entries = list(store.entries())
     made = [entry for entry in entries if entry.kind == "training"]
     total = 0.0

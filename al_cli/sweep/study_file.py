@@ -1,20 +1,13 @@
-"""study.json: what a study is, beside its runs, for `al report`. Written when a sweep starts."""
+"""What a sweep puts into study.json: this command's arms, seeds and claim, and what earlier commands have left there."""
 
 from __future__ import annotations
 
-import fcntl
-import json
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
-from al_cli.errors import RunError
-from al_cli.records.files import json_text, write_atomic
+from al_cli.records.study import StudyFile, update_study_file
 from al_cli.sweep.file import REFERENCE
 from al_cli.sweep.plan import Study
-
-NAME = "study.json"
 
 
 def now() -> str:
@@ -22,55 +15,34 @@ def now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def write(study: Study, clock: Callable[[], str] = now) -> dict[str, Any]:
+def write(study: Study, clock: Callable[[], str] = now) -> StudyFile:
     """Write what the study is, and return it.
 
     A claim keeps the time it was first written at for as long as it says the same. Arms, seeds and reference of earlier
-    commands stay listed where runs of theirs lie here, so that a study can be run in parts (`arms=[a]`, `seeds=[3]`).
-    Safe with several sweeps of the study at once.
+    commands stay listed if they have runs here, so that a study can be run in parts (`arms=[a]`, `seeds=[3]`).
     """
-    study.folder.mkdir(parents=True, exist_ok=True)
-    with (study.folder / ".study.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        content = _merged(study, read(study.folder) or {}, clock())
-        write_atomic(study.folder / NAME, json_text(content))
-    return content
+    return update_study_file(study.folder, lambda before: _merged(study, before, clock()))
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """What study.json of this folder says; None where there is none. RunError where it cannot be read."""
-    path = folder / NAME
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("it is no mapping")
-    except ValueError as error:
-        remedy = "delete it; a sweep writes it anew"
-        raise RunError(f"{NAME} cannot be read: {error}", where=str(path), remedy=remedy) from error
-    return content
+def _merged(study: Study, before: StudyFile, time: str) -> StudyFile:
+    def has_runs(pattern: str) -> bool:
+        return any(study.folder.glob(pattern))
 
-
-def _merged(study: Study, before: dict[str, Any], time: str) -> dict[str, Any]:
-    asked = {arm.name: {"name": arm.name, "overrides": list(arm.overrides)} for arm in study.arms}
-    earlier = {arm["name"]: arm for arm in before.get("arms", []) if list(study.folder.glob(f"{arm['name']}_s*"))}
+    arms = {name: overrides for name, overrides in before.arms.items() if has_runs(f"{name}_s*")}
+    arms |= {arm.name: tuple(arm.overrides) for arm in study.arms}
     order = [arm.name for arm in study.sweep.arms]
-    arms = sorted(
-        (earlier | asked).values(), key=lambda arm: order.index(arm["name"]) if arm["name"] in order else len(order)
-    )
-    seeds = list(study.seeds)
-    seeds += [s for s in before.get("seeds", []) if s not in seeds and list(study.folder.glob(f"*_s{s}"))]
+    names = sorted(arms, key=lambda name: order.index(name) if name in order else len(order))
+    seeds = {*study.seeds, *(seed for seed in before.seeds if has_runs(f"*_s{seed}"))}
     claim = dict(study.sweep.claim) if study.sweep.claim else None
-    same = claim is not None and before.get("claim") == claim
-    return {
-        "name": study.name,
-        "source": study.sweep.source,
-        "arms": arms,
-        "seeds": sorted(seeds),
-        "reference": study.reference or bool(list(study.folder.glob(f"{REFERENCE}_s*"))),
-        "claim": claim,
-        "claim_written_at": before.get("claim_written_at") if same else (time if claim else None),
-        "written_at": time,
-        "command": study.command,
-    }
+    same = claim is not None and before.claim == claim
+    return StudyFile(
+        name=study.name,
+        source=study.sweep.source,
+        arms={name: arms[name] for name in names},
+        seeds=tuple(sorted(seeds)),
+        reference=study.reference or has_runs(f"{REFERENCE}_s*"),
+        claim=claim,
+        claim_written_at=before.claim_written_at if same else (time if claim else None),
+        written_at=time,
+        command=study.command,
+    )

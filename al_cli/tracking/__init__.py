@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from al_cli.errors import ConfigError, first_line, suggest
-from al_cli.records import RunFolder
+from al_cli.records import RunFolder, round_name
 from al_cli.types import LossPoint, RoundRecord
 
 log = logging.getLogger("al")
@@ -69,7 +69,7 @@ def points(record: RoundRecord, losses: Sequence[LossPoint]) -> list[Point]:
         found += [(f"by_{axis}/{name}", step, float(value)) for name, value in metrics.items() if value is not None]
     amounts = {"images": record.images, "boxes": record.boxes, "ud": record.ud}
     found += [(f"by_round/{name}", record.round, float(n)) for name, n in amounts.items() if n is not None]
-    name = f"round_{record.round:02d}"
+    name = round_name(record.round)
     for loss in losses:
         found.append((f"train_loss/{name}", loss.iteration, loss.train_loss))
         if loss.val_loss is not None:

@@ -15,8 +15,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from al_cli.records import RunFolder
-from al_cli.records.files import write_atomic
+from al_cli.records import RunFolder, round_name
+from al_cli.system import write_atomic
 from al_cli.tracking import Point, points
 from al_cli.types import LossPoint, RoundRecord
 
@@ -27,7 +27,7 @@ class TensorBoard:
 
     def path(self, round: int) -> Path:
         # TensorBoard reads files with `tfevents` in their name, in the order of their names.
-        return self.folder.path / "tracking" / f"events.out.tfevents.round_{round:02d}"
+        return self.folder.path / "tracking" / f"events.out.tfevents.{round_name(round)}"
 
     def has(self, round: int) -> bool:
         """Logged since the round was recorded: a round that was deleted and computed anew is logged anew."""

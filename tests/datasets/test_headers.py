@@ -9,6 +9,7 @@ import zlib
 import pytest
 from PIL import Image, ImageOps
 
+from al_cli import system
 from al_cli.datasets import headers
 from al_cli.datasets.headers import cache_dir, read_digests, read_sizes
 from al_cli.errors import DatasetError
@@ -172,14 +173,13 @@ def test_unwritable_cache_costs_only_time(tmp_path, monkeypatch, caplog):
 def test_cache_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     paths = [picture(tmp_path / "a.png")]
     read_sizes(paths)
-    (store,) = (tmp_path / "cache" / "headers").iterdir()  # and no temporary file beside it
+    (store,) = (tmp_path / "cache" / "headers").iterdir()  # and no temporary file next to it
     before = store.read_bytes()
 
-    def full(self, text):
-        self.write_bytes(text[:9].encode())
+    def full(_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(headers.Path, "write_text", full)
+    monkeypatch.setattr(system.os, "fsync", full)
     assert read_sizes([*paths, picture(tmp_path / "b.png")]) == [(40, 20)] * 2
     assert store.read_bytes() == before
     assert list(store.parent.iterdir()) == [store]

@@ -37,3 +37,8 @@ def test_nothing_but_empty_images(learner):
     table = learner.infer(random_dataset(20).select([4, 9]), learner.provides)
     assert table.counts.tolist() == [0, 0]
     assert all(table.columns[signal].shape[axis] == 0 for signal, axis in ROW_AXIS.items())
+
+
+def test_a_signal_without_a_case_says_where_to_add_one(learner):
+    with pytest.raises(NotImplementedError, match=r"does not know the signal flip: add a case in learners/fake.py"):
+        learner._column("flip", random_dataset(2), np.zeros((0, 3)))

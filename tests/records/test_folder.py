@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import yaml
 
+from al_cli import system
 from al_cli.errors import ConfigError, RunError
-from al_cli.records import RunFolder, files, find_runs
+from al_cli.records import Round, RunFolder, files, find_runs
 from al_cli.records import folder as folder_module
+from al_cli.records.rounds import parse_record, record_text
 from al_cli.types import Choice, Dataset, Image, LossPoint, Predictions, RoundRecord, Selection, Signal, StageLog
 
 CONFIG = {"sampler": {"name": "ccms", "stages": [{"keep": "ud"}]}, "rounds": 2, "seed": 3, "lr": 1e-5}
@@ -34,7 +36,7 @@ PICKED = ((5, 2), (1,), (9,))
 @pytest.fixture(autouse=True)
 def no_fsync(monkeypatch):
     """Waiting for the disk takes most of the time, and none of these tests cuts the power."""
-    monkeypatch.setattr(files.os, "fsync", lambda handle: None)
+    monkeypatch.setattr(system.os, "fsync", lambda handle: None)
 
 
 @dataclass
@@ -84,7 +86,7 @@ def write(folder, *numbers):
     stored = []
     for number in numbers:
         record, parts = round_of(number)
-        stored.append(folder.write_round(record, **parts))
+        stored.append(folder.write_round(Round(record, **parts)))
     return stored
 
 
@@ -141,7 +143,7 @@ def test_what_a_round_that_selects_anew_trained_on(tmp_path):
         candidates, scores, dropped_by = np.array([[1, 2, 5, 9], [3, 4, 2, 1], [0, 0, 2, 1]])
         chosen = Selection([2, 1], [4.0, 3.0])
         parts["choice"] = Choice(chosen, record.stages, candidates, scores.astype(float), dropped_by)
-        folder.write_round(record, **parts)
+        folder.write_round(Round(record, **parts))
     assert (tmp_path / "round_01/candidates.csv").read_text().splitlines()[1:] == [
         "1,a.png,3,,picked", '2,"b, c.png",4,,reselected', "5,d.png,2,2,ccms", "9,e.png,1,1,class_entropy"
     ]  # fmt: skip
@@ -218,7 +220,7 @@ def test_write_round_refuses_the_wrong_round_or_images(tmp_path):
             write(folder, 0)
         record, parts = round_of(1)
         with pytest.raises(ValueError, match="not those that its record names"):
-            folder.write_round(record, **(parts | {"picked": TRAIN.select([9])}))
+            Round(record, **(parts | {"picked": TRAIN.select([9])}))
 
 
 # ---- kills
@@ -238,7 +240,7 @@ STEPS = (
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_at_any_file_leaves_no_half_round(tmp_path, monkeypatch, step, half):
     make(tmp_path / "whole", 0, 1)
-    real = files.write_atomic
+    real = system.write_atomic
 
     def killing(path, content):
         if path.name == step and path.exists() == (path.parent.name == "run"):
@@ -261,19 +263,6 @@ def test_a_kill_at_any_file_leaves_no_half_round(tmp_path, monkeypatch, step, ha
         assert not (tmp_path / "run/round_01").exists()
         write(folder, 1)
     assert tree(tmp_path / "run") == tree(tmp_path / "whole")
-
-
-def test_write_atomic_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
-    path = tmp_path / "a.txt"
-    files.write_atomic(path, "old")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        files.write_atomic(path, "new")
-    assert path.read_text() == "old"
 
 
 def test_clean_unfinished_removes_what_follows_a_gap_and_keeps_the_rest(tmp_path):
@@ -457,7 +446,7 @@ def test_find_runs(tmp_path):
 def test_csv_reads_back_with_the_standard_reader(tmp_path):
     path = tmp_path / "t.csv"
     rows = [('say "x"', 1.5), ("ü", None), ("c", 12345678.25), ("d", 1e-9)]
-    files.write_atomic(path, files.csv_text(("a", "b"), rows))
+    system.write_atomic(path, files.csv_text(("a", "b"), rows))
     with path.open(newline="", encoding="utf-8") as file:
         read = list(csv.reader(file))
     assert read == [["a", "b"], ['say "x"', "1.5"], ["ü", ""], ["c", "12345678.25"], ["d", "1e-09"]]
@@ -480,3 +469,17 @@ def test_a_run_killed_before_its_environment_was_written_continues(tmp_path):
     (tmp_path / "environment.json").unlink()
     RunFolder.create(tmp_path, CONFIG, {"device": "cpu"}).close()
     assert RunFolder(tmp_path).format == folder_module.FORMAT
+
+
+def test_only_an_oracle_s_record_has_the_key_and_old_records_are_read_with_it(tmp_path):
+    folder = make(tmp_path, 0)
+    path = tmp_path / "round_00/record.json"
+    assert "oracle" not in path.read_text() and not folder.records()[0].oracle
+    record = replace(folder.records()[0], stages=(StageLog("true_loss -> top", 4, 2, oracle=True),))
+    text = record_text(record)
+    assert json.loads(text)["stages"] == [
+        {"name": "true_loss -> top", "candidates": 4, "kept": 2, "skipped": "", "oracle": True}
+    ]
+    assert parse_record(text) == record and record.oracle
+    old = text.replace(', "oracle": true', "").replace('"oracle": true,', "").replace("-> top", "-> top (oracle)")
+    assert parse_record(old) == record

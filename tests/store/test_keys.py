@@ -50,7 +50,15 @@ def al(place: Path, *words: str, **variables: str) -> str:
 
 def run(place: Path, study: str, *words: str, **variables: str) -> dict[str, int]:
     """A run of the fake on the data; how many of each kind it had to compute."""
-    data = ("dataset=yolo", f"dataset.root={place / 'data'}", "model=fake", "rounds=2", "initial=5", "budget=5", "plots=false")
+    data = (
+        "dataset=yolo",
+        f"dataset.root={place / 'data'}",
+        "model=fake",
+        "rounds=2",
+        "initial=5",
+        "budget=5",
+        "plots=false",
+    )
     al(place, "run", *data, f"study={study}", "run_name=r", *words, **variables)
     counts = {"training": 0, "inference": 0, "selection": 0}
     for path in (place / "outputs" / study).rglob("timing.json"):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from al_cli.errors import AlError, ConfigError
+from al_cli.records.study import StudyFile, read_study_file
 from al_cli.sweep import study_file
 from al_cli.sweep.file import parse
 from al_cli.sweep.plan import plan
@@ -110,7 +111,7 @@ def test_study_json_says_what_the_study_is(tmp_path, whole):
 def test_a_claim_keeps_its_time_until_it_changes(tmp_path, whole):
     def written(claim, time):
         study = replace(whole, folder=tmp_path, sweep=replace(whole.sweep, claim=claim))
-        return study_file.write(study, lambda: time)["claim_written_at"]
+        return study_file.write(study, lambda: time).claim_written_at
 
     claim = CONTENT["claim"]
     assert written(claim, "first") == written(claim, "second") == "first"
@@ -122,7 +123,7 @@ def test_a_study_run_in_parts_lists_what_has_runs(tmp_path, whole):
     def written(arms, seeds):
         some = tuple(arm for arm in whole.arms if arm.name in arms)
         content = study_file.write(replace(whole, folder=tmp_path, arms=some, seeds=seeds, reference=False))
-        return [arm["name"] for arm in content["arms"]], content["seeds"], content["reference"]
+        return list(content.arms), list(content.seeds), content.reference
 
     written(["plain"], (3,))
     (tmp_path / "plain_s3").mkdir()
@@ -135,5 +136,5 @@ def test_a_study_run_in_parts_lists_what_has_runs(tmp_path, whole):
 def test_a_broken_study_json_is_named(tmp_path):
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(AlError, match=r"study.json cannot be read.*delete it"):
-        study_file.read(tmp_path)
-    assert study_file.read(tmp_path / "nowhere") is None
+        read_study_file(tmp_path)
+    assert read_study_file(tmp_path / "nowhere") == StudyFile()

@@ -16,8 +16,9 @@ import pytest
 from al_cli import tracking
 from al_cli.errors import ConfigError
 from al_cli.records import RunFolder
-from al_cli.records.files import csv_text, write_atomic
+from al_cli.records.files import csv_text
 from al_cli.records.rounds import record_text
+from al_cli.system import write_atomic
 from al_cli.types import LossPoint, RoundRecord, StageLog
 
 ROOT = Path(__file__).parents[2]

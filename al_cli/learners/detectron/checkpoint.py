@@ -10,17 +10,16 @@ import torch
 from torch import nn
 
 from al_cli.errors import ModelError, RunError
+from al_cli.system import unfinished
 from al_cli.types import Checkpoint, LossPoint
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """So that MODEL.WEIGHTS reads it; the loss curves lie next to the weights. Whole or not there at all."""
     history = [[point.iteration, point.train_loss, point.val_loss] for point in checkpoint.history]
-    unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("wb") as file:
-        extras = {name: torch.from_numpy(array) for name, array in checkpoint.extras.items()}
+    extras = {name: torch.from_numpy(array) for name, array in checkpoint.extras.items()}
+    with unfinished(path) as draft, draft.open("wb") as file:
         torch.save({"model": dict(checkpoint.state), "history": history, "extras": extras}, file)
-    unfinished.replace(path)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from al_cli.errors import DatasetError
-from al_cli.records.files import write_atomic
 from al_cli.report.drawing.style import COLORS, GREY
+from al_cli.system import write_atomic
 from al_cli.types import Dataset, Image, Predictions, RoundRecord
 
 if TYPE_CHECKING:

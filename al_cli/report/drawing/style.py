@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from al_cli.records.files import write_atomic
+from al_cli.system import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from al_cli.records import RunFolder
+from al_cli.records import RunFolder, round_name
 from al_cli.report.drawing import style
 from al_cli.report.drawing.sheets import contact_sheet, save_sheet
 from al_cli.types import LossPoint, RoundRecord, Splits
@@ -42,7 +42,7 @@ def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
         written += plot_class_counts(counts, plots / "class_counts.png")
     if splits is not None:
         for record in records:
-            target = plots / f"contact_sheet_round_{record.round:02d}.png"
+            target = plots / f"contact_sheet_{round_name(record.round)}.png"
             written.append(save_sheet(contact_sheet(record, splits.train), target))
     return written
 

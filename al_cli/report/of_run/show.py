@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from al_cli.errors import RunError
-from al_cli.records import RunFolder
+from al_cli.records import RunFolder, round_name
 from al_cli.report.drawing.sheets import GAP_PX, draw_marks, grid, load, predicted_marks, save_sheet, true_marks
 from al_cli.rng import rng_for
 from al_cli.types import Dataset, Image, Predictions
@@ -48,7 +48,7 @@ def show_run(
             remedy="the dataset has changed since the run: restore it",
         )
     chosen = rng_for(seed, 0, "show").permutation(dataset.ids)[:n]
-    name = f"predictions_round_{round:02d}.png" if predictions is None else "predictions_checkpoint.png"
+    name = f"predictions_{round_name(round)}.png" if predictions is None else "predictions_checkpoint.png"
     source = f"round {round}" if predictions is None else "checkpoint"
     path = Path(out) if out is not None else Path(run_path) / "plots" / name
     if path.suffix.lower() != ".png":

@@ -5,12 +5,11 @@ timing.json is no part of a record: it may be missing, or have other phases than
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from al_cli.records import RunFolder
 from al_cli.report.study import Run, Study
 from al_cli.report.table import Table
 
@@ -52,16 +51,8 @@ def cost_of(runs: Sequence[Run]) -> Cost:
     for run in runs:
         cost.runs += 1
         for record in run.records:
-            cost.add(_timing(run.path / f"round_{record.round:02d}" / "timing.json"))
+            cost.add(RunFolder(run.path).timing(record.round))
     return cost
-
-
-def _timing(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def costs(study: Study) -> dict[str, Cost]:

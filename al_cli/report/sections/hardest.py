@@ -1,4 +1,4 @@
-"""The hardest and the easiest images of each method, beside each other (Lund, figures 7.2 and 7.3).
+"""The hardest and the easiest images of each method, next to each other (Lund, figures 7.2 and 7.3).
 
 Hardest: the first images that the method picked. Easiest: those that its first stage dropped with the lowest scores. Both of
 the first active round of the lowest seed, where all arms choose from the same images with the same detector.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from al_cli.errors import AlError
-from al_cli.records.files import read_csv
+from al_cli.errors import AlError, RunError
+from al_cli.records import RunFolder
 from al_cli.report.drawing.sheets import draw_marks, load, rows_sheet, true_marks
 from al_cli.report.study import Run, Study
 from al_cli.types import Splits
@@ -61,24 +61,16 @@ def sheets(study: Study, arms: Sequence[str], dataset: Load) -> tuple[dict[str, 
 
 def rank(run: Run) -> tuple[Ranked, Ranked]:
     """The hardest and the easiest images of a run's first active round, at most `PER_ROW` each; none without scores."""
-    folder = run.path / f"round_{ROUND:02d}"
     try:
-        picked, candidates = read_csv(folder / "selection.csv"), read_csv(folder / "candidates.csv")
-    except OSError:  # a round that an earlier version wrote names no candidates
-        picked, candidates = [], []
-    scores = {row["image_id"]: row for row in candidates if row["score"]}  # a last stage may have none of its own
-    hardest = [scores[row["image_id"]] for row in picked if row["image_id"] in scores]
-    dropped = [row for row in candidates if row["score"] and row["outcome"] not in ("picked", "reselected")]
-    first = min((int(row["stage"]) for row in dropped), default=0)
-    easiest = sorted(
-        (row for row in dropped if int(row["stage"]) == first),
-        key=lambda row: (float(row["score"]), int(row["image_id"])),
-    )
-    return _parse(hardest[:PER_ROW]), _parse(easiest[:PER_ROW])
-
-
-def _parse(rows: Sequence[dict[str, str]]) -> Ranked:
-    return [(int(row["image_id"]), row["image"], float(row["score"])) for row in rows]
+        candidates = RunFolder(run.path).candidates(ROUND)
+    except RunError:  # a round that an earlier version wrote names no candidates
+        return [], []
+    ranked = {c.image_id: (c.image_id, c.image, c.score) for c in candidates if c.score is not None}
+    hardest = [ranked[i] for i in run.records[ROUND].picked if i in ranked]
+    stages = {c.image_id: c.stage for c in candidates if c.stage is not None and c.image_id in ranked}
+    first = min(stages.values(), default=0)
+    easiest = [ranked[i] for i, stage in stages.items() if stage == first]
+    return hardest[:PER_ROW], sorted(easiest, key=lambda row: (row[2], row[0]))[:PER_ROW]
 
 
 def _cells(images: Ranked, splits: Splits, run: Run) -> list[tuple[Picture, str]]:

@@ -1,4 +1,4 @@
-"""What the numbers of a study say to exactly the claim that it stated beforehand (claim.py).
+"""What the numbers of a study say to exactly the claim that it stated beforehand (`records/claim.py`).
 
 One pair, one measure, one paired t-test: nothing is corrected, for nothing was chosen after the fact.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 from al_cli.errors import RunError, suggest
+from al_cli.records.claim import AREAS, Claim
 from al_cli.report.statistics.analyse import Statistics, compare
-from al_cli.report.statistics.claim import Claim
-from al_cli.report.statistics.comparison import FEWEST_SEEDS, Pair
+from al_cli.report.statistics.comparison import FEWEST_SEEDS, Measure, Pair
+from al_cli.report.statistics.curves import Cost
 from al_cli.report.statistics.in_words import count, difference, p_value
 
 Decision = Literal["holds", "the opposite holds", "not decided"]
@@ -29,6 +30,13 @@ class ClaimAnswer:
     pair: Pair | None
 
 
+def measure_of(claim: Claim) -> Measure:
+    """What the claim is about, as the comparisons measure it."""
+    if claim.metric in AREAS:
+        return Measure("AUC", cost=cast(Cost, claim.cost), scale="log" if claim.metric == "AUC_log" else "linear")
+    return Measure("final", claim.metric)
+
+
 def answer_claim(claim: Claim, statistics: Statistics, planned: Collection[str] = ()) -> ClaimAnswer:
     """What the complete runs say to the claim. `planned` are the study's arms, also those that have not begun.
 
@@ -41,7 +49,7 @@ def answer_claim(claim: Claim, statistics: Statistics, planned: Collection[str] 
         if arm not in begun and arm not in planned:
             known = suggest(arm, {*begun, *planned})
             raise RunError(f"the claim names {arm!r}, which is no arm of this study", where="claim", remedy=known)
-    measure = claim.measure
+    measure = measure_of(claim)
     stated = f"Claim: {claim.arm} is better than {claim.against} in {measure.label} (alpha {claim.alpha:g})."
     late = [arm for arm in (claim.arm, claim.against) if arm not in begun]
     if late:

@@ -10,7 +10,7 @@ import hashlib
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from al_cli.errors import RunError, suggest
 from al_cli.types import RoundRecord
 
+if TYPE_CHECKING:
+    from al_cli.report.study import Run
+
 Cost = Literal["images", "boxes"]
 Scale = Literal["linear", "log"]
 Seed = int | None
 COSTS: tuple[Cost, ...] = ("images", "boxes")
 SCALES: tuple[Scale, ...] = ("linear", "log")
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")  # higher is better
-ORACLE = "(oracle)"  # how a record marks a stage that knew what nobody can know: strategy.Stage.name
 
 
 @dataclass(frozen=True)
@@ -62,29 +64,7 @@ class Curve:
         return (x, y) if self.complete and known and not (np.diff(x) < 0).any() else None
 
 
-class RunWithRounds(Protocol):
-    """What `curves_of` reads of a run: al_cli.report.study.Run has it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def arm(self) -> str: ...
-    @property
-    def seed(self) -> int | None: ...
-    @property
-    def records(self) -> Sequence[RoundRecord]: ...
-    @property
-    def summary(self) -> Summary: ...
-
-
-class Summary(Protocol):
-    """`rounds_total`: the rounds a run will have when done, the initial one included; 0 where that is unknown."""
-
-    @property
-    def rounds_total(self) -> int: ...
-
-
-def curves_of(runs: Iterable[RunWithRounds]) -> list[Curve]:
+def curves_of(runs: Iterable[Run]) -> list[Curve]:
     """A curve for each run that has finished at least one round, in the order of the runs."""
     return [
         curve_of(run.name, run.arm, run.seed, run.records, complete=len(run.records) == run.summary.rounds_total)
@@ -105,15 +85,10 @@ def curve_of(run: str, arm: str, seed: Seed, records: Sequence[RoundRecord], *, 
         tuple(record.boxes for record in records),
         metrics,
         complete,
-        oracle=is_oracle(records),
+        oracle=any(record.oracle for record in records),
         start=_name_set(records[0].labeled),
         end=_name_set(records[-1].labeled),
     )
-
-
-def is_oracle(records: Iterable[RoundRecord]) -> bool:
-    """Whether a stage of these rounds knew what nobody can know."""
-    return any(ORACLE in stage.name for record in records for stage in record.stages)
 
 
 def _name_set(ids: Iterable[int]) -> str:

@@ -216,8 +216,8 @@ def test_wrong_targets(text):
         parse_target(text)
 
 
-def record(k, ap, labeled, stage="top"):
-    stages = (StageLog(stage, 9, 1),)
+def record(k, ap, labeled, oracle=False):
+    stages = (StageLog("top", 9, 1, oracle=oracle),)
     return RoundRecord(k, 1, None, labeled, labeled, (None,), stages, len(labeled), 7 * k, {"AP": ap}, 0.5, {})
 
 
@@ -227,7 +227,7 @@ def test_curves_from_records():
             self.name, self.arm, self.seed, self.records = name, "a", 3, records
             self.summary = type("Summary", (), {"rounds_total": total})
 
-    two = [record(0, 11.5, (4, 2)), record(1, None, (4, 2, 9), "true_boxes -> top (oracle)")]
+    two = [record(0, 11.5, (4, 2)), record(1, None, (4, 2, 9), oracle=True)]
     same_end = [record(0, 11.5, (9, 4)), record(1, 12.0, (9, 4, 2))]
     first, second, third = curves_of([Run("a", two, 2), Run("b", same_end, 2), Run("c", two[:1], 2), Run("d", [], 2)])
     assert (first.images, first.boxes, first.metrics["AP"], first.metrics["APs"]) == (

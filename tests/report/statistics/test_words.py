@@ -7,13 +7,16 @@ from scipy import stats
 from statistics_samples import curve, noisy_curves, thesis_curves
 
 from al_cli.errors import RunError
+from al_cli.records.claim import Claim, parse_claim
 from al_cli.report.sections.comparison import against_table, interval
 from al_cli.report.statistics import warnings as doubts
 from al_cli.report.statistics.analyse import analyse, answer, compare
-from al_cli.report.statistics.claim import Claim, parse_claim
-from al_cli.report.statistics.claim_answer import answer_claim, written_before
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
 from al_cli.report.statistics.comparison import Measure, Pair
+from al_cli.report.statistics.curves import COSTS, METRICS
 from al_cli.report.statistics.in_words import difference, listing, p_value, seeds_sentence
+
+VALID = {"metrics": METRICS, "costs": COSTS}
 
 SEEDS = range(8)
 CPU = {"device": "cpu", "python": "3.11.7", "git": "abc", "versions": {"torch": "2.15.0"}}
@@ -22,7 +25,7 @@ CPU = {"device": "cpu", "python": "3.11.7", "git": "abc", "versions": {"torch": 
 def test_claim_holds_and_its_opposite():
     runs = noisy_curves({"random": 0, "ccms": 3}, SEEDS)
     found = analyse(runs, random="random")
-    claim = parse_claim({"arm": "ccms", "against": "random", "metric": "AUC", "cost": "boxes", "alpha": 0.01})
+    claim = parse_claim({"arm": "ccms", "against": "random", "metric": "AUC", "cost": "boxes", "alpha": 0.01}, **VALID)
     told = answer_claim(claim, found)
     values = found.comparisons[Measure("AUC", cost="boxes")].values
     assert told.pair.t_p == pytest.approx(stats.ttest_rel(values[1], values[0]).pvalue, abs=1e-12)
@@ -79,15 +82,15 @@ def test_claim_that_cannot_be_decided_yet():
 )
 def test_wrong_claims(wrong):
     right = {"arm": "ccms", "against": "random"}
-    assert parse_claim(right) == Claim("ccms", "random", "AUC", "images", 0.05)
+    assert parse_claim(right, **VALID) == Claim("ccms", "random", "AUC", "images", 0.05)
     with pytest.raises(RunError, match="claim"):
-        parse_claim(right | wrong)
+        parse_claim(right | wrong, **VALID)
 
 
 def test_metrics_of_claims():
-    assert Claim("a", "b", "AUC_log", "boxes").measure == Measure("AUC", cost="boxes", scale="log")
-    assert Claim("a", "b", "APs").measure == Measure("final", "APs")
-    assert Claim("a", "b", "APs").measure.label == "final APs"
+    assert measure_of(Claim("a", "b", "AUC_log", "boxes")) == Measure("AUC", cost="boxes", scale="log")
+    assert measure_of(Claim("a", "b", "APs")) == Measure("final", "APs")
+    assert measure_of(Claim("a", "b", "APs")).label == "final APs"
 
 
 def test_claim_before_the_first_record():

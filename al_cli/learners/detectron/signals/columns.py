@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from al_cli.learners.detectron.signals.tap import Detections
-from al_cli.types import ROW_AXIS, Dataset, Predictions, ProbKind, Signal
+from al_cli.types import CLASS_PROBABILITIES, ROW_AXIS, Dataset, Predictions, ProbKind, Signal
 
 
 class DetectionArrays:
@@ -34,10 +34,12 @@ def as_array(tensor: Tensor) -> NDArray[Any]:
     return tensor.detach().cpu().numpy()
 
 
-def join(columns: list[NDArray[Any]], signal: Signal) -> NDArray[Any]:
-    """One array of all images: their boxes one after the other, or a row an image."""
+def join(columns: list[NDArray[Any]], signal: Signal, classes: int) -> NDArray[Any]:
+    """One array of all images: their boxes one after the other, or a row an image. Empty for no images, where the
+    probabilities of `classes` keep their width."""
     if not columns:
-        return np.zeros((0, 0), np.float32)
+        axes = CLASS_PROBABILITIES.get(signal)
+        return np.zeros((0, 0) if axes is None else (*(0,) * (axes - 1), classes), np.float32)
     return np.concatenate(columns, ROW_AXIS[signal]) if signal in ROW_AXIS else np.stack(columns)
 
 
@@ -50,7 +52,7 @@ def predictions(
     prob_kind: ProbKind,
 ) -> Predictions:
     """One table of N images, in their order: what was found in each, with its columns `signals`, and the columns `others`."""
-    columns = {signal: join([one.columns[signal] for one in found], signal) for signal in sorted(signals)}
+    columns = {s: join([one.columns[s] for one in found], s, num_classes) for s in sorted(signals)}
     none = np.zeros(0)
     return Predictions(
         image_ids,

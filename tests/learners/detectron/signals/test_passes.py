@@ -13,7 +13,7 @@ from al_cli.learners.spec import ModelSpec, TrainingSpec
 from al_cli.samplers.catalog import read_stages
 from al_cli.samplers.guide import guide
 from al_cli.strategy import Stage, Strategy, keep_count
-from al_cli.types import Signal
+from al_cli.types import Request, Signal
 
 FOLDER = Path(__file__).parents[4] / "conf" / "sampler"
 BUDGET, UD, LABELED = 3, 0.5, 8
@@ -52,15 +52,17 @@ def test_each_image_once_a_stage(entry, learner, splits):
     handle = learner.trained.model.backbone.register_forward_pre_hook(count)
     try:
         strategy.select(
-            pool,
-            infer=lambda ids, signals: learner.infer(splits.train.select(ids), signals),
-            budget=BUDGET,
-            ud=UD,
-            rng=np.random.default_rng(0),
-            truth=labeled,
-            labeled=labeled.ids.tolist(),
-            held_out=splits.val,
-            infer_held_out=lambda ids, signals: learner.infer(splits.val.select(ids), signals),
+            Request(
+                pool,
+                infer=lambda ids, signals: learner.infer(splits.train.select(ids), signals),
+                budget=BUDGET,
+                ud=UD,
+                rng=np.random.default_rng(0),
+                truth=labeled,
+                labeled=labeled.ids.tolist(),
+                held_out=splits.val,
+                infer_held_out=lambda ids, signals: learner.infer(splits.val.select(ids), signals),
+            )
         )
     finally:
         handle.remove()

@@ -1,4 +1,4 @@
-"""Runs that share a store: the same bytes as without it, fewer trainings, and a forecast that says how many."""
+"""Runs that share a store: the same bytes as without it, and fewer trainings."""
 
 import json
 import shutil
@@ -8,13 +8,6 @@ from pathlib import Path
 
 import pytest
 from shapes import tree_bytes, write_yolo
-
-from al_cli.experiment import compose
-from al_cli.experiment.job import Job, jobs_of
-from al_cli.store.disk import Store
-from al_cli.sweep.forecast import forecast
-
-SCHEDULES = sorted(path.stem for path in (compose.shipped("conf") / "schedule").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -59,7 +52,7 @@ def test_arms_share_what_they_have_in_common(al, few):
     al(*few, "-m", "sampler=random,entropy")
     assert made(Path("outputs/s"))["training"] == 5 + 3  # round 0, and the last: both label all images
     al(*few, "reference=true")
-    assert made(Path("outputs/s"))["training"] == 8  # what all labels give is what the last rounds gave
+    assert made(Path("outputs/s"))["training"] == 8  # the reference is the same training as their last rounds
 
 
 def test_other_pixels_of_the_same_length_are_other_data(al, few):
@@ -143,67 +136,3 @@ def test_ls_and_prune_say_what_they_did(al, few):
     assert "empty" in al("store", "ls").stdout
     al(*few, "sampler=random", "run_name=again")
     assert made(Path("outputs/s/again"))["training"] == 5
-
-
-def study_of(words: list[str]) -> list[Job]:
-    return jobs_of(words, many=True)
-
-
-STUDIES = {
-    "schedules": ["sampler=ccms", f"schedule={','.join(SCHEDULES[::4])}", "training=thesis"],
-    "samplers": ["sampler=random,half_random", "rounds=2", "seed=0,1"],
-    "a pool that is not used up": ["sampler=random,ccms", "initial=4", "budget=3", "rounds=2"],
-    "boxes": ["sampler=random,entropy", "budget_unit=boxes", "budget=0.1", "initial=4", "rounds=2"],
-    "reselect": ["sampler=random,ccms", "training.data=reselect", "rounds=2"],
-    "references": ["sampler=random", "reference=true", "seed=0,1"],
-    "without the store": ["sampler=random,entropy", "store=false", "rounds=1"],
-}
-
-
-@pytest.mark.parametrize("name", STUDIES)
-def test_the_forecast_is_what_happens(al, few, name):
-    words = [*few[1:], *STUDIES[name]]
-    before = forecast(study_of(words))
-    assert not Path("outputs").exists()
-    al("run", "-m", *words)
-    assert before.naive == len(list(Path("outputs/s").glob("*/round_*")))
-    assert (before.done, before.stored) == (0, 0)
-    assert before.naive == before.needed + before.shared
-    if name == "without the store":
-        assert before.needed == before.naive
-        return
-    trained = made(Path("outputs/s"))["training"]
-    assert trained == sum(1 for entry in Store("outputs/.store").entries() if entry.kind == "training")
-    # Arms that come to the same images by different ways are seen only when they do: on 20 images they often do.
-    assert trained <= before.needed <= 1.3 * trained
-    after = forecast(study_of(words))
-    assert (after.done, after.needed) == (after.naive, 0)
-    for job in study_of(words):
-        shutil.rmtree(job.folder)
-    again = forecast(study_of(words))
-    assert (again.done, again.needed, again.stored) == (0, 0, trained)
-
-
-def test_the_forecast_of_the_thesis_grid_counts_its_prefixes(al, few):
-    """12 UD schedules on a pool that the last round uses up: round 0, every distinct beginning of one to three rounds, and
-    the whole pool are a training each; random shares the first and the last."""
-    words = [*few[1:], "seed=10,11", "rounds=4"]
-    ccms = study_of([*words, "sampler=ccms", f"schedule={','.join(SCHEDULES)}"])
-    random = study_of([*words, "sampler=random"])
-    uds = [tuple(job.config["ud_split"]) for job in ccms if job.seed == 10]
-    assert len(uds) == 12
-    beginnings = {ud[:length] for ud in uds for length in (1, 2, 3)}
-    expected = forecast([*ccms, *random])
-    assert (expected.naive, expected.needed) == (130, 2 * (1 + len(beginnings) + 3 + 1))
-
-
-def test_forecast_in_the_middle_of_a_study(al, few):
-    words = [*few[1:], "sampler=ccms", f"schedule={','.join(SCHEDULES[:3])}"]
-    whole = forecast(study_of(words))
-    assert whole.seconds is None and "not known" in " ".join(whole.sentences())
-    al("run", *few[1:], "sampler=ccms", f"schedule={SCHEDULES[1]}")
-    middle = forecast(study_of(words))
-    assert middle.done == 5 and 0 < middle.needed <= whole.needed - 5
-    assert middle.seconds is not None and "with 2 processes" in " ".join(middle.sentences(2))
-    al("run", "-m", *words)
-    assert made(Path("outputs/s"))["training"] <= 5 + middle.needed

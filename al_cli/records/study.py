@@ -1,0 +1,65 @@
+"""study.json: what a study is, next to its runs. A sweep writes it before it starts; `al report` reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from al_cli.errors import RunError
+from al_cli.records.files import json_text
+from al_cli.system import lock, write_atomic
+
+NAME = "study.json"
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """`arms`: name -> overrides of its runs, in order. `claim` is as written (`records.claim` parses it). Times are ISO 8601
+    with a zone. All is empty where no sweep wrote the study."""
+
+    name: str = ""
+    source: str = ""
+    arms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+    reference: bool = False
+    claim: Mapping[str, Any] | None = None
+    claim_written_at: str | None = None
+    written_at: str = ""
+    command: str = ""
+
+
+def read_study_file(folder: Path) -> StudyFile:
+    """What study.json of this folder says; an empty one where there is none. RunError where it cannot be read."""
+    path = folder / NAME
+    if not path.is_file():
+        return StudyFile()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return StudyFile(
+            name=content.get("name") or "",
+            source=content.get("source") or "",
+            arms={arm["name"]: tuple(arm.get("overrides") or ()) for arm in content.get("arms", ())},
+            seeds=tuple(content.get("seeds", ())),
+            reference=bool(content.get("reference")),
+            claim=content.get("claim"),
+            claim_written_at=content.get("claim_written_at"),
+            written_at=content.get("written_at") or "",
+            command=content.get("command") or "",
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        remedy = "delete it: the sweep's command writes it again"
+        raise RunError(f"{NAME} cannot be read: {error}", where=str(path), remedy=remedy) from error
+
+
+def update_study_file(folder: Path, change: Callable[[StudyFile], StudyFile]) -> StudyFile:
+    """Write what `change` makes of the present content, and return it. Alone: another process that updates it waits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".study.lock").open("w") as file:
+        lock(file.fileno(), wait=True)
+        content = change(read_study_file(folder))
+        arms = [{"name": name, "overrides": list(overrides)} for name, overrides in content.arms.items()]
+        write_atomic(folder / NAME, json_text(asdict(content) | {"arms": arms}))
+    return content

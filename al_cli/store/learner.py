@@ -1,0 +1,141 @@
+"""A learner that looks into the store first. It answers as the one inside does, to the byte.
+
+A training is determined by the images with their labels (as a set: every training shuffles them), the validation images,
+the seed, the weights it starts from, the learner's identity (`learners/identity.py`) and the learner's own code. What
+follows from weights is keyed by the weights themselves, the digest of their file, so that a run continued from disk finds
+what it needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_cli.learners.identity import file_digest
+from al_cli.records.files import load_predictions, predictions_bytes
+from al_cli.store.disk import Store
+from al_cli.system import unfinished
+from al_cli.types import Checkpoint, Dataset, Learner, Predictions, Signal
+
+log = logging.getLogger("al")
+MAX_TABLE_MIB = 256  # a larger table of predictions is quicker to compute again than worth its disk
+MEASURED_AGAINST_LABELS = frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
+
+
+class StoredLearner(Learner):
+    """`inner`, trained and asked only for what the store does not have.
+
+    `identity` is everything besides the arguments of `fit` that determines the weights; `asking` what, with the weights,
+    determines the answers of `infer`.
+    """
+
+    def __init__(self, inner: Learner, store: Store, *, identity: Mapping[str, Any], asking: Mapping[str, Any]):
+        self.inner, self.store, self.identity, self.asking = inner, store, dict(identity), dict(asking)
+        self.provides, self.device = inner.provides, inner.device
+        self.weights = ""  # digest of the checkpoint that answers
+        self._checkpoint: Checkpoint | None = None
+        self._file: Path | None = None  # where the store has it
+        self.known: dict[str, str | None] = {}  # digests of the labels that some signals are measured against
+
+    def about_training(self, train: Dataset, val: Dataset | None, seed: int, init: str | None) -> dict[str, Any]:
+        """What determines the weights. `init` is the digest of the weights to continue from."""
+        return {**self.identity, "train": digest(train), "val": maybe_digest(val), "seed": seed, "init": init}
+
+    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
+        if init is not None and init is not self._checkpoint:
+            raise ValueError("a stored learner continues from the checkpoint it last gave")
+        about = self.about_training(train, val, seed, self.weights if init is not None else None)
+
+        def write(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
+            self.inner.save(checkpoint, folder / "checkpoint.pth")
+            iterations = checkpoint.history[-1].iteration if checkpoint.history else 0
+            return {"weights": file_digest(folder / "checkpoint.pth"), "iterations": iterations, "images": len(train)}
+
+        got = self.store.get(
+            "training",
+            about,
+            read=lambda folder: self.inner.load(folder / "checkpoint.pth"),
+            make=lambda: self.inner.fit(train, val=val, seed=seed, init=init),
+            write=write,
+        )
+        assert got.entry is not None
+        if got.hit:
+            log.info("this training is in the store: %.0f s saved", got.entry.seconds)
+        self.weights, self._checkpoint = got.entry.notes["weights"], got.result
+        self._file = got.entry.path / "checkpoint.pth"
+        return got.result
+
+    def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
+        return self.store.get(
+            "inference",
+            self.about_inference(images, signals),
+            read=lambda folder: load_predictions(folder / "predictions.npz"),
+            make=lambda: self.inner.infer(images, signals),
+            write=write_table,
+        ).result
+
+    def about_inference(self, images: Dataset, signals: frozenset[Signal]) -> dict[str, Any]:
+        known = self.known if signals & MEASURED_AGAINST_LABELS else None
+        about = {"weights": self.weights, "images": digest(images), "signals": sorted(signals), "known": known}
+        return {**self.answering, **about}
+
+    @property
+    def answering(self) -> dict[str, Any]:
+        """What, with the weights, determines any answer: code, versions, device, kernels and the settings of asking."""
+        return {key: self.identity[key] for key in ("code", "versions", "device", "kernels")} | self.asking
+
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
+        self.known = {"labeled": digest(labeled), "initial": digest(initial), "val": maybe_digest(val)}
+        self.inner.inform(labeled=labeled, initial=initial, val=val)
+
+    def loss(self, images: Dataset) -> NDArray[np.float64]:
+        return self.inner.loss(images)
+
+    def save(self, checkpoint: Checkpoint, path: Path) -> None:
+        """A hard link to the store's file where that can be: the weights are on disk once."""
+        if checkpoint is not self._checkpoint or self._file is None or not self._file.exists():
+            self.inner.save(checkpoint, path)
+            return
+        with unfinished(path) as draft:
+            try:
+                os.link(self._file, draft)
+            except OSError:  # another file system, or one without links
+                shutil.copyfile(self._file, draft)
+
+    def load(self, path: Path) -> Checkpoint:
+        self._checkpoint, self._file = self.inner.load(path), None
+        self.weights = file_digest(path)
+        return self._checkpoint
+
+
+def write_table(table: Predictions, folder: Path) -> dict[str, Any] | None:
+    content = predictions_bytes(table)
+    if len(content) > MAX_TABLE_MIB * 2**20:
+        return None
+    (folder / "predictions.npz").write_bytes(content)
+    return {"images": len(table)}
+
+
+def digest(images: Dataset) -> str:
+    """The fingerprint of names, sizes and labels, with each file's length and time of change: other pixels under the same
+    names and labels are other data. A copy of the files with new times counts as other data too, which only costs time."""
+    stamps = hashlib.sha256()
+    for image in images.images:
+        try:
+            found = image.path.stat()
+            stamps.update(b"%d %d " % (found.st_size, found.st_mtime_ns))
+        except OSError:  # data that are not files
+            stamps.update(b"- ")
+    return f"{images.fingerprint}-{stamps.hexdigest()[:16]}"
+
+
+def maybe_digest(images: Dataset | None) -> str | None:
+    return None if images is None else digest(images)
