@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli import loop
+from al_cli.errors import RunError
 from al_cli.experiment import build
 from al_cli.experiment.job import Job
 from al_cli.experiment.settings import Experiment
