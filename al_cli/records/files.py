@@ -114,7 +114,7 @@ def predictions_bytes(predictions: Predictions) -> bytes:
 
 def load_predictions(path: Path) -> Predictions:
     """The inverse of `predictions_bytes`. ValueError, KeyError, OSError or BadZipFile when the file is not one."""
-    with np.load(path, allow_pickle=False) as data:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as data:  # np.load leaves a broken file open
         kind = str(data["prob_kind"])
         if kind not in ("softmax", "sigmoid"):
             raise ValueError(f"prob_kind is {kind!r}")

@@ -103,7 +103,7 @@ def write_choice(choice: Choice, folder: Path) -> dict[str, Any]:
 
 def read_choice(folder: Path) -> Choice:
     stages = json.loads((folder / "entry.json").read_text(encoding="utf-8"))["notes"]["stages"]
-    with np.load(folder / "choice.npz", allow_pickle=False) as data:
+    with (folder / "choice.npz").open("rb") as file, np.load(file, allow_pickle=False) as data:
         picked = Selection(data["picked"], data["picked_scores"])
         logs = tuple(StageLog(**stage) for stage in stages)
         return Choice(picked, logs, data["candidates"], data["scores"], data["dropped_by"])

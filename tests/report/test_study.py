@@ -1,5 +1,6 @@
 """Reading a study: its arms, its plan, what is missing; and the files of a report against pandas."""
 
+import io
 import json
 import subprocess
 import sys
@@ -297,7 +298,7 @@ def test_images_of_another_dataset_are_not_shown(samples, data):
 
 def test_terminal_table(samples):
     records = samples.run("ccms_s10", rounds=3).records()
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console = Console(width=80, record=True, file=io.StringIO())
     console.print(rounds_table(records))
     lines = [line.split() for line in console.export_text().splitlines() if line.strip()]
     assert lines[:2] == [["val"], ["round", "ud", "images", "boxes", "AP", "AP50", "AP75", "APs", "APm", "APl", "loss"]]

@@ -176,7 +176,8 @@ def test_show_run(run, samples, tmp_path):
     other = show.show_run(run.path, 2, samples.splits.test, n=4, seed=1, out=tmp_path / "new/other.png")
     assert other.read_bytes() != first
     more = show.show_run(run.path, 2, samples.splits.test, n=10_000, out=tmp_path / "all.png")
-    assert PILImage.open(more).height > PILImage.open(other).height
+    with PILImage.open(more) as tall, PILImage.open(other) as short:
+        assert tall.height > short.height
 
 
 def test_show_run_with_other_predictions(run, samples):

@@ -113,7 +113,7 @@ class _Watched:
     def _write_metrics(self, loss_dict: dict[str, Tensor], *_: Any, **__: Any) -> None:
         self.loss = float(sum(loss.detach() for loss in loss_dict.values()))
         if not math.isfinite(self.loss):
-            parts = ", ".join(f"{name} {float(loss):.3g}" for name, loss in loss_dict.items())
+            parts = ", ".join(f"{name} {float(loss.detach()):.3g}" for name, loss in loss_dict.items())
             raise diverged(f"the training loss is {self.loss}: {parts}", self)
 
 

@@ -166,7 +166,7 @@ def stock_gradient(model, one):
     parameters = [p for layer in last_layers(model).layers.values() for p in layer.parameters()]
     loss = stock_loss(model, one)
     grads = torch.autograd.grad(loss, parameters, materialize_grads=True)
-    return torch.cat([g.flatten() for g in grads]), float(loss)
+    return torch.cat([g.flatten() for g in grads]), float(loss.detach())
 
 
 def stock_pseudo_labels(model, one, threshold=THRESHOLD):

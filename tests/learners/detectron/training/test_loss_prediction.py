@@ -169,7 +169,9 @@ def test_the_module_in_closed_form():
     x = torch.tensor([[0.5, -1.0, 2.0]])
     (a, b), last = module.maps, module.last
     hidden = torch.cat([(a.weight @ x[0, :1] + a.bias).relu(), (b.weight @ x[0, 1:] + b.bias).relu()])
-    assert module(x)[0].item() == pytest.approx((last.weight[0] @ hidden + last.bias[0]).item(), abs=1e-6)
+    assert module(x)[0].detach().item() == pytest.approx(
+        (last.weight[0] @ hidden + last.bias[0]).detach().item(), abs=1e-6
+    )
 
 
 def predicted(model, hook, images) -> tuple[np.ndarray, np.ndarray]:

@@ -258,7 +258,7 @@ def count(iterations: int, losses: list[float], batch: float = 1.0, **options):
         validate=(lambda: next(measured)) if losses else None,
         **options,
     )
-    return float(model.weight), history
+    return float(model.weight.detach()), history
 
 
 def test_early_stopping_waits_for_patience_and_restores_the_best():
