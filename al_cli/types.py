@@ -481,8 +481,8 @@ class RoundRecord:
     """One finished round. Holds nothing that differs between equal runs (seconds live in timing.json).
 
     `picked` are the images this round labeled (the initial set in round 0), with their scores; `labeled` all so far in
-    acquisition order: what annotators have been paid for. Where a round selects its training set from the whole pool, images that were
-    labeled before are not among the picked, and labeled ones that it left out are not trained on.
+    acquisition order: what annotators have been paid for. Where a round selects its training set from the whole pool, images
+    that were labeled before are not among the picked, and labeled ones that it left out are not trained on.
     """
 
     round: int

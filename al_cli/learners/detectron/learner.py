@@ -93,7 +93,7 @@ class DetectronLearner(Learner):
         self._model: nn.Module | None = None
         self._tap: Tap | None = None
         self._extras: Mapping[str, NDArray[Any]] = {}  # of the checkpoint that answers: its seed and what training told
-        # What the inference pass cannot tell. A signal of the pass itself is read off the backbone's maps instead.
+        # Signals that need more than the inference pass. One of the pass itself is read off the backbone's maps.
         self._sources: dict[Signal, Source] = {
             Signal.TRUE_LOSS: self.loss,
             Signal.TRUE_BOXES: true_boxes,
