@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 
 from al_cli.samplers.catalog import read_stages, sampler_files
 from al_cli.strategy import Stage, Strategy
-from al_cli.types import Predictions, Signal
+from al_cli.types import Predictions, Request, Signal
 
 FOLDER = Path(__file__).parents[2] / "conf" / "sampler"
 FILES = sampler_files(FOLDER)
@@ -49,7 +49,7 @@ def pick(ragged, truth_of):
             cut = (known if ids[0] > 10_000 else table).select(ids)
             return frozen(dataclasses.replace(cut, columns={s: cut.columns[s] for s in signals}))  # nothing else
 
-        choice = strategy.select(
+        request = Request(
             table.image_ids if candidates is None else candidates,
             infer=infer,
             budget=budget,
@@ -60,6 +60,7 @@ def pick(ragged, truth_of):
             held_out=truth_of(known),
             infer_held_out=infer,
         )
+        choice = strategy.select(request)
         everyone = np.sort(table.image_ids if candidates is None else candidates)
         assert np.array_equal(choice.candidates, everyone)
         score_of = dict(zip(choice.candidates.tolist(), choice.scores.tolist(), strict=True))

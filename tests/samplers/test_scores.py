@@ -40,7 +40,7 @@ def table(counts, scores, classes, probs=None, kind="softmax", num_classes=2) ->
 def test_entropy_softmax_by_hand():
     """C = 2, background has the rest. (1/3, 1/3 | 1/3): ln 3 / ln 3 = 1. (1, 0 | 0): 0. (1/2, 1/2 | 0): ln 2 / ln 3."""
     half = math.log(2) / math.log(3)
-    p = table([2, 0, 1], [0.5, 1, 0.5], [0, 0, 1], [[1 / 3, 1 / 3], [1, 0], [0.5, 0.5]])
+    p = table([2, 0, 1], [1, 0.5, 0.5], [0, 0, 1], [[1 / 3, 1 / 3], [1, 0], [0.5, 0.5]])
     assert entropy(ask(p)) == pytest.approx([0.5, 0, half])
     assert entropy(ask(p), aggregate="max") == pytest.approx([1, 0, half])
     assert entropy(ask(p), aggregate="sum") == pytest.approx([1, 0, half])

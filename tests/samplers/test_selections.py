@@ -125,7 +125,7 @@ def test_images_without_boxes_are_one_cluster_not_the_whole_budget(distance):
         np.arange(60),
         offsets,
         rng.random((m, 4)) + np.array([0, 0, 1, 1]),
-        rng.uniform(0.4, 1, m),
+        -np.sort(-rng.uniform(0.4, 1, (m // 3, 3))).ravel(),
         classes,
         3,
         "softmax",
