@@ -11,9 +11,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "al_cli"
 FLOORS = {
     "types": 0, "rng": 0, "errors": 0, "progress": 0,
-    "datasets": 1, "samplers": 1, "learners": 1, "tasks": 1, "records": 1,
-    "strategy": 2, "budget": 2, "report": 2, "tracking": 2,
-    "loop": 3, "store": 3,
+    "datasets": 1, "samplers": 1, "learners": 1, "tasks": 1,
+    "strategy": 2, "budget": 2, "records": 2,
+    "loop": 3, "store": 3, "report": 3, "tracking": 3,
     "experiment": 4,
     "sweep": 5,
     "cli": 6,

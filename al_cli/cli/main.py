@@ -83,7 +83,10 @@ def make_parser() -> tuple[argparse.ArgumentParser, list[str]]:
     report = verbs.add_parser("report", help="does A beat B? a page with statistics, tables and figures of a study")
     report.add_argument("study", type=Path, help="a study folder, for example outputs/digits")
     report.add_argument(
-        "--target", default=None, help="labels needed to reach this AP: AP=30 or AP=0.3 (default: random's)"
+        "--target",
+        default=None,
+        metavar="METRIC=VALUE",
+        help="count the labels needed to reach this; percent may be given as a share (default: random's own final value)",
     )
     report.add_argument(
         "--format",

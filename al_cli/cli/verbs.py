@@ -8,6 +8,7 @@ from rich.table import Table
 
 from al_cli.errors import AlError, ConfigError, DatasetError, RunError
 from al_cli.progress import out as console
+from al_cli.tasks import DEFAULT
 from al_cli.types import Signal
 
 
@@ -22,7 +23,7 @@ def report(args: argparse.Namespace) -> None:
     written = write.report(args.study, target=args.target, dataset=build.load_dataset)
     console.print(written.opening, highlight=False, soft_wrap=True, markup=False)
     console.print(
-        f"wrote {written.page}, and {len(written.files)} tables and figures beside it", highlight=False, soft_wrap=True
+        f"wrote {written.page}, and {len(written.files)} tables and figures next to it", highlight=False, soft_wrap=True
     )
 
 
@@ -33,12 +34,17 @@ def ls(args: argparse.Namespace) -> None:
     if not runs:
         console.print(f"no runs under {args.outputs}; `al run` makes the first")
         return
+    metrics = {run.task.primary.name for run in runs if run.task}
+    named = len(metrics) > 1  # runs of several tasks: each value says what it is
+    best = "best" if named else f"best {next(iter(metrics), '')}".strip()
     table = Table()
-    for column in ("study", "run", "state", "rounds", "best AP"):
-        table.add_column(column, justify="right" if column in ("rounds", "best AP") else "left", overflow="fold")
+    for column in ("study", "run", "state", "rounds", best):
+        table.add_column(column, justify="right" if column in ("rounds", best) else "left", overflow="fold")
     for run in runs:
-        best = "" if run.best_ap is None else f"{run.best_ap:.2f}"
-        table.add_row(run.path.parent.name, run.path.name, run.state, f"{run.rounds_done}/{run.rounds_total}", best)
+        value = run.task.primary.text(run.best) if run.task else ""
+        if run.task and value and named:
+            value = f"{run.task.primary.name} {value}"
+        table.add_row(run.path.parent.name, run.path.name, run.state, f"{run.rounds_done}/{run.rounds_total}", value)
     console.print(table)
 
 
@@ -191,7 +197,9 @@ def show(args: argparse.Namespace) -> None:
                 "there are no weights here", where=str(args.checkpoint), remedy="give a checkpoint.pth of any run"
             )
         learner = build.build_learner(
-            settings.check(OmegaConf.create(config | {"store": False})), splits.test.class_names
+            # no prediction is judged here, and a task that a run folder names must not be imported
+            settings.check(OmegaConf.create(config | {"store": False, "task": DEFAULT})),
+            splits.test.class_names,
         )
         learner.load(args.checkpoint)
         predictions = learner.infer(splits.test)

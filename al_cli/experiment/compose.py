@@ -18,9 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from al_cli.errors import ConfigError, first_line, suggest
+from al_cli.tasks import DEFAULT
 
 CONFIG_NAME = "config"
-# Where a run goes or which study it belongs to says nothing of what it computes, so it is not part of its name.
+# Where a run goes or which study it belongs to does not change what it computes, so it is not part of its name.
 NOT_IN_NAME = {
     "sampler",
     "seed",
@@ -56,7 +57,7 @@ def run_name(sampler: str, seed: int, explicit: str | None, overrides: Iterable[
         return str(explicit)
     parts = []
     for override in sorted(overrides, key=lambda o: (not o.startswith("ud_split"), o.lstrip("+~"))):
-        if override.lstrip("+~").partition("=")[0] not in NOT_IN_NAME:
+        if override.lstrip("+~").partition("=")[0] not in NOT_IN_NAME and override != f"task={DEFAULT}":
             parts.append(label(override))
     name = "_".join(["reference" if reference else sampler, *parts, f"s{seed}"])  # a reference asks no sampler
     if len(name) > MAX_NAME:

@@ -20,6 +20,7 @@ from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.store.disk import Store
 from al_cli.strategy import Strategy
+from al_cli.tasks import Task
 from al_cli.types import RoundRecord
 
 log = logging.getLogger("al")
@@ -34,7 +35,7 @@ def execute(config: DictConfig, path: Path) -> list[RoundRecord]:
     what = {key: value for key, value in experiment.config.items() if key not in WHERE}
     found_empty = not path.exists() or not any(path.iterdir())
     where = environment(experiment.config["device"], kernels(experiment.model))
-    with RunFolder.create(path, what, where) as folder, log_to(path / "run.log"):
+    with RunFolder.create(path, what, where, experiment.task) as folder, log_to(path / "run.log"):
         try:
             return run_in(folder, experiment)
         except KeyboardInterrupt:
@@ -61,9 +62,9 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     records = folder.records()
     total = experiment.rounds
     if len(records) == total and folder.state == "done":
-        log.info("%s is done already; delete the folder to run it anew", folder.path.name)
+        log.info("%s is done already; delete the folder to run it again", folder.path.name)
         if console.is_terminal:
-            console.print(rounds_table(records))
+            console.print(rounds_table(records, experiment.task))
         return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.config)]
     splits = load_dataset(experiment.config["dataset"])
     plan = plan_rounds(experiment, splits)
@@ -93,12 +94,12 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         store = Store(store_path(experiment.config))
         learner, strategy = through_store(experiment, splits, store, learner)
         account = store.take_account
-    rounds = loop.run(splits, learner, strategy, plan, folder, account)
+    rounds = loop.run(splits, learner, strategy, plan, folder, experiment.task, account)
     for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.config):
         records.append(record)
-        round_log.info("round %d of %d: %s", record.round, total - 1, summary(record))
+        round_log.info("round %d of %d: %s", record.round, total - 1, summary(record, experiment.task))
         if console.is_terminal:
-            console.print(rounds_table(records))
+            console.print(rounds_table(records, experiment.task))
         if time.monotonic() - plotted > PLOT_EVERY_S:
             plots.plot_run(folder.path, splits)
             plotted = time.monotonic()
@@ -108,10 +109,12 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     return records
 
 
-def summary(record: RoundRecord) -> str:
-    names = [name for name in ("AP", "AP50", "APs", "APm", "APl") if record.metrics.get(name) is not None]
-    values = "  ".join(f"{name} {record.metrics[name]:.1f}" for name in names)
-    return f"{record.images} images, {record.boxes} boxes labeled: {values}"
+def summary(record: RoundRecord, task: Task) -> str:
+    """A finished round in a line: what it had cost by then, and what it reached."""
+    costs = ", ".join(f"{cost.of(record)} {cost.name}" for cost in task.costs)
+    known = [metric for metric in task.logged if record.metrics.get(metric.name) is not None]
+    values = "  ".join(f"{metric.name} {metric.text(record.metrics[metric.name], fewer=1)}" for metric in known)
+    return f"{costs} labeled: {values}"
 
 
 class log_to:

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from al_cli import tracking
+from al_cli import tasks, tracking
 from al_cli.errors import ConfigError, DatasetError, first_line, suggest
 from al_cli.experiment import imported
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
@@ -19,7 +19,7 @@ from al_cli.samplers.select_random import random
 from al_cli.strategy import Stage, Strategy
 
 DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
-WHERE = ("outputs", "study", "run_name", "store", "tracking")  # where a run lies says nothing of what it computes
+WHERE = ("outputs", "study", "run_name", "store", "tracking")  # where a run lies does not change what it computes
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
 UNASKED = Strategy([Stage(random)])  # of runs whose images are settled: references and imported selections
@@ -35,6 +35,7 @@ class Experiment:
     training: TrainingSpec
     ud: tuple[float | None, ...]
     seeds: Seeds
+    task: tasks.Task
     file: imported.Imported | None = None  # selections made elsewhere
 
     @property
@@ -72,6 +73,7 @@ def check(config: DictConfig) -> Experiment:
         amount(plain[name], name, unit)
     if plain["device"] not in DEVICES:
         raise ConfigError(f"device is {plain['device']!r}", remedy=suggest(str(plain["device"]), DEVICES))
+    task = tasks.named(plain.get("task", tasks.DEFAULT))
     for name in ("seed", *(f"seeds.{kind}" for kind in plain["seeds"])):
         value = plain["seeds"][name.split(".")[1]] if "." in name else plain["seed"]
         if value is not None:
@@ -101,7 +103,7 @@ def check(config: DictConfig) -> Experiment:
     default = plain["seed"]
     seeds = Seeds(**{kind: default if value is None else value for kind, value in plain["seeds"].items()})
     rows = read_imported(plain) if from_file else None
-    return Experiment(plain, strategy, model, training, (None, *ud), seeds, rows)
+    return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows)
 
 
 def whole(value: Any, name: str, at_least: int) -> None:
@@ -134,20 +136,20 @@ def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
 
 
 def check_reselect(training: TrainingSpec, strategy: Strategy, plain: Mapping[str, Any]) -> None:
-    """ConfigError where selecting the training set anew has no meaning."""
+    """ConfigError where selecting the whole training set in each round has no meaning."""
     if training.data != "reselect":
         return
     if plain["budget_unit"] == "boxes":
         raise ConfigError(
-            "a round that selects its training set anew cannot fill a budget of boxes: it pays only for images that were "
-            "never labeled, and the budget would count those it has already",
+            "training.data=reselect works with budgets in images only: a budget in boxes would count boxes that are already "
+            "labeled",
             where="training.data=reselect budget_unit=boxes",
             remedy="set budget_unit=images",
         )
     if any(stage.labeled is not None for stage in strategy.stages):
         raise ConfigError(
             f"sampler {plain['sampler']['name']} compares candidates with the labeled images, which are candidates "
-            "themselves where each round selects its training set anew",
+            "themselves where each round selects its whole training set",
             where="training.data=reselect",
             remedy="take another sampler, or training.data=cumulative",
         )

@@ -25,7 +25,7 @@ COLUMN = "column/"  # prefix of the arrays that hold a table's signals
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """The file is the old or the new one, never a part: a temporary file beside it, fsync, rename."""
+    """The file is the old or the new one, never a part: a temporary file next to it, fsync, rename."""
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)

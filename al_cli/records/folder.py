@@ -2,6 +2,7 @@
 
     outputs/<study>/<run>/
       config.yaml environment.json    resolved configuration; versions, device, git revision
+      task.json                       names, units and costs of what is measured (al_cli.tasks); detection where it is absent
       run.lock                        locked while a process works here
       round_00/record.json            written last: its presence means that the round is done
       round_00/timing.json            seconds and memory: apart, so that equal runs have equal records
@@ -37,13 +38,14 @@ from al_cli.records.files import csv_text, json_text, load_predictions, markdown
 from al_cli.records.rounds import (
     PICKED,
     RESELECTED,
-    ROUND_COLUMNS,
-    Evaluated,
     parse_record,
     record_text,
+    round_columns,
     round_files,
     round_row,
+    round_texts,
 )
+from al_cli.tasks import DEFAULT, Evaluation, Task, default, described
 from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord
 
 log = logging.getLogger("al")
@@ -60,11 +62,13 @@ class RunFolder:
         self._lock: int | None = None
 
     @classmethod
-    def create(cls, path: Path | str, config: Mapping[str, Any], environment: Mapping[str, Any]) -> RunFolder:
+    def create(
+        cls, path: Path | str, config: Mapping[str, Any], environment: Mapping[str, Any], task: Task | None = None
+    ) -> RunFolder:
         """Make the folder, or take up an earlier run of the same configuration. Locked until `close`.
 
-        Raises RunError when another process works there, or when the folder holds a run of another configuration or of
-        another version's format.
+        `task` None is detection. Raises RunError when another process works there, or when the folder holds a run of another
+        configuration, task or version's format.
         """
         folder = cls(path)
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -72,6 +76,7 @@ class RunFolder:
         try:
             folder._require_format()
             folder._write_config(config)
+            folder._write_task(task or default())
             folder._write_environment(environment)
         except BaseException:
             folder.close()
@@ -144,7 +149,19 @@ class RunFolder:
             ) from error
         if not isinstance(content, dict):
             raise RunError("the configuration is not a mapping", where=str(path), remedy="restore it")
-        return content
+        return {"task": DEFAULT} | content
+
+    def task(self) -> Task:
+        """What the run measures, as it was when the run began; detection where no file says. RunError where it cannot
+        be read."""
+        path = self.path / "task.json"
+        if not path.is_file():
+            return default()
+        try:
+            return described(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+            remedy = "restore it, or run the same command again after deleting it"
+            raise RunError(f"the task cannot be read: {error}", where=str(path), remedy=remedy) from error
 
     @property
     def total_rounds(self) -> int:
@@ -169,10 +186,10 @@ class RunFolder:
 
     def records(self) -> list[RoundRecord]:
         """The finished rounds, 0 up to the first that is not. RunError names a record that cannot be read."""
-        found: list[RoundRecord] = []
-        while (self.round_path(len(found)) / "record.json").exists():
-            found.append(_read_record(self.round_path(len(found)) / "record.json", len(found)))
-        return found
+        records: list[RoundRecord] = []
+        while (self.round_path(len(records)) / "record.json").exists():
+            records.append(_read_record(self.round_path(len(records)) / "record.json", len(records)))
+        return records
 
     def predictions(self, round: int) -> Predictions:
         """What the round's model says of the evaluation images. RunError for an unfinished round or a broken file."""
@@ -196,9 +213,14 @@ class RunFolder:
             for row in rows
         ]
 
+    def timing(self, round: int) -> dict[str, Any]:
+        """Seconds and memory of a round, and what its store spared; empty where they cannot be read: they are no part
+        of a record."""
+        return _lenient(self.round_path(round) / "timing.json")
+
     def trained_on(self, round: int) -> tuple[int, ...]:
         """The images that a finished round chose to train on, ascending: those it labeled, and those labeled before that it
-        selected again where each round selects its training set anew."""
+        selected again where each round selects its whole training set."""
         rows = read_csv(self.round_path(round) / "candidates.csv")
         return tuple(int(row["image_id"]) for row in rows if row["outcome"] in (PICKED, RESELECTED))
 
@@ -231,7 +253,7 @@ class RunFolder:
         record: RoundRecord,
         *,
         predictions: Predictions,
-        evaluation: Evaluated,
+        evaluation: Evaluation,
         history: Sequence[LossPoint],
         picked: Dataset,
         labeled: Dataset,
@@ -252,7 +274,7 @@ class RunFolder:
             raise ValueError(f"the images of round {record.round} are not those that its record names")
         folder = self.round_path(record.round)
         folder.mkdir(exist_ok=True)
-        contents = round_files(record, predictions, evaluation, history, picked, labeled, choice, names)
+        contents = round_files(record, predictions, evaluation, history, picked, labeled, choice, names, self.task())
         hashes = dict(record.hashes)
         for name, content in contents.items():
             write_atomic(folder / name, content)
@@ -265,10 +287,11 @@ class RunFolder:
         return stored
 
     def write_tables(self, records: Sequence[RoundRecord] | None = None) -> None:
-        """rounds.csv (four decimals) and rounds.md (two): one row a round, from the records."""
-        rows = [round_row(record) for record in (self.records() if records is None else records)]
-        write_atomic(self.path / "rounds.csv", csv_text(ROUND_COLUMNS, rows))
-        write_atomic(self.path / "rounds.md", markdown_text(ROUND_COLUMNS, rows))
+        """rounds.csv (four decimals) and rounds.md (those of the task): one row a round, from the records."""
+        records, task = self.records() if records is None else records, self.task()
+        columns = round_columns(task)
+        write_atomic(self.path / "rounds.csv", csv_text(columns, [round_row(record, task) for record in records]))
+        write_atomic(self.path / "rounds.md", markdown_text(columns, [round_texts(record, task) for record in records]))
 
     def _take_lock(self) -> None:
         handle = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -307,7 +330,7 @@ class RunFolder:
         if not path.exists():
             write_atomic(path, text)
             return
-        old, new = flatten(self.config()), flatten(yaml.load(text, _YAML))
+        old, new = flatten(self.config()), flatten({"task": DEFAULT} | yaml.load(text, _YAML))
         absent = "nothing"
         changed = [
             f"{key} was {old.get(key, absent)} and is now {new.get(key, absent)}"
@@ -321,18 +344,27 @@ class RunFolder:
                 remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
             )
 
+    def _write_task(self, task: Task) -> None:
+        """Written once. The configuration names the task too, so what differs here is a Task that was edited since."""
+        path = self.path / "task.json"
+        if not path.exists():
+            write_atomic(path, json_text(task.describe()))
+        elif not task.like(self.task()):
+            raise RunError(
+                f"this folder holds a run that measured {', '.join(self.task().metric_names)}, and task {task.name} measures "
+                f"{', '.join(task.metric_names)} now",
+                where=str(path),
+                remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
+            )
+
     @property
     def format(self) -> int:
         """The format of the files of this run: 1 where they do not say. Any format is read; only this version's is written."""
-        return int(self._environment().get("format", 1))
+        return int(self.environment().get("format", 1))
 
-    def _environment(self) -> dict[str, Any]:
-        path = self.path / "environment.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+    def environment(self) -> dict[str, Any]:
+        """Versions, machine and git revision that the run began with; empty where they cannot be read."""
+        return _lenient(self.path / "environment.json")
 
     def _require_format(self) -> None:
         begun = (self.path / "environment.json").exists() or (self.round_path(0) / "record.json").exists()
@@ -350,7 +382,7 @@ class RunFolder:
         if not first.exists():
             write_atomic(first, json_text(now))
             return
-        before, after = flatten(self._environment()), flatten(json.loads(json_text(now)))
+        before, after = flatten(self.environment()), flatten(json.loads(json_text(now)))
         changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
         if changed:
             name = f"environment_round_{len(self.records()):02d}.json"
@@ -370,6 +402,14 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _lenient(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _read_record(path: Path, round: int) -> RoundRecord:
     try:
         record = parse_record(path.read_text(encoding="utf-8"))
@@ -381,4 +421,4 @@ def _read_record(path: Path, round: int) -> RoundRecord:
 
 
 def _redo(path: Path) -> str:
-    return f"delete {path.parent} and run the same command again to compute this round and those after it anew"
+    return f"delete {path.parent} and run the same command again to compute this round and those after it once more"

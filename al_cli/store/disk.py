@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.errors import AlError, RunError
+from al_cli.progress import duration
 
 log = logging.getLogger("al")
 KINDS = ("training", "inference", "selection")
@@ -289,15 +290,3 @@ def sizes(count: int) -> str:
     """
     unit = max((u for u in UNITS if count >= UNITS[u]), key=lambda u: UNITS[u], default="B")
     return f"{count} B" if unit == "B" else f"{count / UNITS[unit]:.1f} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them.
-
-    >>> duration(4000)
-    '1 h 07 min'
-    """
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -20,9 +20,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from al_cli.errors import RunError
 from al_cli.experiment import build, settings
-from al_cli.progress import console
+from al_cli.progress import console, duration
 from al_cli.records import RunFolder
-from al_cli.store.disk import duration
 from al_cli.sweep.outcomes import Outcome, relative
 from al_cli.sweep.plan import Job, Study
 from al_cli.sweep.worker import Worker, prepare
@@ -167,8 +166,9 @@ class Board:
         self.seen[job.folder] = len(records)
         self.fresh += len(records) - before
         for record in records[before:]:
-            ap = record.metrics.get("AP")
-            value = "" if ap is None else f" AP {ap:.2f}"
+            metric = job.experiment.task.primary
+            reached = metric.text(record.metrics.get(metric.name))
+            value = f" {metric.name} {reached}" if reached else ""
             round_log.info(
                 "%s seed %d round %d of %d%s  (%s)", job.arm, job.seed, record.round, job.rounds - 1, value, self.text
             )

@@ -22,9 +22,10 @@ from omegaconf import DictConfig
 from al_cli import loop
 from al_cli.experiment import build, settings
 from al_cli.learners.identity import file_digest
+from al_cli.progress import duration
 from al_cli.records import RunFolder
 from al_cli.rng import seed_for
-from al_cli.store.disk import Entry, Got, Store, Writer, duration
+from al_cli.store.disk import Entry, Got, Store, Writer
 from al_cli.store.wrappers import StoredStrategy
 from al_cli.types import Checkpoint, Dataset, Learner, Pool, Predictions, Signal, Splits
 

@@ -1,4 +1,4 @@
-"""The hardest and the easiest images of each method, beside each other (Lund, figures 7.2 and 7.3).
+"""The hardest and the easiest images of each method, next to each other (Lund, figures 7.2 and 7.3).
 
 Hardest: the first images that the method picked. Easiest: those that its first stage dropped with the lowest scores. Both of
 the first active round of the lowest seed, where all arms choose from the same images with the same detector.
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from al_cli.errors import AlError
 from al_cli.records.files import read_csv
+from al_cli.records.rounds import PICKED, RESELECTED
 from al_cli.report.drawing.sheets import draw_marks, load, rows_sheet, true_marks
-from al_cli.report.study import Run, Study
+from al_cli.report.study import Run, StudyFolder
 from al_cli.types import Splits
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ CAPTIONS = {
 MAX_ROWS = 8
 
 
-def sheets(study: Study, arms: Sequence[str], dataset: Load) -> tuple[dict[str, Picture], str]:
+def sheets(study: StudyFolder, arms: Sequence[str], dataset: Load) -> tuple[dict[str, Picture], str]:
     """The sheets "hardest" and "easiest", and a sentence: what they show, or why there are none.
 
     Arms without scores (random) have no hardest image and are left out.
@@ -68,7 +69,7 @@ def rank(run: Run) -> tuple[Ranked, Ranked]:
         picked, candidates = [], []
     scores = {row["image_id"]: row for row in candidates if row["score"]}  # a last stage may have none of its own
     hardest = [scores[row["image_id"]] for row in picked if row["image_id"] in scores]
-    dropped = [row for row in candidates if row["score"] and row["outcome"] not in ("picked", "reselected")]
+    dropped = [row for row in candidates if row["score"] and row["outcome"] not in (PICKED, RESELECTED)]
     first = min((int(row["stage"]) for row in dropped), default=0)
     easiest = sorted(
         (row for row in dropped if int(row["stage"]) == first),

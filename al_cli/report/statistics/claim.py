@@ -1,6 +1,6 @@
 """The claim that a study states beforehand, as its file or study.json has it.
 
-claim: {arm: ccms, against: random, metric: AUC, cost: boxes, alpha: 0.05}
+claim: {arm: ccms, against: random, metric: AUC, cost: images, alpha: 0.05}
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from al_cli.errors import RunError, suggest
-from al_cli.report.statistics.curves import COSTS, METRICS, Cost
+from al_cli.tasks import Task
 
 if TYPE_CHECKING:
     from al_cli.report.statistics.comparison import Measure
+    from al_cli.report.statistics.curves import Scale
 
 KEYS = ("arm", "against", "metric", "cost", "alpha")
 AREAS = ("AUC", "AUC_log")
@@ -21,28 +22,22 @@ AREAS = ("AUC", "AUC_log")
 
 @dataclass(frozen=True)
 class Claim:
-    """`arm` is better than `against`. `metric`: AUC (of AP, linear cost), AUC_log, or the final AP, AP50, AP75, APs, APm, APl.
-
-    `cost` is what an AUC is taken over; a final value does not depend on it.
-    """
+    """`arm` is better than `against` in `measure`, at the level `alpha`. `cost`: what the study's curves are drawn
+    against first."""
 
     arm: str
     against: str
-    metric: str = "AUC"
-    cost: Cost = "images"
+    measure: Measure
+    cost: str
     alpha: float = 0.05
 
-    @property
-    def measure(self) -> Measure:
-        from al_cli.report.statistics.comparison import Measure  # brings scipy, which a sweep can do without
 
-        if self.metric in AREAS:
-            return Measure("AUC", cost=self.cost, scale="log" if self.metric == "AUC_log" else "linear")
-        return Measure("final", self.metric)
+def check_claim(claim: Mapping[str, Any], task: Task) -> None:
+    """RunError for a wrong key or value; `arm` and `against` must be there.
 
-
-def parse_claim(claim: Mapping[str, Any]) -> Claim:
-    """The claim of a sweep file or study.json. RunError for a wrong key or value; `arm` and `against` must be there."""
+    `metric`: AUC (of the task's primary metric, linear cost), AUC_log, or a metric of the task: its final value.
+    `cost`: what an AUC is taken over; a final value does not depend on it.
+    """
 
     def wrong(what: str, remedy: str) -> RunError:
         return RunError(what, where="claim", remedy=remedy)
@@ -55,12 +50,25 @@ def parse_claim(claim: Mapping[str, Any]) -> Claim:
         raise wrong(f"the claim does not name its {missing[0]!r}", "give the names of two arms")
     if claim["arm"] == claim["against"]:
         raise wrong(f"the claim compares {claim['arm']!r} with itself", "give the names of two arms")
-    valid = (*AREAS, *METRICS)
+    valid = (*AREAS, *task.metric_names)
     if (metric := claim.get("metric", "AUC")) not in valid:
-        raise wrong(f"{metric!r} is no metric of a claim", suggest(str(metric), valid))
-    if (cost := claim.get("cost", "images")) not in COSTS:
-        raise wrong(f"{cost!r} is no cost", suggest(str(cost), COSTS))
+        raise wrong(f"{metric!r} is no metric of a claim on task {task.name}", suggest(str(metric), valid))
+    if (cost := claim.get("cost", task.cost_names[0])) not in task.cost_names:
+        raise wrong(f"{cost!r} is no cost of task {task.name}", suggest(str(cost), task.cost_names))
     alpha = claim.get("alpha", 0.05)
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
         raise wrong(f"alpha is {alpha!r}", "give 0 < alpha < 1, for example 0.05")
-    return Claim(claim["arm"], claim["against"], metric, cost, float(alpha))
+
+
+def parse_claim(claim: Mapping[str, Any], task: Task) -> Claim:
+    """The claim of study.json. RunError as `check_claim`."""
+    from al_cli.report.statistics.comparison import Measure  # brings scipy, which `check_claim` can do without
+
+    check_claim(claim, task)
+    metric, cost = claim.get("metric", "AUC"), claim.get("cost", task.cost_names[0])
+    if metric in AREAS:
+        scale: Scale = "log" if metric == "AUC_log" else "linear"
+        measure = Measure("AUC", task.primary, cost=cost, scale=scale)
+    else:
+        measure = Measure("final", task.metric(metric))
+    return Claim(claim["arm"], claim["against"], measure, cost, float(claim.get("alpha", 0.05)))

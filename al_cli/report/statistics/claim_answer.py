@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Literal
 
 from al_cli.errors import RunError, suggest
-from al_cli.report.statistics.analyse import Statistics, compare
+from al_cli.report.statistics.analyse import Statistics, compare, why_no_difference
 from al_cli.report.statistics.claim import Claim
 from al_cli.report.statistics.comparison import FEWEST_SEEDS, Pair
-from al_cli.report.statistics.in_words import count, difference, p_value
+from al_cli.report.statistics.in_words import count, difference, p_sentence
 
 Decision = Literal["holds", "the opposite holds", "not decided"]
 
@@ -48,12 +48,12 @@ def answer_claim(claim: Claim, statistics: Statistics, planned: Collection[str] 
         return ClaimAnswer(claim, "not decided", f"{stated} Not decided: {late[0]} has no finished round yet.", None)
     pair = compare(statistics.curves, measure, claim.alpha).pair(claim.arm, claim.against)
     if pair.difference is None:
-        why = "the two have no complete run of a common seed yet"
+        why = why_no_difference(statistics.curves, claim.arm, claim.against, measure)
         return ClaimAnswer(claim, "not decided", f"{stated} Not decided: {why}.", pair)
     decision: Decision = "not decided"
     if pair.n >= FEWEST_SEEDS and pair.t_p is not None and pair.t_p < claim.alpha:
         decision = "holds" if pair.difference > 0 else "the opposite holds"
-    p = "" if pair.t_p is None else f", paired t-test {p_value(pair.t_p)}"
+    p = "" if pair.t_p is None else f", paired t-test {p_sentence(pair.t_p)}"
     reason = f", {count(pair.n, 'seed')} being too few" if pair.n < FEWEST_SEEDS else ""
     head = {
         "holds": "The claim holds",
