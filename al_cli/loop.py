@@ -20,7 +20,7 @@ from al_cli import budget
 from al_cli.records import Round, RunFolder
 from al_cli.rng import Seeds, rng_for, seed_for
 from al_cli.system import peak_memory_mib
-from al_cli.tasks import detection
+from al_cli.tasks import Task
 from al_cli.types import (
     Checkpoint,
     Choice,
@@ -93,10 +93,11 @@ def run(
     strategy: Selector,
     plan: Plan,
     folder: RunFolder,
+    task: Task,
     extra_timing: Callable[[], Mapping[str, Any]] = dict,
 ) -> Iterator[RoundRecord]:
-    """Run the rounds that are not on disk yet; yield each record right after it was written. `extra_timing` gives what a
-    round's timing.json holds besides the seconds."""
+    """Run the rounds that are not on disk yet; yield each record right after it was written. `task` judges the
+    predictions; `extra_timing` gives what a round's timing.json holds besides the seconds."""
     start = opening(splits, plan)
     pool, checkpoint = resume(folder, learner, Pool([], splits.train.ids.tolist()))
 
@@ -115,7 +116,7 @@ def run(
             checkpoint = learner.fit(splits.train.select(train_on), val=start.val, seed=seed, init=init)
         with clock("evaluate"):
             predictions = learner.infer(splits.test)
-            evaluation = detection.evaluate(predictions, splits.test)
+            evaluation = task.judge(predictions, splits.test)
 
         labeled = splits.train.select(pool.labeled)
         losses = [point.val_loss for point in checkpoint.history if point.val_loss is not None]
@@ -128,7 +129,7 @@ def run(
             scores=tuple(None if np.isnan(s) else float(s) for s in scores),
             stages=choice.stages,
             images=len(labeled),
-            boxes=labeled.box_count,
+            boxes=task.count_labels(labeled),
             metrics=evaluation.metrics,
             val_loss=(min(losses) if plan.early_stop else losses[-1]) if losses else None,
             hashes={},

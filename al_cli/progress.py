@@ -37,6 +37,21 @@ def say(text: str, style: str | None = None) -> None:
     out.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
+def duration(seconds: float) -> str:
+    """Seconds as people read them: the two largest units, rounded.
+
+    >>> duration(4.21), duration(200), duration(4000)
+    ('4.2 s', '3 min 20 s', '1 h 07 min')
+    """
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min"
+
+
 def _fields(values: dict[str, float]) -> str:
     return "  ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()

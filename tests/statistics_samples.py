@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from al_cli.report.statistics.curves import METRICS, Curve
+from al_cli.report.statistics import analyse as statistics
+from al_cli.report.statistics.comparison import Measure
+from al_cli.report.statistics.curves import RunCurve
+from al_cli.tasks.detection import TASK
 
 # Thesis, appendix A: AP of rounds 0 to 4 with seed 10 and with seed 11.
 THESIS = {
@@ -14,18 +17,28 @@ THESIS = {
 }
 
 
-def curve(arm, seed, ap, images=None, boxes=None, **more) -> Curve:
+def curve(arm, seed, ap, images=None, boxes=None, **more) -> RunCurve:
     images = tuple(images or (100 * (k + 1) for k in range(len(ap))))
-    metrics = {name: tuple(ap) for name in METRICS} | {"val_loss": (None,) * len(ap)}
+    metrics = {name: tuple(ap) for name in TASK.metric_names} | {"val_loss": (None,) * len(ap)}
     ends = {"start": f"start {seed}", "end": f"end {arm} {seed}"}
-    return Curve(f"{arm}_s{seed}", arm, seed, images, tuple(boxes or (5 * n for n in images)), metrics, **(ends | more))
+    costs = {"images": images, "boxes": tuple(boxes or (5 * n for n in images))}
+    return RunCurve(f"{arm}_s{seed}", arm, seed, costs, metrics, **(ends | more))
 
 
-def thesis_curves() -> list[Curve]:
+def analyse(curves, reference=(), **more):
+    """`al_cli.report.statistics.analyse.analyse` of detection."""
+    return statistics.analyse(curves, TASK, reference, **more)
+
+
+def measure(kind, metric="AP", cost=None, **more) -> Measure:
+    return Measure(kind, TASK.metric(metric), cost, **more)
+
+
+def thesis_curves() -> list[RunCurve]:
     return [curve(arm, seed, ap) for arm, both in THESIS.items() for seed, ap in zip((10, 11), both, strict=True)]
 
 
-def noisy_curves(arms, seeds, rounds=4, spread=1.0) -> list[Curve]:
+def noisy_curves(arms, seeds, rounds=4, spread=1.0) -> list[RunCurve]:
     """`arms`: name -> how far above 30 its curves lie. Boxes differ between arms and seeds but for the first round."""
     curves = []
     for number, (arm, gain) in enumerate(arms.items()):

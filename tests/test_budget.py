@@ -154,7 +154,7 @@ def test_every_sampler_fills_its_budget(sampler, unit, tmp_path):
     runs = []
     for name in ("one", "two") if unit == "boxes" else ("one",):
         with RunFolder.create(tmp_path / name, checked.config, {}) as folder:
-            runs.append(list(loop.run(splits, Spy(CLASSES), checked.strategy, plan, folder)))
+            runs.append(list(loop.run(splits, Spy(CLASSES), checked.strategy, plan, folder, checked.task)))
     assert [record.picked for record in runs[0]] == [record.picked for record in runs[-1]]
     for record in runs[0][1:]:
         held = np.cumsum([len(splits.train[i].boxes) for i in record.picked])

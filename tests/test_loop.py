@@ -47,7 +47,7 @@ def play(splits, tmp_path, *overrides, **changes):
     plan = build.plan_rounds(checked, splits)
     spy = Spy(CLASSES)
     with RunFolder.create(tmp_path / "run", checked.config, {}) as folder:
-        return spy, list(loop.run(splits, spy, checked.strategy, plan, folder))
+        return spy, list(loop.run(splits, spy, checked.strategy, plan, folder, checked.task))
 
 
 def test_cumulative_training_resets_and_sees_all_labels(splits, tmp_path):

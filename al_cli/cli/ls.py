@@ -20,10 +20,15 @@ def act(args: argparse.Namespace) -> None:
     if not runs:
         say(f"no runs under {args.outputs}; `al run` makes the first")
         return
+    metrics = {run.task.primary.name for run in runs if run.task}
+    several = len(metrics) > 1  # runs of several tasks: each value says what it is
+    best = "best" if several else f"best {next(iter(metrics), '')}".strip()
     table = Table()
-    for column in ("study", "run", "state", "rounds", "best AP"):
-        table.add_column(column, justify="right" if column in ("rounds", "best AP") else "left", overflow="fold")
+    for column in ("study", "run", "state", "rounds", best):
+        table.add_column(column, justify="right" if column in ("rounds", best) else "left", overflow="fold")
     for run in runs:
-        best = "" if run.best_ap is None else f"{run.best_ap:.2f}"
-        table.add_row(run.path.parent.name, run.path.name, run.state, f"{run.rounds_done}/{run.rounds_total}", best)
+        value = run.task.primary.text(run.best) if run.task else ""
+        if run.task and value and several:
+            value = f"{run.task.primary.name} {value}"
+        table.add_row(run.path.parent.name, run.path.name, run.state, f"{run.rounds_done}/{run.rounds_total}", value)
     out.print(table)

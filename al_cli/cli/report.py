@@ -9,7 +9,9 @@ HELP = "does A beat B? a page with statistics, tables and figures of a study"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, help="a study folder, for example outputs/digits")
     parser.add_argument(
-        "--target", default=None, help="labels needed to reach this AP: AP=30 or AP=0.3 (default: random's)"
+        "--target",
+        metavar="METRIC=VALUE",
+        help="count the labels needed to reach this; percent may be given as a share (default: random's own final value)",
     )
     parser.add_argument(
         "--format",

@@ -27,6 +27,7 @@ def act(args: argparse.Namespace) -> None:
     from al_cli.progress import say
     from al_cli.records import RunFolder
     from al_cli.report.of_run.show import show_run
+    from al_cli.tasks import DEFAULT
 
     config = RunFolder(args.run).config()
     splits = build.load_dataset(config["dataset"])
@@ -35,7 +36,8 @@ def act(args: argparse.Namespace) -> None:
         if not args.checkpoint.is_file():
             remedy = "give a checkpoint.pth of any run"
             raise RunError("there are no weights here", where=str(args.checkpoint), remedy=remedy)
-        config |= {"store": False, "plots": False}
+        # No prediction is judged here, and a task that a run folder names must not be imported.
+        config |= {"store": False, "plots": False, "task": DEFAULT}
         learner = build.build_learner(settings.check(OmegaConf.create(config)), splits.test.class_names)
         learner.load(args.checkpoint)
         predictions = learner.infer(splits.test)

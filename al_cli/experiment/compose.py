@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from al_cli.errors import ConfigError, first_line, suggest
+from al_cli.tasks import DEFAULT
 
 CONFIG_NAME = "config"
 # Where a run goes, which study it belongs to and what else it writes change nothing of what it computes.
@@ -74,6 +75,7 @@ def named(method: str, words: Iterable[str], seed: int) -> str:
     """`method`, the settings among these words that belong into a name, and the seed, joined by underscores."""
     last = {key_of(word): word for word in words}  # of a setting that is said twice, the last word counts
     said = [word for key, word in last.items() if key not in NOT_IN_NAME and not _is_place(key)]
+    said = [word for word in said if word != f"task={DEFAULT}"]
     parts = [label(word) for word in sorted(said, key=lambda word: (not word.startswith("ud_split"), key_of(word)))]
     name = "_".join([method, *filter(None, parts), f"s{seed}"])
     if len(name) > MAX_NAME:

@@ -61,6 +61,12 @@ def plan(run: Path, words: Sequence[str]) -> Replay:
             where=str(run),
             remedy="leave it out, or start a new run with al run",
         )
+    if "." in str(source["task"]) and "task" not in typed:  # a folder may name any code; a person must want it to run
+        raise ConfigError(
+            f"the run was judged by {source['task']}, which is no task of al",
+            where=str(run),
+            remedy=f"if you trust that code, name it yourself: task={source['task']}",
+        )
     rounds = len(done.records()) - 1
     if source.get("reference"):
         remedy = "al run reference=true model=... trains another model on all labels"
@@ -101,7 +107,7 @@ def _config(source: dict[str, Any], words: Sequence[str], typed: Sequence[str], 
         choices.append(f"model={model}")
     [config] = compose.compose_all([[*choices, "study=replay", "run_name=null", *words]])
     OmegaConf.set_struct(config, False)
-    kept = ["seed", "seeds", *(group for group in ("dataset", "model") if group not in typed)]
+    kept = ["seed", "seeds", "task", *(group for group in ("dataset", "model") if group not in typed)]
     if "model" not in typed and "training" not in typed:
         kept.append("training")
     elif "training" not in typed:

@@ -13,11 +13,12 @@ from al_cli.errors import AlError, ConfigError, DatasetError, ModelError
 from al_cli.experiment.build import build_learner, check_longer, load_dataset, plan_rounds, store_path, through_store
 from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
-from al_cli.experiment.settings import WHERE, Experiment
+from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import kernels
 from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.store.disk import Store
+from al_cli.tasks import Task
 from al_cli.types import RoundRecord, Selector
 
 log = logging.getLogger("al")
@@ -29,10 +30,9 @@ PLOT_EVERY_S = 30  # plots of a long run can be looked at while it goes on
 def execute(job: Job) -> list[RoundRecord]:
     """One run, from its configuration to its finished folder; continues where an earlier one stopped."""
     experiment, path = job.experiment, job.folder
-    what = {key: value for key, value in experiment.config.items() if key not in WHERE}
     found_empty = not path.exists() or not any(path.iterdir())
     where = environment(experiment.config["device"], kernels(experiment.model))
-    with RunFolder.create(path, what, where) as folder, log_to(path / "run.log"):
+    with RunFolder.create(path, experiment.recorded, where, experiment.task) as folder, log_to(path / "run.log"):
         try:
             return run_in(folder, experiment)
         except KeyboardInterrupt:
@@ -60,9 +60,9 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     records = folder.records()
     total = experiment.rounds
     if len(records) == total and folder.state == "done":
-        log.info("%s is done already; delete the folder to run it anew", folder.path.name)
+        log.info("%s is done already; delete the folder to run it again", folder.path.name)
         if console.is_terminal:
-            console.print(rounds_table(records))
+            console.print(rounds_table(records, experiment.task))
         return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.config)]
     splits = load_dataset(experiment.config["dataset"])
     plan = plan_rounds(experiment, splits)
@@ -96,12 +96,12 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         store = Store(store_path(experiment.config))
         learner, strategy = through_store(experiment, splits, store, learner)
         extra_timing = store.take_account
-    rounds = loop.run(splits, learner, strategy, plan, folder, extra_timing)
+    rounds = loop.run(splits, learner, strategy, plan, folder, experiment.task, extra_timing)
     for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.config):
         records.append(record)
-        round_log.info("round %d of %d: %s", record.round, total - 1, summary(record))
+        round_log.info("round %d of %d: %s", record.round, total - 1, summary(record, experiment.task))
         if console.is_terminal:
-            console.print(rounds_table(records))
+            console.print(rounds_table(records, experiment.task))
         if wanted and time.monotonic() - plotted > PLOT_EVERY_S:
             plots.plot_run(folder.path, splits)
             plotted = time.monotonic()
@@ -112,10 +112,12 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     return records
 
 
-def summary(record: RoundRecord) -> str:
-    names = [name for name in ("AP", "AP50", "APs", "APm", "APl") if record.metrics.get(name) is not None]
-    values = "  ".join(f"{name} {record.metrics[name]:.1f}" for name in names)
-    return f"{record.images} images, {record.boxes} boxes labeled: {values}"
+def summary(record: RoundRecord, task: Task) -> str:
+    """A finished round in a line: what it had cost by then, and what it reached."""
+    costs = ", ".join(f"{cost.of(record)} {cost.name}" for cost in task.costs)
+    known = [metric for metric in task.logged if record.metrics.get(metric.name) is not None]
+    values = "  ".join(f"{metric.name} {metric.text(record.metrics[metric.name], fewer=1)}" for metric in known)
+    return f"{costs} labeled: {values}"
 
 
 class log_to:

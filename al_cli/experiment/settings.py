@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from al_cli import tracking
+from al_cli import tasks, tracking
 from al_cli.errors import ConfigError, DatasetError, first_line, suggest
 from al_cli.experiment import imported
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
@@ -21,14 +21,8 @@ from al_cli.samplers.select_random import random
 from al_cli.strategy import Stage, Strategy
 
 DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
-WHERE = (
-    "outputs",
-    "study",
-    "run_name",
-    "store",
-    "tracking",
-    "plots",
-)  # where a run goes does not change what it computes
+# Where a run goes does not change what it computes.
+WHERE = ("outputs", "study", "run_name", "store", "tracking", "plots")
 FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
@@ -46,14 +40,21 @@ class Experiment:
     training: TrainingSpec
     ud: tuple[float | None, ...]
     seeds: Seeds
+    task: tasks.Task
     file: imported.Imported | None = None  # selections made elsewhere
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the strategy: its functions may be made on the spot, and the configuration says how to make them."""
-        return {key: value for key, value in vars(self).items() if key != "strategy"}
+        """Without strategy and task: their functions may be made on the spot, and the configuration says how."""
+        return {key: value for key, value in vars(self).items() if key not in ("strategy", "task")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, strategy=strategy_of(state["config"]))
+        config = state["config"]
+        vars(self).update(state, strategy=strategy_of(config), task=tasks.named(config["task"]))
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The configuration as the run's folder keeps it: without what says only where the run goes."""
+        return {key: value for key, value in self.config.items() if key not in WHERE}
 
     @property
     def reference(self) -> bool:
@@ -94,6 +95,7 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
         amount(plain[name], name, unit)
     if plain["device"] not in DEVICES:
         raise ConfigError(f"device is {plain['device']!r}", remedy=suggest(str(plain["device"]), DEVICES))
+    task = tasks.named(plain.get("task", tasks.DEFAULT))
     for name in ("seed", *(f"seeds.{kind}" for kind in plain["seeds"])):
         value = plain["seeds"][name.split(".")[1]] if "." in name else plain["seed"]
         if value is not None:
@@ -122,7 +124,7 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
     default = plain["seed"]
     seeds = Seeds(**{kind: default if value is None else value for kind, value in plain["seeds"].items()})
     rows = read_imported(plain, picks) if imports(plain) else None
-    return Experiment(plain, strategy, model, training, (None, *ud), seeds, rows)
+    return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows)
 
 
 def whole(value: Any, name: str, at_least: int) -> None:
@@ -155,20 +157,20 @@ def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
 
 
 def check_reselect(training: TrainingSpec, strategy: Strategy, plain: Mapping[str, Any]) -> None:
-    """ConfigError where selecting the training set anew has no meaning."""
+    """ConfigError where selecting the whole training set in each round has no meaning."""
     if training.data != "reselect":
         return
     if plain["budget_unit"] == "boxes":
         raise ConfigError(
-            "a round that selects its training set anew cannot fill a budget of boxes: it pays only for images that were "
-            "never labeled, and the budget would count those it has already",
+            "training.data=reselect works with budgets in images only: a budget in boxes would count boxes that are already "
+            "labeled",
             where="training.data=reselect budget_unit=boxes",
             remedy="set budget_unit=images",
         )
     if any(stage.labeled is not None for stage in strategy.stages):
         raise ConfigError(
             f"sampler {plain['sampler']['name']} compares candidates with the labeled images, which are candidates "
-            "themselves where each round selects its training set anew",
+            "themselves where each round selects its whole training set",
             where="training.data=reselect",
             remedy="take another sampler, or training.data=cumulative",
         )

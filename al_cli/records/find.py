@@ -7,17 +7,20 @@ from pathlib import Path
 
 from al_cli.errors import RunError
 from al_cli.records.folder import RunFolder
+from al_cli.tasks import Task
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run at a glance. `best_ap` is None before the first round is done; `error` is why it failed, or nothing."""
+    """One run at a glance. `best` is the best value of its task's primary metric, None before the first round is done; `task`
+    is None where the run cannot be read; `error` is why it failed, or nothing."""
 
     path: Path
     state: str  # done | running | failed | stopped
     rounds_done: int
     rounds_total: int
-    best_ap: float | None
+    best: float | None
+    task: Task | None
     error: str = ""
 
 
@@ -45,7 +48,8 @@ def summarize(path: Path) -> RunSummary:
     try:
         total = folder.total_rounds
         records = folder.records()
+        task = folder.task()
     except RunError as error:
-        return RunSummary(path, "failed", 0, 0, None, str(error))
-    aps = [ap for record in records if (ap := record.metrics.get("AP")) is not None]
-    return RunSummary(path, folder.state, len(records), total, max(aps, default=None), folder.error)
+        return RunSummary(path, "failed", 0, 0, None, None, str(error))
+    values = [value for record in records if (value := record.metrics.get(task.primary.name)) is not None]
+    return RunSummary(path, folder.state, len(records), total, max(values, default=None), task, folder.error)

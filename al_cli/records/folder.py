@@ -2,6 +2,7 @@
 
     outputs/<study>/<run>/
       config.yaml environment.json    resolved configuration; versions, device, git revision
+      task.json                       names, units and costs of what is measured (al_cli.tasks); detection where it is absent
       run.lock                        locked while a process works here
       round_00/record.json            written last: its presence means that the round is done
       round_00/timing.json            seconds and memory: apart, so that equal runs have equal records
@@ -37,17 +38,19 @@ from al_cli.records.files import csv_text, json_text, load_predictions, markdown
 from al_cli.records.rounds import (
     PICKED,
     RESELECTED,
-    ROUND_COLUMNS,
     Candidate,
     Round,
     parse_candidate,
     parse_record,
     record_text,
+    round_columns,
     round_files,
     round_name,
     round_row,
+    round_texts,
 )
 from al_cli.system import lock, write_atomic
+from al_cli.tasks import DEFAULT, Task, default, described
 from al_cli.types import LossPoint, Predictions, RoundRecord
 
 log = logging.getLogger("al")
@@ -65,11 +68,14 @@ class RunFolder:
         self._longer: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None  # what `lengthen` will write
 
     @classmethod
-    def create(cls, path: Path | str, config: Mapping[str, Any], environment: Mapping[str, Any]) -> RunFolder:
+    def create(
+        cls, path: Path | str, config: Mapping[str, Any], environment: Mapping[str, Any], task: Task | None = None
+    ) -> RunFolder:
         """Make the folder, or take up an earlier run of the same configuration. Locked until `close`.
 
-        A run that is asked for more rounds of the same (`compare`) stays as it is until `lengthen`. Raises RunError when
-        another process works there, or when the folder holds a run of another configuration or of another version's format.
+        `task` None is detection. A run that is asked for more rounds of the same (`compare`) stays as it is until `lengthen`.
+        Raises RunError when another process works there, or when the folder holds a run of another configuration, task or
+        version's format.
         """
         folder = cls(path)
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -79,8 +85,10 @@ class RunFolder:
             if folder._begun and (found := folder.compare(config)) != "same":
                 if found == "other":
                     folder._refuse(config)
+                folder._write_task(task or default())
                 folder._longer = config, environment
             else:
+                folder._write_task(task or default())
                 folder._write(config, environment)
         except BaseException:
             folder.close()
@@ -181,7 +189,19 @@ class RunFolder:
             ) from error
         if not isinstance(content, dict):
             raise RunError("the configuration is not a mapping", where=str(path), remedy="restore it")
-        return content
+        return {"task": DEFAULT} | content
+
+    def task(self) -> Task:
+        """What the run measures, as it was when the run began; detection where no file says. RunError where it cannot
+        be read."""
+        path = self.path / "task.json"
+        if not path.is_file():
+            return default()
+        try:
+            return described(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+            remedy = "restore it, or run the same command again after deleting it"
+            raise RunError(f"the task cannot be read: {error}", where=str(path), remedy=remedy) from error
 
     @property
     def total_rounds(self) -> int:
@@ -301,7 +321,7 @@ class RunFolder:
         folder = self.round_path(record.round)
         folder.mkdir(exist_ok=True)
         hashes = dict(record.hashes)
-        for name, content in round_files(done).items():
+        for name, content in round_files(done, self.task()).items():
             write_atomic(folder / name, content)
             hashes[name] = hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
         write_atomic(folder / "timing.json", json_text(done.timing))
@@ -312,10 +332,11 @@ class RunFolder:
         return stored
 
     def write_tables(self, records: Sequence[RoundRecord] | None = None) -> None:
-        """rounds.csv (four decimals) and rounds.md (two): one row a round, from the records."""
-        rows = [round_row(record) for record in (self.records() if records is None else records)]
-        write_atomic(self.path / "rounds.csv", csv_text(ROUND_COLUMNS, rows))
-        write_atomic(self.path / "rounds.md", markdown_text(ROUND_COLUMNS, rows))
+        """rounds.csv (four decimals) and rounds.md (those of the task): one row a round, from the records."""
+        records, task = self.records() if records is None else records, self.task()
+        columns = round_columns(task)
+        write_atomic(self.path / "rounds.csv", csv_text(columns, [round_row(record, task) for record in records]))
+        write_atomic(self.path / "rounds.md", markdown_text(columns, [round_texts(record, task) for record in records]))
 
     def _take_lock(self) -> None:
         handle = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -369,6 +390,19 @@ class RunFolder:
         remedy = "give this one another run_name=NAME or study=NAME, or delete the folder"
         raise RunError(what, where=str(self.path), remedy=remedy)
 
+    def _write_task(self, task: Task) -> None:
+        """Written once. The configuration names the task too, so what differs here is a Task that was edited since."""
+        path = self.path / "task.json"
+        if not path.exists():
+            write_atomic(path, json_text(task.describe()))
+        elif not task.like(self.task()):
+            raise RunError(
+                f"this folder holds a run that measured {', '.join(self.task().metric_names)}, and task {task.name} measures "
+                f"{', '.join(task.metric_names)} now",
+                where=str(path),
+                remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
+            )
+
     @property
     def format(self) -> int:
         """The format of the files of this run: 1 where they do not say. Any format is read; only this version's is written."""
@@ -406,8 +440,7 @@ def _yaml_text(config: Mapping[str, Any]) -> str:
 
 def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as config.yaml gives it back."""
-    content: dict[str, Any] = yaml.load(_yaml_text(config), _YAML)
-    return content
+    return {"task": DEFAULT} | yaml.load(_yaml_text(config), _YAML)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -420,6 +453,15 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _read_mapping(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; empty where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _read_record(path: Path, round: int) -> RoundRecord:
     try:
         record = parse_record(path.read_text(encoding="utf-8"))
@@ -430,14 +472,5 @@ def _read_record(path: Path, round: int) -> RoundRecord:
     return record
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; empty where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _redo(path: Path) -> str:
-    return f"delete {path.parent} and run the same command again to compute this round and those after it again"
+    return f"delete {path.parent} and run the same command again: it computes this round and those after it once more"

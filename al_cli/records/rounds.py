@@ -5,24 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from al_cli.records.files import csv_text, json_text, predictions_bytes
+from al_cli.tasks import Evaluation, Task
 from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord, StageLog
 
 CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
 PICKED, RESELECTED = "picked", "reselected"  # outcomes; else the name of the stage that dropped the image
 OLD_ORACLE = " (oracle)"  # how a stage's name ended in files of format 1, which had no key `oracle`
-ROUND_COLUMNS = ("round", "images", "boxes", "AP", "AP50", "AP75", "APs", "APm", "APl", "val_loss", "ud")
-
-
-class Evaluated(Protocol):
-    """The part of an evaluation that is stored besides the record's own metrics."""
-
-    @property
-    def per_class(self) -> Sequence[Mapping[str, Any]]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +28,7 @@ class Round:
 
     record: RoundRecord
     predictions: Predictions
-    evaluation: Evaluated
+    evaluation: Evaluation
     history: Sequence[LossPoint]
     picked: Dataset
     labeled: Dataset
@@ -67,12 +60,12 @@ def round_name(round: int) -> str:
     return f"round_{round:02d}"
 
 
-def round_files(done: Round) -> dict[str, str | bytes]:
+def round_files(done: Round, task: Task) -> dict[str, str | bytes]:
     """File name -> content of everything in a round's folder that is the same in equal runs, but for the record."""
     record, picked = done.record, done.picked
     losses = ((point.iteration, point.train_loss, point.val_loss) for point in done.history)
     return {
-        "metrics.csv": csv_text(("round", "images", "boxes", *record.metrics, "val_loss"), [_metrics_row(record)]),
+        "metrics.csv": csv_text(("round", *task.cost_names, *record.metrics, "val_loss"), [_metrics_row(record, task)]),
         "per_class.csv": _mappings_csv(done.evaluation.per_class),
         "predictions.npz": predictions_bytes(done.predictions),
         "losses.csv": csv_text(("iteration", "train_loss", "val_loss"), losses),
@@ -119,15 +112,27 @@ def parse_candidate(row: Mapping[str, str]) -> Candidate:
     )
 
 
-def round_row(record: RoundRecord) -> list[Any]:
-    """The cells of ROUND_COLUMNS."""
-    own: dict[str, Any] = {"round": record.round, "images": record.images, "boxes": record.boxes}
-    own |= {"val_loss": record.val_loss, "ud": record.ud}
-    return [own[name] if name in own else record.metrics.get(name) for name in ROUND_COLUMNS]
+def round_columns(task: Task) -> list[str]:
+    """What a row about one round has, in tables of a run and of a study: costs, metrics and what belongs to both."""
+    return ["round", *task.cost_names, *task.metric_names, "val_loss", "ud"]
 
 
-def _metrics_row(record: RoundRecord) -> list[Any]:
-    return [record.round, record.images, record.boxes, *record.metrics.values(), record.val_loss]
+def round_row(record: RoundRecord, task: Task) -> list[Any]:
+    """The cells of `round_columns`."""
+    costs, metrics = [cost.of(record) for cost in task.costs], [record.metrics.get(name) for name in task.metric_names]
+    return [record.round, *costs, *metrics, record.val_loss, record.ud]
+
+
+def round_texts(record: RoundRecord, task: Task) -> list[Any]:
+    """The same cells for people: each metric with the decimals of its own."""
+    row, first = round_row(record, task), 1 + len(task.costs)
+    for position, metric in enumerate(task.metrics, first):
+        row[position] = metric.text(row[position])
+    return row
+
+
+def _metrics_row(record: RoundRecord, task: Task) -> list[Any]:
+    return [record.round, *(cost.of(record) for cost in task.costs), *record.metrics.values(), record.val_loss]
 
 
 def _mappings_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from al_cli.report.table import Table
+from al_cli.report.table import ReportTable
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -48,7 +48,7 @@ class Photo:
     picture: Picture
 
 
-Block = Paragraph | Bullets | Table | Figure | Photo
+Block = Paragraph | Bullets | ReportTable | Figure | Photo
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Document:
     title: str
     subtitle: str
     sections: Sequence[Section]
-    attached: Sequence[Table] = ()
+    attached: Sequence[ReportTable] = ()
 
     def blocks(self) -> Iterator[Block]:
         """Everything that becomes a file or a piece of the page, in order."""
@@ -80,7 +80,7 @@ def write_files(document: Document, folder: Path, step: Callable[[], None]) -> l
     """Every table as csv, md and tex, every figure as png and svg, every photo as jpg. `step` is called after each block."""
     written: list[Path] = []
     for block in document.blocks():
-        if isinstance(block, Table):
+        if isinstance(block, ReportTable):
             written += block.write(folder)
         elif isinstance(block, Figure):
             paths = [folder / f"{block.name}.png", folder / f"{block.name}.svg"]
@@ -116,7 +116,7 @@ def _html_block(block: Block, folder: Path) -> str:
         return f'<p class="answer">{escape(block.text)}</p>' if block.strong else f"<p>{escape(block.text)}</p>"
     if isinstance(block, Bullets):
         return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in block.items) + "</ul>"
-    if isinstance(block, Table):
+    if isinstance(block, ReportTable):
         note = f'<p class="note">{escape(block.note)}</p>' if block.note else ""
         return f'<div class="wide" tabindex="0">{block.html()}</div>{note}'
     caption = f"<figcaption>{escape(block.caption)}</figcaption>"
@@ -158,6 +158,6 @@ def _markdown_block(block: Block) -> list[str]:
         return [f"**{block.text}**" if block.strong else block.text]
     if isinstance(block, Bullets):
         return [f"- {item}" for item in block.items]
-    if isinstance(block, Table):
+    if isinstance(block, ReportTable):
         return [f"{block.title}:", "", block.markdown().rstrip("\n")]
     return [f"(figure {block.name}: {block.caption})"]

@@ -1,7 +1,8 @@
 """A study as it lies on disk: its runs, its arms, what it planned, and what is missing.
 
 An arm is what a study compares: the runs whose configurations differ in their seeds only. `al sweep` names the arms in
-study.json; without that file (`al run -m`) they follow from the configurations. Reads, computes nothing.
+study.json; without that file (`al run -m`) the configurations say which runs belong together, and an arm is called as its
+folders without what all arms share. Reads, computes nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.folder import flatten
 from al_cli.records.study import StudyFile, read_study_file
 from al_cli.report.statistics.in_words import listing
+from al_cli.tasks import Task, default
 from al_cli.types import RoundRecord
 
 NOT_OF_AN_ARM = ("seed", "seeds", "run_name", "study", "outputs")  # configuration keys that name a run, not its method
@@ -47,28 +49,30 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Study:
-    """Everything below one study folder. `runs` are those of the arms, `references` the full-label ones."""
+class StudyFolder:
+    """Everything below one study folder. `runs` are those of the arms, `references` the full-label ones; all are of
+    one `task`."""
 
     root: Path
     name: str
     plan: StudyFile
     runs: Sequence[Run]
     references: Sequence[Run]
+    task: Task
 
     @property
     def arms(self) -> list[str]:
         """The arms that have a finished round, in the order of the plan, then of their names on disk."""
-        found = dict.fromkeys(run.arm for run in self.runs if run.records)
-        planned = [arm for arm in self.plan.arms if arm in found]
-        return planned + [arm for arm in found if arm not in planned]
+        begun = dict.fromkeys(run.arm for run in self.runs if run.records)
+        planned = [arm for arm in self.plan.arms if arm in begun]
+        return planned + [arm for arm in begun if arm not in planned]
 
     @property
     def random(self) -> str | None:
         """The arm that picks at random: the one every other is measured against. None where the study has none."""
-        named = {run.arm for run in self.runs if (run.config.get("sampler") or {}).get("name") == "random"}
-        named &= set(self.arms)
-        return "random" if "random" in named else min(named, default=None)
+        candidates = {run.arm for run in self.runs if (run.config.get("sampler") or {}).get("name") == "random"}
+        candidates &= set(self.arms)
+        return "random" if "random" in candidates else min(candidates, default=None)
 
     @property
     def oracles(self) -> set[str]:
@@ -77,8 +81,14 @@ class Study:
 
     def of_arm(self, arm: str) -> list[Run]:
         """The runs of an arm that have a finished round, by seed."""
-        found = [run for run in self.runs if run.arm == arm and run.records]
-        return sorted(found, key=lambda run: (run.seed is None, run.seed or 0, run.name))
+        begun = [run for run in self.runs if run.arm == arm and run.records]
+        return sorted(begun, key=lambda run: (run.seed is None, run.seed or 0, run.name))
+
+    @property
+    def environments(self) -> dict[str, dict[str, Any]]:
+        """Run name -> versions, machine and device, for the runs of arms where that can be read."""
+        read = {run.name: RunFolder(run.path).environment() for run in self.runs}
+        return {name: environment for name, environment in read.items() if environment}
 
     @property
     def first_record_at(self) -> datetime | None:
@@ -87,13 +97,30 @@ class Study:
         return min((time for time in times if time is not None), default=None)
 
 
-def read_study(study_dir: Path | str) -> Study:
-    """The study in this folder (a single run is a study of one). RunError where there is no run."""
+def read_study(study_dir: Path | str) -> StudyFolder:
+    """The study in this folder (a single run is a study of one). RunError where there is no run, or runs of two tasks."""
     root = Path(study_dir)
     plan = read_study_file(root)
     runs = read_runs(root, tuple(plan.arms))
     of_arms, references = [run for run in runs if not run.reference], [run for run in runs if run.reference]
-    return Study(root, root.resolve().name, plan, of_arms, references)
+    return StudyFolder(root, root.resolve().name, plan, of_arms, references, one_task(runs))
+
+
+def one_task(runs: Sequence[Run]) -> Task:
+    """The task of all these runs; detection where none can be read. RunError where there are two."""
+    readable = [(run, run.summary.task) for run in runs if run.summary.task]
+    if not readable:
+        return default()
+    first, task = readable[0]
+    for run, other in readable:
+        if not other.like(task):
+            raise RunError(
+                f"runs of two tasks cannot be compared: {first.name} is of {task.name} ({', '.join(task.metric_names)}), "
+                f"{run.name} is of {other.name} ({', '.join(other.metric_names)})",
+                where=str(run.path.parent),
+                remedy="move the runs of one task into a study folder of their own",
+            )
+    return task
 
 
 def read_runs(root: Path, planned: Sequence[str] = ()) -> list[Run]:
@@ -115,9 +142,9 @@ def read_runs(root: Path, planned: Sequence[str] = ()) -> list[Run]:
 
 
 def label_arms(configs: dict[Path, dict[str, Any]], planned: Sequence[str] = ()) -> dict[Path, str]:
-    """Run folder -> label of its arm: the folder's name without the seed at its end.
+    """Run folder -> label of its arm: the folder's name without the seed at its end and without what all arms share.
 
-    Planned arms are recognised by that name alone. Two others that would have the same label get a number.
+    Planned arms are recognised by that name alone, and keep it. Others that would have the same label get a number.
     """
     labels = {path: name for path in configs if (name := SEED_AT_END.sub("", path.name)) in planned}
     members: dict[str, list[Path]] = {}
@@ -125,12 +152,39 @@ def label_arms(configs: dict[Path, dict[str, Any]], planned: Sequence[str] = ())
         if path not in labels:
             members.setdefault(json.dumps(of_the_arm(config), sort_keys=True, default=str), []).append(path)
     bare = [SEED_AT_END.sub("", min(path.name for path in paths)) for paths in members.values()]
+    samplers = [str((configs[paths[0]].get("sampler") or {}).get("name") or "") for paths in members.values()]
+    short = shorten(dict(zip(bare, samplers, strict=True)))
+    if set(short.values()) & set(planned):
+        short = {name: name for name in bare}
     seen: Counter[str] = Counter(set(labels.values()))
-    for name, paths in zip(bare, members.values(), strict=True):
+    for name, paths in zip((short[name] for name in bare), members.values(), strict=True):
         seen[name] += 1
         for path in paths:
             labels[path] = name if seen[name] == 1 else f"{name} ({seen[name]})"
     return labels
+
+
+def shorten(samplers: Mapping[str, str]) -> dict[str, str]:
+    """Name -> the name without the parts that all names share; `samplers` has the sampler that a name may begin with,
+    and keeps.
+
+    The names themselves where there is one only, or where two would become the same or nothing is left.
+
+    >>> shorten({"random_budget30_fake": "random", "entropy_budget30_fake": "entropy"})
+    {'random_budget30_fake': 'random', 'entropy_budget30_fake': 'entropy'}
+    """
+    heads = {
+        name: sampler if re.match(rf"{re.escape(sampler)}(_|$)", name) else "" for name, sampler in samplers.items()
+    }
+    tails = {name: name[len(head) :].strip("_").split("_") for name, head in heads.items()}
+    shared = set.intersection(*(set(parts) for parts in tails.values())) if len(tails) > 1 else set()
+    short = {
+        name: "_".join(part for part in (heads[name], *parts) if part and part not in shared)
+        for name, parts in tails.items()
+    }
+    return (
+        short if all(short.values()) and len(set(short.values())) == len(short) else {name: name for name in samplers}
+    )
 
 
 def of_the_arm(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +192,7 @@ def of_the_arm(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: v for key, v in flatten(config).items() if key.split(".")[0] not in NOT_OF_AN_ARM}
 
 
-def find_missing(study: Study) -> list[str]:
+def find_missing(study: StudyFolder) -> list[str]:
     """A sentence for each run that has not all its rounds, one for those never started, one for each arm short of seeds."""
     lines = []
     for run in (*study.runs, *study.references):

@@ -26,7 +26,7 @@ _TEX |= {char: f"\\{char}" for char in "&%$#_{}"}
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """`columns` and `rows` are the CSV's; `shown` what people read (columns, rows of text), the same where None.
 
     `groups` are (label, width) of a line above the columns; `shade` [rows][columns] in 0..1 darkens cells (None: not).

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.errors import AlError, RunError
+from al_cli.progress import duration
 from al_cli.system import lock, write_atomic
 
 log = logging.getLogger("al")
@@ -284,15 +285,3 @@ def sizes(count: int) -> str:
     """
     unit = max((u for u in UNITS if count >= UNITS[u]), key=lambda u: UNITS[u], default="B")
     return f"{count} B" if unit == "B" else f"{count / UNITS[unit]:.1f} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people read them.
-
-    >>> duration(4000)
-    '1 h 07 min'
-    """
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -16,15 +16,14 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
 
-import yaml
 from rich.progress import BarColumn, Progress, TextColumn
 
 from al_cli.errors import AlError, RunError
-from al_cli.experiment import build, run, settings
+from al_cli.experiment import build, run
 from al_cli.experiment.job import Job
-from al_cli.progress import console
+from al_cli.progress import console, duration
 from al_cli.records import RunFolder
-from al_cli.store.disk import duration
+from al_cli.records.folder import FORMAT
 from al_cli.sweep.gpus import VARIABLE, least_used
 from al_cli.sweep.outcomes import Outcome, relative, why
 from al_cli.sweep.worker import Worker, prepare
@@ -35,22 +34,19 @@ LOOK_EVERY_S = 0.3
 
 
 def state(job: Job) -> str:
-    """What lies on disk: `done`, `running`, `failed`, `stopped`, `new`, or `other` (a run of another configuration)."""
+    """What lies on disk: `done`, `running`, `failed`, `stopped`, `new`, or `other` (of another configuration or format)."""
     folder = RunFolder(job.folder)
     if not (job.folder / "config.yaml").is_file():
         return "new"
     try:
-        found = folder.state
-        same = folder.config() == _as_stored(job)
+        found, config = folder.state, folder.compare(job.experiment.recorded)
     except RunError:
         return "failed"
-    return found if same or found == "running" else "other"
-
-
-def _as_stored(job: Job) -> Any:
-    """The configuration as config.yaml would give it back."""
-    plain = {key: value for key, value in job.config.items() if key not in settings.WHERE}
-    return yaml.safe_load(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+    if found == "running":
+        return found
+    if config == "other" or folder.format != FORMAT:
+        return "other"
+    return "stopped" if config == "longer" and found == "done" else found
 
 
 def rounds_done(job: Job) -> int:
@@ -191,7 +187,7 @@ class Board:
     def look(self, job: Job) -> None:
         """Tell of the rounds of this run that were finished since the last look."""
         before = self.seen[job.folder]
-        if not (RunFolder(job.folder).round_path(before) / "record.json").exists():
+        if not RunFolder(job.folder).is_finished(before):
             return
         try:
             records = RunFolder(job.folder).records()
@@ -200,8 +196,9 @@ class Board:
         self.seen[job.folder] = len(records)
         self.fresh += len(records) - before
         for record in records[before:]:
-            ap = record.metrics.get("AP")
-            value = "" if ap is None else f" AP {ap:.2f}"
+            metric = job.experiment.task.primary
+            reached = metric.text(record.metrics.get(metric.name))
+            value = f" {metric.name} {reached}" if reached else ""
             round_log.info(
                 "%s seed %d round %d of %d%s  (%s)", job.arm, job.seed, record.round, job.rounds - 1, value, self.text
             )

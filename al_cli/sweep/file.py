@@ -20,7 +20,7 @@ from al_cli.errors import ConfigError, RunError, suggest
 from al_cli.experiment import compose
 from al_cli.records.claim import KEYS as KEYS_OF_CLAIM
 from al_cli.records.claim import parse_claim
-from al_cli.report.statistics.curves import COSTS, METRICS
+from al_cli.tasks import DEFAULT, Task, named
 
 KEYS = ("source", "base", "seeds", "arms", "random", "reference", "claim", "hydra")
 # What the sweep itself sets for every run: an arm cannot.
@@ -103,7 +103,8 @@ def parse(name: str, content: Any) -> Sweep:
         arms = (Arm(RANDOM, ("sampler=random",)), *arms)
     _check_names(arms)
     check_distinct(arms, base)
-    claim = _claim(content.get("claim"), [arm.name for arm in arms])
+    task = named(words_to_dict(base).get("task", DEFAULT)) if "claim" in content else None
+    claim = _claim(content.get("claim"), [arm.name for arm in arms], task)
     source = str(content.get("source") or "").strip()
     return Sweep(name, source, base, seeds, arms, content.get("reference", False), claim)
 
@@ -231,14 +232,14 @@ def check_distinct(arms: Iterable[Arm], base: tuple[str, ...], after: tuple[str,
         seen[words] = arm.name
 
 
-def _claim(content: Any, arms: list[str]) -> dict[str, Any] | None:
-    if content is None:
+def _claim(content: Any, arms: list[str], task: Task | None) -> dict[str, Any] | None:
+    if content is None or task is None:
         return None
     example = "claim: {arm: ccms, against: random, metric: AUC, cost: boxes, alpha: 0.05}"
     if not isinstance(content, dict):
         raise ConfigError(f"claim is {content!r}", where="claim", remedy=f"write it as {example}")
     try:
-        parse_claim(content, metrics=METRICS, costs=COSTS)
+        parse_claim(content, task)
     except RunError as error:
         raise ConfigError(error.what, where=error.where, remedy=error.remedy) from error
     if missing := [key for key in KEYS_OF_CLAIM if key not in content]:

@@ -26,8 +26,9 @@ from al_cli.experiment import build
 from al_cli.experiment.job import Job
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import file_digest
+from al_cli.progress import duration
 from al_cli.records import RunFolder
-from al_cli.store.disk import Entry, Got, Store, Writer, duration
+from al_cli.store.disk import Entry, Got, Store, Writer
 from al_cli.store.learner import maybe_digest
 from al_cli.store.strategy import StoredStrategy
 from al_cli.types import Checkpoint, Dataset, Learner, Pool, Predictions, Signal, Splits

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from al_cli.errors import first_line
 from al_cli.progress import out, say
+from al_cli.records import RunFolder
 from al_cli.report.of_run.terminal import rounds_table
 from al_cli.types import RoundRecord
 
@@ -40,12 +41,18 @@ def why(error: BaseException, folder: Path) -> str:
 
 
 def _print_single(outcome: Outcome) -> None:
+    folder, task = outcome.folder, RunFolder(outcome.folder).task()
+    metric = task.primary
     if not out.is_terminal:  # a terminal has shown it after the last round
-        out.print(rounds_table(outcome.records))
-    best = max(outcome.records, key=lambda record: record.metrics["AP"] or 0.0)
-    ap = best.metrics["AP"] or 0.0
-    folder = outcome.folder
-    say(f"Best AP {ap:.2f} in round {best.round} with {best.images} labeled images.")
+        out.print(rounds_table(outcome.records, task))
+    known = [record for record in outcome.records if record.metrics.get(metric.name) is not None]
+    if known:
+        best = max(known, key=lambda record: record.metrics[metric.name] or 0.0)
+        value = metric.text(best.metrics[metric.name])
+        text = f"Best {metric.name} {value} in round {best.round} with {best.images} labeled images."
+    else:
+        text = f"No round has a value of {metric.name}."
+    say(text)
     say(f"Folder:  {folder}")
     say(f"Look:    al show {shlex.quote(str(folder))}")
     say(f"Report:  al report {shlex.quote(str(folder.parent))}")
@@ -68,13 +75,18 @@ def _finish_many(outcomes: Sequence[Outcome]) -> int:
 
 
 def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
+    """A row a run. The final value is that of its task's primary metric; where tasks differ, each says which it is."""
+    metrics = [RunFolder(outcome.folder).task().primary if outcome.records else None for outcome in outcomes]
+    names = {metric.name for metric in metrics if metric}
+    final = f"final {names.pop()}" if len(names) == 1 else "final"
     table = Table(title="runs of this command")
-    for column in ("run", "state", "rounds", "final AP", "why"):
-        table.add_column(column, justify="right" if column in ("rounds", "final AP") else "left", overflow="fold")
-    for outcome in outcomes:
-        last = outcome.records[-1] if outcome.records else None
-        ap = f"{last.metrics['AP']:.2f}" if last and last.metrics["AP"] is not None else ""
-        table.add_row(outcome.folder.name, outcome.state, str(len(outcome.records)), ap, outcome.error)
+    for column in ("run", "state", "rounds", final, "why"):
+        table.add_column(column, justify="right" if column in ("rounds", final) else "left", overflow="fold")
+    for outcome, metric in zip(outcomes, metrics, strict=True):
+        value = metric.text(outcome.records[-1].metrics.get(metric.name)) if metric else ""
+        if metric and value and names:
+            value = f"{metric.name} {value}"
+        table.add_row(outcome.folder.name, outcome.state, str(len(outcome.records)), value, outcome.error)
     return table
 
 

@@ -1,41 +1,30 @@
-"""COCO's average precision, in percent, from Predictions and a Dataset: one function for every learner.
+"""Object detection: COCO's average precision, in percent, from Predictions and a Dataset, for every learner.
 
 Source: Lin et al. 2014 and the COCO detection challenge's evaluator (IoU 0.50:0.05:0.95, 101 recall points, at most 100
 detections an image, crowd regions ignored). faster-coco-eval computes it in C++: the numbers of pycocotools up to
-rounding (1e-14; pycocotools adds an epsilon to its denominators). This file knows nothing of files, learners or rounds.
+rounding (1e-14; pycocotools adds an epsilon to its denominators). This file does not know files, learners or rounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from al_cli.tasks.base import PERCENT, Breakdown, Cost, Evaluation, Metric, Task
 from al_cli.types import Dataset, Predictions
 
 # Name and position in the evaluator's summary (`stats`), which has COCO's own order.
 _SUMMARY = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR1": 6, "AR10": 7, "AR100": 8}
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The result of `evaluate`. Everything is in percent; None where the ground truth has nothing to find.
-
-    `metrics` has AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100. `per_class` has one row per class in class order:
-    class, images (with at least one object of it), boxes (without crowd regions), AP, AP50.
-    """
-
-    metrics: Mapping[str, float | None]
-    per_class: Sequence[Mapping[str, Any]]
-
-
 def evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
     """COCO's AP of these predictions on exactly these images.
 
     An image without objects contributes its false positives; one without detections its misses. A class or a size range
-    that never occurs in the ground truth is None (COCO's -1) and enters no mean.
+    that never occurs in the ground truth is None (COCO's -1) and enters no mean. Everything is in percent: `metrics`
+    has AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100; `per_class` has class, images (with at least one object of
+    it), boxes (without crowd regions), AP, AP50.
 
     Raises ValueError when the predictions do not cover exactly the dataset's images or have other classes.
     """
@@ -44,8 +33,10 @@ def evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
 
     _check(predictions, dataset)
     truth = COCO(coco_ground_truth(dataset), print_function=_silent)
-    found = truth.loadRes(coco_results(predictions, dataset))  # takes [] as "detected nothing"; pycocotools fails there
-    run = COCOeval_faster(truth, found, "bbox", print_function=_silent)
+    detected = truth.loadRes(
+        coco_results(predictions, dataset)
+    )  # takes [] as "detected nothing"; pycocotools fails there
+    run = COCOeval_faster(truth, detected, "bbox", print_function=_silent)
     run.run()
     metrics = {name: _percent(float(run.stats[position])) for name, position in _SUMMARY.items()}
 
@@ -144,3 +135,30 @@ def _mean_percent(precision: np.ndarray) -> float | None:
 
 def _silent(*_: Any, **__: Any) -> None:
     """The evaluator reports its progress through this; nobody needs it."""
+
+
+def _metric(name: str, title: str = "") -> Metric:
+    return Metric(name, PERCENT, decimals=2, highest=100.0, title=title)
+
+
+TASK = Task(
+    "detection",
+    metrics=(
+        _metric("AP"),
+        _metric("AP50", "AP₅₀"),
+        _metric("AP75", "AP₇₅"),
+        _metric("APs"),
+        _metric("APm"),
+        _metric("APl"),
+    ),
+    costs=(Cost("images"), Cost("boxes", "boxes", count=lambda dataset: dataset.box_count)),
+    evaluate=evaluate,
+    curves=("AP", "AP50", "AP75"),
+    line=("AP", "AP50", "APs", "APm", "APl"),
+    breakdown=Breakdown(
+        "size",
+        what="object size",
+        groups="small, medium and large objects, in COCO's ranges",
+        labels={"APs": "small (< 32² px)", "APm": "medium (32²–96² px)", "APl": "large (> 96² px)"},
+    ),
+)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from al_cli.errors import ConfigError, first_line, suggest
 from al_cli.records import RunFolder, round_name
+from al_cli.tasks import Task
 from al_cli.types import LossPoint, RoundRecord
 
 log = logging.getLogger("al")
@@ -57,24 +58,25 @@ def check(name: str | None) -> None:
         )
 
 
-def points(record: RoundRecord, losses: Sequence[LossPoint]) -> list[Point]:
+def points(record: RoundRecord, losses: Sequence[LossPoint], task: Task) -> list[Point]:
     """All numbers of a round, as (tag, step, value).
 
-    `by_round/AP`, `by_images/AP` and `by_boxes/AP` are the same AP with the round, the labeled images and their boxes as
-    step, and so are the other metrics; `train_loss/round_02` has the iteration as step. What was not measured is absent.
+    `by_round/METRIC` has the round as step, and `by_images/METRIC`, `by_COST/METRIC` hold the same value with each cost of the
+    task as step; `train_loss/round_02` has the iteration as step. What was not measured is absent.
     """
     metrics = {**record.metrics, "val_loss": record.val_loss}
-    found: list[Point] = []
-    for axis, step in (("round", record.round), ("images", record.images), ("boxes", record.boxes)):
-        found += [(f"by_{axis}/{name}", step, float(value)) for name, value in metrics.items() if value is not None]
-    amounts = {"images": record.images, "boxes": record.boxes, "ud": record.ud}
-    found += [(f"by_round/{name}", record.round, float(n)) for name, n in amounts.items() if n is not None]
+    costs: dict[str, float] = {cost.name: cost.of(record) for cost in task.costs}
+    every: list[Point] = []
+    for axis, step in (("round", record.round), *((cost.name, cost.of(record)) for cost in task.costs)):
+        every += [(f"by_{axis}/{name}", step, float(value)) for name, value in metrics.items() if value is not None]
+    amounts = {**costs, "ud": record.ud}
+    every += [(f"by_round/{name}", record.round, float(n)) for name, n in amounts.items() if n is not None]
     name = round_name(record.round)
     for loss in losses:
-        found.append((f"train_loss/{name}", loss.iteration, loss.train_loss))
+        every.append((f"train_loss/{name}", loss.iteration, loss.train_loss))
         if loss.val_loss is not None:
-            found.append((f"val_loss/{name}", loss.iteration, loss.val_loss))
-    return found
+            every.append((f"val_loss/{name}", loss.iteration, loss.val_loss))
+    return every
 
 
 def follow(
@@ -101,7 +103,7 @@ def follow(
 
 
 def open_tracker(name: str, folder: RunFolder, config: Mapping[str, Any]) -> Tracker:
-    """The tracker of that name for this run; `config` is shown beside the run where the tracker can show one."""
+    """The tracker of that name for this run; `config` is shown with the run where the tracker can show one."""
     check(name)
     if name == "tensorboard":
         from al_cli.tracking.tensorboard import TensorBoard

@@ -30,7 +30,7 @@ class TensorBoard:
         return self.folder.path / "tracking" / f"events.out.tfevents.{round_name(round)}"
 
     def has(self, round: int) -> bool:
-        """Logged since the round was recorded: a round that was deleted and computed anew is logged anew."""
+        """Logged since the round was recorded: a round that was deleted and computed again is logged again."""
         record = self.folder.round_path(round) / "record.json"
         path = self.path(round)
         return path.exists() and path.stat().st_mtime_ns >= record.stat().st_mtime_ns
@@ -38,7 +38,7 @@ class TensorBoard:
     def log_round(self, record: RoundRecord, losses: Sequence[LossPoint]) -> None:
         path = self.path(record.round)
         path.parent.mkdir(exist_ok=True)
-        write_atomic(path, event_bytes(points(record, losses), time.time()))
+        write_atomic(path, event_bytes(points(record, losses, self.folder.task()), time.time()))
 
     def close(self) -> None:
         pass

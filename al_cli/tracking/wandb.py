@@ -21,12 +21,10 @@ from al_cli.tracking import points
 from al_cli.tracking.memory import Memory
 from al_cli.types import LossPoint, RoundRecord
 
-AXES = ("round", "images", "boxes")
-
 
 class Wandb:
     def __init__(self, folder: RunFolder, config: Mapping[str, Any]):
-        self.folder, self.config = folder, dict(config)
+        self.folder, self.config, self.task = folder, dict(config), folder.task()
         self.memory = Memory(folder.path / "tracking" / "wandb.json")
         self.mode: Any = os.environ.get("WANDB_MODE", "offline")
         if self.mode == "online":
@@ -41,8 +39,8 @@ class Wandb:
 
     def log_round(self, record: RoundRecord, losses: Sequence[LossPoint]) -> None:
         curves: dict[int, dict[str, float]] = {}
-        row: dict[str, float] = {axis: getattr(record, axis) for axis in AXES}
-        for tag, step, value in points(record, losses):
+        row: dict[str, float] = {"round": record.round, **{cost.name: cost.of(record) for cost in self.task.costs}}
+        for tag, step, value in points(record, losses, self.task):
             (row if tag.startswith("by_") else curves.setdefault(step, {"iteration": step}))[tag] = value
         try:
             run = self._session()
@@ -67,7 +65,7 @@ class Wandb:
                 silent=True, console="off", save_code=False, disable_git=True, x_disable_stats=True
             ),
         )
-        for axis in AXES:
+        for axis in ("round", *self.task.cost_names):
             run.define_metric(f"by_{axis}/*", step_metric=axis)
         for curve in ("train_loss", "val_loss"):
             run.define_metric(f"{curve}/*", step_metric="iteration")

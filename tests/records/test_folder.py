@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from al_cli.errors import ConfigError, RunError
 from al_cli.records import Round, RunFolder, files, find_runs
 from al_cli.records import folder as folder_module
 from al_cli.records.rounds import parse_record, record_text
+from al_cli.tasks import Evaluation
 from al_cli.types import Choice, Dataset, Image, LossPoint, Predictions, RoundRecord, Selection, Signal, StageLog
 
 CONFIG = {"sampler": {"name": "ccms", "stages": [{"keep": "ud"}]}, "rounds": 2, "seed": 3, "lr": 1e-5}
@@ -37,11 +38,6 @@ PICKED = ((5, 2), (1,), (9,))
 def no_fsync(monkeypatch):
     """Waiting for the disk takes most of the time, and none of these tests cuts the power."""
     monkeypatch.setattr(system.os, "fsync", lambda handle: None)
-
-
-@dataclass
-class Evaluated:
-    per_class: tuple
 
 
 def round_of(number):
@@ -72,7 +68,7 @@ def round_of(number):
     chosen = Selection(PICKED[number], np.full(len(PICKED[number]), np.nan))
     return record, {
         "predictions": Predictions([3, 4], [0, 1, 1], [[0, 0, 5, 5]], [0.5], [1], 2, columns=probs),
-        "evaluation": Evaluated(per_class),
+        "evaluation": Evaluation(record.metrics, per_class),
         "history": (LossPoint(1, 0.75), LossPoint(2, 0.5, 1.25)),
         "picked": TRAIN.select(PICKED[number]),
         "labeled": TRAIN.select(labeled),
@@ -336,7 +332,7 @@ def test_config_is_stored_and_the_same_one_is_taken_up_again(tmp_path):
     before = tree(tmp_path)
     same = json.loads(json.dumps(CONFIG))
     with RunFolder.create(tmp_path, dict(reversed(same.items())), {"device": "cpu"}) as folder:
-        assert folder.config() == CONFIG
+        assert folder.config() == {"task": "detection"} | CONFIG
         assert folder.total_rounds == 3
     assert tree(tmp_path) == before
 
@@ -437,7 +433,7 @@ def test_find_runs(tmp_path):
         ("digits/ccms_s1", "stopped", 2, 3),
         ("own/random_s0", "failed", 0, 3),
     ]
-    assert [run.best_ap for run in find_runs(tmp_path)] == [100 / 3 + 2, 100 / 3 + 1, None]
+    assert [run.best for run in find_runs(tmp_path)] == [100 / 3 + 2, 100 / 3 + 1, None]
     assert [run.error for run in find_runs(tmp_path / "own")] == ["RuntimeError: no"]
     assert [run.path.name for run in find_runs(tmp_path / "digits/ccms_s0")] == ["ccms_s0"]
     assert find_runs(tmp_path / "nowhere") == []

@@ -15,7 +15,7 @@ from sample_runs import SampleRuns, build_samples
 
 from al_cli.report import write
 from al_cli.report.drawing.style import assign_looks
-from al_cli.report.table import Table
+from al_cli.report.table import ReportTable
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(
@@ -160,7 +160,7 @@ def test_a_table_in_every_format(tmp_path):
     """Written out by hand: what people see may differ from what programs read."""
     shown = (["arm", "AP"], [["a_b", "31.20 ± 0.50"], ["c|d", ""]])
     groups = [("", 1), ("seed 1", 1)]
-    table = Table(
+    table = ReportTable(
         "t", "A <title>", ["arm", "AP_mean"], [["a_b", 31.2], ["c|d", None]], shown, groups, [[None, 0.5]] * 2
     )
     assert table.csv() == "arm,AP_mean\na_b,31.2\nc|d,\n"

@@ -19,7 +19,8 @@ from al_cli.report.of_run.terminal import rounds_table
 from al_cli.report.sections import costs, differences, hardest, numbers, selected
 from al_cli.report.statistics.curves import average_rounds, curves_of
 from al_cli.report.story import tell
-from al_cli.report.table import Table
+from al_cli.report.table import ReportTable
+from al_cli.tasks.detection import TASK
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_tables_against_pandas(samples, tmp_path):
     document = tell(study.read_study(samples.root))
     folder = tmp_path
     for block in document.blocks():
-        if isinstance(block, Table):
+        if isinstance(block, ReportTable):
             block.write(folder)
 
     runs = pd.read_csv(folder / "runs.csv")
@@ -109,9 +110,45 @@ def test_arms_differ_in_more_than_seeds(samples):
         ("ccms_s11", "ccms"),
         ("ccms_s12", "ccms (2)"),
     ]
-    assert [(row.arm, row.n) for row in average_rounds(curves_of(found.runs))] == [("ccms", 2), ("ccms (2)", 1)]
+    assert [(row.arm, row.n) for row in average_rounds(curves_of(found.runs, found.task))] == [
+        ("ccms", 2),
+        ("ccms (2)", 1),
+    ]
     table = differences.difference_table(found)
     assert table is not None and table.rows == [["lr", "0.1", "ccms"], ["lr", "0.2", "ccms (2)"]]
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        (["random_budget30_fake_rounds3", "mc_entropy_budget30_fake_rounds3"], ["random", "mc_entropy"]),
+        (["ccms_ud1_fake", "ccms_ud0.5_fake", "random_fake"], ["ccms_ud1", "ccms_ud0.5", "random"]),
+        (["ccms_fake_rounds3", "ccms_fake"], ["ccms_rounds3", "ccms"]),
+        (["ccms_fake_rounds3"], ["ccms_fake_rounds3"]),  # alone there is nothing to tell it from
+        (["mine_a_b", "mine_b_a"], ["mine_a_b", "mine_b_a"]),  # nothing is left of either
+    ],
+)
+def test_an_arm_is_called_by_what_others_do_not_share(names, short):
+    samplers = {
+        name: next((s for s in ("random", "mc_entropy", "ccms") if name.startswith(s)), "none") for name in names
+    }
+    assert list(study.shorten(samplers).values()) == short
+
+
+def test_people_see_short_names_of_arms_and_the_folders_keep_theirs(samples):
+    for sampler in ("random", "entropy"):
+        for seed in (10, 11):
+            name = f"{sampler}_budget30_initial30_fake_rounds3_s{seed}"
+            samples.run(name, seed=seed, rounds=2, sampler={"name": sampler})
+    found = study.read_study(samples.root)
+    assert found.arms == ["entropy", "random"] and found.random == "random"
+    assert found.runs[0].name == "entropy_budget30_initial30_fake_rounds3_s10"
+    shown = "\n".join(
+        str(b.for_people) for b in tell(found).blocks() if isinstance(b, ReportTable) and b.name != "runs"
+    )
+    assert "entropy" in shown and "budget30" not in shown
+    text = write.report_text(samples.root)
+    assert "entropy against random" in text and "budget30" not in text
 
 
 PLAN = {
@@ -186,7 +223,7 @@ def test_a_broken_run_does_not_hide_the_others(samples):
     (broken.path / "round_01/record.json").write_text("{")
     found = study.read_study(samples.root)
     assert study.find_missing(found)[1].startswith("ccms_s11 failed: the record cannot be read")
-    assert [(row.arm, row.round, row.n) for row in average_rounds(curves_of(found.runs))] == [
+    assert [(row.arm, row.round, row.n) for row in average_rounds(curves_of(found.runs, found.task))] == [
         ("ccms", 0, 1),
         ("ccms", 1, 1),
     ]
@@ -255,13 +292,12 @@ def test_costs_add_up(samples):
         samples.run(f"random_s{seed}", seed=seed, rounds=3, sampler={"name": "random"})
     broken = samples.run("ccms_s1", seed=1, rounds=1)
     (broken.path / "round_00/timing.json").write_text("{")
-    found = costs.costs(study.read_study(samples.root))
+    found = costs.spent_by_arm(study.read_study(samples.root))
     assert (found["random"].total_s, found["random"].hits, found["random"].saved_s) == (6 * 1.75, 6, 360)
     assert found["ccms"].total_s == 0
-    assert costs.cost_sentence(found) == (
+    assert costs.spent_sentence(found) == (
         "The study's 7 rounds took 10.5 s of computing. 6 of their trainings came from the store, which saved 6 min 00 s."
     )
-    assert [costs.duration(s) for s in (4.21, 200, 7505)] == ["4.2 s", "3 min 20 s", "2 h 05 min"]
 
 
 def test_oracles_stand_apart(samples):
@@ -273,7 +309,7 @@ def test_oracles_stand_apart(samples):
         path.write_text(path.read_text().replace('"ccms"', '"true_loss (oracle)"'))
     found = study.read_study(samples.root)
     assert found.oracles == {"best"}
-    tables = {block.name: block for block in tell(found).blocks() if isinstance(block, Table)}
+    tables = {block.name: block for block in tell(found).blocks() if isinstance(block, ReportTable)}
     assert {row[0] for row in tables["summary"].rows} == {"random", "ccms"}
     assert [row[0] for row in tables["oracles"].rows] == ["best"]
 
@@ -299,7 +335,7 @@ def test_images_of_another_dataset_are_not_shown(samples, data):
 def test_terminal_table(samples):
     records = samples.run("ccms_s10", rounds=3).records()
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(rounds_table(records))
+    console.print(rounds_table(records, TASK))
     lines = [line.split() for line in console.export_text().splitlines() if line.strip()]
     assert lines[:2] == [["val"], ["round", "ud", "images", "boxes", "AP", "AP50", "AP75", "APs", "APm", "APl", "loss"]]
     last = lines[-1]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from al_cli.errors import AlError
-from al_cli.store.disk import Store, duration, parse_size, sizes
+from al_cli.store.disk import Store, parse_size, sizes
 
 
 def write(result: str, folder: Path) -> dict:
@@ -194,9 +194,8 @@ def test_what_is_no_size_is_refused(text):
         parse_size(text)
 
 
-def test_sizes_and_durations_for_people():
+def test_sizes_for_people():
     assert [sizes(n) for n in (0, 999, 1000, 2_500_000, 3 * 10**12)] == ["0 B", "999 B", "1.0 KB", "2.5 MB", "3.0 TB"]
-    assert [duration(s) for s in (0, 89, 120, 3599, 7200)] == ["0 s", "89 s", "2 min", "1 h 00 min", "2 h 00 min"]
 
 
 def test_entries_are_readable_by_people(tmp_path):

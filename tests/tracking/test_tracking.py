@@ -19,6 +19,7 @@ from al_cli.records import RunFolder
 from al_cli.records.files import csv_text
 from al_cli.records.rounds import record_text
 from al_cli.system import write_atomic
+from al_cli.tasks.detection import TASK
 from al_cli.types import LossPoint, RoundRecord, StageLog
 
 ROOT = Path(__file__).parents[2]
@@ -197,7 +198,7 @@ def test_mlflow_completes_a_round_that_a_kill_cut_in_two(folder):
 
     write(folder, record(0))
     tracker = mlflow.MLflow(folder, CONFIG)
-    every = tracking.points(record(0), LOSSES)
+    every = tracking.points(record(0), LOSSES, TASK)
     tracker.client.log_batch(tracker.run_id, metrics=[mlflow._metric(point, 5) for point in every[:4]])
     assert not tracker.has(0)
     write(folder, record(1))
@@ -241,7 +242,7 @@ def test_an_unknown_tracker_is_refused_with_the_known_ones():
 
 def test_points_leave_out_what_was_not_measured():
     bare = dataclasses.replace(record(1), ud=None, val_loss=None, metrics={"AP": None, "APl": None})
-    assert tracking.points(bare, []) == [("by_round/images", 1, 8.0), ("by_round/boxes", 1, 24.0)]
+    assert tracking.points(bare, [], TASK) == [("by_round/images", 1, 8.0), ("by_round/boxes", 1, 24.0)]
 
 
 def test_a_killed_run_continues_in_the_same_folder_and_logs_each_round_once(al, fake):

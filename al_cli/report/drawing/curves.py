@@ -1,6 +1,6 @@
-"""Figures of AP as it grows: mean over seeds with one standard deviation shaded, thesis' figures 22 and 23.
+"""Figures of a metric as it grows: mean over seeds with one standard deviation shaded, thesis' figures 22 and 23.
 
-Drawn from the rounds of the arms (`curves_of_arms.average_rounds`); an arm looks the same in all (`style.assign_looks`).
+Drawn from the rounds of the arms (`statistics.curves.average_rounds`); an arm looks the same in all (`style.assign_looks`).
 """
 
 from __future__ import annotations
@@ -14,37 +14,40 @@ import numpy as np
 
 from al_cli.report.drawing import style
 from al_cli.report.statistics.curves import ArmRound
+from al_cli.tasks import Metric, Task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Looks = Mapping[str, Mapping[str, Any]]
-SIZES = {"APs": "small (< 32² px)", "APm": "medium (32²–96² px)", "APl": "large (> 96² px)"}
 
 
-def plot_curves(arms: Sequence[ArmRound], cost: str, looks: Looks, reference: Sequence[float], *paths: Path) -> None:
-    """Mean AP against labeled images or boxes, a curve an arm; the legend gives the number of runs.
+def plot_curves(
+    arms: Sequence[ArmRound], metric: Metric, cost: str, looks: Looks, reference: Sequence[float], *paths: Path
+) -> None:
+    """The mean metric against a cost, a curve an arm; the legend gives the number of runs.
 
-    A hollow point averages fewer seeds than its arm has: it does not continue the same mean. `reference`: the APs of
+    A hollow point averages fewer seeds than its arm has: it does not continue the same mean. `reference`: the values of
     the full-label runs, a line at their mean (none: no line).
     """
-    names = [name for name in looks if any(row.arm == name and row.mean["AP"] is not None for row in arms)]
+    names = [name for name in looks if any(row.arm == name and row.mean[metric.name] is not None for row in arms)]
     shown = [name for name in names if not is_faint(looks[name])]
-    beside = len(shown) > 4
-    width = style.WIDTH_IN + 0.6 + (0.07 * max(map(len, shown), default=0) + 1.3 if beside else 0)
+    on_the_right = len(shown) > 4
+    width = style.WIDTH_IN + 0.6 + (0.07 * max(map(len, shown), default=0) + 1.3 if on_the_right else 0)
     with style.figure(width, max(style.HEIGHT_IN + 0.3, 0.19 * len(shown) + 0.5)) as (made, axes):
         every_x: list[float] = []
         every_y: list[float] = []
         for name in sorted(names, key=lambda name: not is_faint(looks[name])):  # the grey ones below
-            x, low, high = draw_arm(axes, [row for row in arms if row.arm == name], cost, "AP", looks[name], len(shown))
+            rows = [row for row in arms if row.arm == name]
+            x, low, high = draw_arm(axes, rows, cost, metric.name, looks[name], len(shown))
             every_x, every_y = every_x + x, every_y + low + high
         if reference:
             every_y += draw_reference(axes, reference)
-        _frame(axes, every_x, every_y, f"labeled {cost}", "AP (%), mean over seeds")
+        _frame(axes, every_x, every_y, f"labeled {cost}", _mean_label(metric), metric)
         if len(every_x) > 12:
             _few_ticks(axes)
-        columns = 1 if beside or max(map(len, names), default=0) > 24 else 2
-        _legend(made, axes, names, looks, "outside right upper" if beside else "outside upper center", columns)
+        columns = 1 if on_the_right or max(map(len, names), default=0) > 24 else 2
+        _legend(made, axes, names, looks, "outside right upper" if on_the_right else "outside upper center", columns)
         style.save(made, *paths)
 
 
@@ -59,7 +62,7 @@ def draw_arm(
     rows = [row for row in rows if row.mean[metric] is not None]
     if not rows:
         return [], [], []
-    x, y = [getattr(row, cost) for row in rows], [row.mean[metric] or 0.0 for row in rows]
+    x, y = [row.costs[cost] for row in rows], [row.mean[metric] or 0.0 for row in rows]
     spread = [row.std[metric] or 0.0 for row in rows]
     low, high = [[m + sign * s for m, s in zip(y, spread, strict=True)] for sign in (-1, 1)]
     if is_faint(look):
@@ -73,7 +76,7 @@ def draw_arm(
     axes.plot(x, y, label=f"{rows[0].arm} ({runs})", **look)
     for row in rows:
         if row.n < most:
-            axes.plot([getattr(row, cost)], [row.mean[metric] or 0.0], **(dict(look) | {"markerfacecolor": "white"}))
+            axes.plot([row.costs[cost]], [row.mean[metric] or 0.0], **(dict(look) | {"markerfacecolor": "white"}))
     return x, low, high
 
 
@@ -86,9 +89,10 @@ def draw_reference(axes: Axes, values: Sequence[float]) -> list[float]:
     return [mean - spread, mean + spread]
 
 
-def plot_by_size(arms: Sequence[ArmRound], looks: Looks, *paths: Path) -> None:
-    """AP of small, medium and large objects (COCO's ranges) against labeled images, side by side (thesis, figure 23)."""
-    present = [key for key in SIZES if any(row.mean[key] is not None for row in arms)]
+def plot_breakdown(arms: Sequence[ArmRound], task: Task, looks: Looks, *paths: Path) -> None:
+    """The task's metric by group (of detection: by object size) against its first cost, side by side (thesis, figure 23)."""
+    labels, cost = task.breakdown.labels if task.breakdown else {}, task.cost_names[0]
+    present = [key for key in labels if any(row.mean[key] is not None for row in arms)]
     shown = [name for name in looks if not is_faint(looks[name])]
     width = 1.2 + 2.5 * len(present)
     columns = max(1, min(4, len(shown), int(width / (0.7 + 0.075 * max(len(f"{name} (3 runs)") for name in shown)))))
@@ -99,49 +103,53 @@ def plot_by_size(arms: Sequence[ArmRound], looks: Looks, *paths: Path) -> None:
             every_y: list[float] = []
             for name in sorted(looks, key=lambda name: not is_faint(looks[name])):
                 rows = [row for row in arms if row.arm == name]
-                x, low, high = draw_arm(axes, rows, "images", key, looks[name], len(shown))
+                x, low, high = draw_arm(axes, rows, cost, key, looks[name], len(shown))
                 every_x, every_y = every_x + x, every_y + low + high
-            _frame(axes, every_x, every_y, "labeled images", "")
-            axes.set_title(SIZES[key])
+            _frame(axes, every_x, every_y, f"labeled {cost}", "", task.metric(key))
+            axes.set_title(labels[key])
             _few_ticks(axes)
-        grid[0][0].set_ylabel("AP (%), mean over seeds")
+        grid[0][0].set_ylabel(_mean_label(task.primary))
         _legend(made, grid[0][0], list(looks), looks, "outside lower center", columns)
         style.save(made, *paths)
 
 
-def plot_bars(arms: Sequence[ArmRound], looks: Looks, *paths: Path) -> None:
-    """Mean AP of every round, a group of bars an arm (thesis, figure 22); one standard deviation as a line.
+def plot_bars(arms: Sequence[ArmRound], metric: Metric, looks: Looks, *paths: Path) -> None:
+    """The mean metric of every round, a group of bars an arm (thesis, figure 22); one standard deviation as a line.
 
     Grey arms are left out.
     """
     import matplotlib
 
-    names = [name for name in looks if not is_faint(looks[name])]
+    names, key = [name for name in looks if not is_faint(looks[name])], metric.name
     rounds = 1 + max(row.round for row in arms)
     shades = matplotlib.colormaps["cividis_r"](np.linspace(0.1, 0.95, max(2, rounds)))
     with style.figure(max(style.WIDTH_IN, 1.0 + 0.55 * len(names)), style.HEIGHT_IN + 0.6) as (made, axes):
         for round in range(rounds):
-            at = {row.arm: row for row in arms if row.round == round and row.mean["AP"] is not None}
+            at = {row.arm: row for row in arms if row.round == round and row.mean[key] is not None}
             here = [(place, at[name]) for place, name in enumerate(names) if name in at]
             if not here:
                 continue
             x = [place + (round - (rounds - 1) / 2) * 0.8 / rounds for place, _ in here]
-            y, spread = [row.mean["AP"] or 0.0 for _, row in here], [row.std["AP"] or 0.0 for _, row in here]
+            y, spread = [row.mean[key] or 0.0 for _, row in here], [row.std[key] or 0.0 for _, row in here]
             label = f"round {round}" if rounds <= 12 or round in (0, rounds - 1) else None
             axes.bar(x, y, 0.8 / rounds, yerr=spread, color=shades[round], error_kw={"linewidth": 0.6}, label=label)
         axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
         axes.tick_params(axis="x", length=0)
         axes.grid(visible=False, axis="x")
-        axes.set_ylabel("AP (%), mean over seeds")
+        axes.set_ylabel(_mean_label(metric))
         made.legend(loc="outside upper center", ncols=min(6, rounds), columnspacing=1.0)
         style.save(made, *paths)
 
 
-def _frame(axes: Axes, x: list[float], y: list[float], label_x: str, label_y: str) -> None:
-    """Every point in view; AP ends at 100, whatever a deviation reaches."""
-    style.frame_curves(axes, x, y, label_x, label_y)
-    if axes.get_ylim()[1] > 100:
-        axes.set_ylim(top=102)
+def _mean_label(metric: Metric) -> str:
+    return f"{metric.axis}, mean over seeds"
+
+
+def _frame(axes: Axes, x: list[float], y: list[float], label_x: str, label_y: str, metric: Metric) -> None:
+    """Every point in view; the axis ends at the metric's highest value, whatever a deviation reaches."""
+    style.frame_curves(axes, x, y, label_x, label_y, metric.highest)
+    if metric.highest and axes.get_ylim()[1] > metric.highest:
+        axes.set_ylim(top=1.02 * metric.highest)
 
 
 def _few_ticks(axes: Axes) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from al_cli.report.drawing import style
 
+LONG_NAME, LONG_LABEL = 24, 56  # characters that the figure has room for, of an arm and on a line below the axis
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -27,7 +29,10 @@ def plot_ranking(
 ) -> None:
     """The gains from the largest to the smallest, 0 being the baseline; at least one. Oracles say that they are one."""
     ordered = sorted(gains, key=lambda gain: (gain.difference, gain.arm), reverse=True)
-    with style.figure(style.WIDTH_IN + 0.9, 0.9 + 0.2 * len(ordered)) as (made, axes):
+    names = [f"{gain.arm} (oracle)" if gain.oracle else gain.arm for gain in ordered]
+    label = f"{what}: difference to {baseline}"
+    width_in = style.WIDTH_IN + 0.9 + 0.06 * max(0, max(map(len, names)) - LONG_NAME)
+    with style.figure(width_in, 0.9 + 0.2 * len(ordered) + 0.15 * (len(label) // LONG_LABEL)) as (made, axes):
         axes.axvline(0, color="#000000", linewidth=1.0, zorder=1)
         for row, gain in enumerate(ordered):
             look = looks[gain.arm]
@@ -36,10 +41,9 @@ def plot_ranking(
                 axes.plot([gain.low, gain.high], [row, row], color=color, linewidth=1.6, solid_capstyle="butt")
             face = look.get("markerfacecolor", color)
             axes.plot([gain.difference], [row], look["marker"] or "o", color=color, markerfacecolor=face, markersize=5)
-        names = [f"{gain.arm} (oracle)" if gain.oracle else gain.arm for gain in ordered]
         axes.set_yticks(range(len(ordered)), names)
         axes.set_ylim(len(ordered) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(f"{what}: difference to {baseline}")
+        style.label_x(made, axes, label)
         style.save(made, *paths)

@@ -159,7 +159,7 @@ def grid(cells: Sequence[tuple[Picture, str]], title: str, columns: int | None =
 
 
 def rows_sheet(rows: Sequence[tuple[str, Sequence[tuple[Picture, str]]]]) -> Picture:
-    """Rows of captioned cells, each under its own title: the images of one method beside those of another's.
+    """Rows of captioned cells, each under its own title: the images of one method next to those of another.
 
     All cells have the size of the first; a row without cells is its title alone. At least one row has a cell.
     """

@@ -1,4 +1,4 @@
-"""One look for every figure: sizes and fonts of a paper's column, colours that colour-blind readers tell apart.
+"""One look for every figure: sizes and fonts of a paper's column, colours that colour-blind readers can distinguish.
 
 Figures are objects without pyplot, so nothing global is left behind; matplotlib is imported only when one is made.
 The same numbers give the same bytes: no dates in the files, fixed ids in SVG.
@@ -7,6 +7,7 @@ The same numbers give the same bytes: no dates in the files, fixed ids in SVG.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +24,11 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":", "-.")
 GREY = "#6B6B6B"
-FAINT = "#C4C4C4"  # curves that are there but not told apart
-DISTINCT = 13  # curves that colour, dashes and marker together still tell apart
+FAINT = "#C4C4C4"  # curves that are there without a look of their own
+DISTINCT = 13  # curves that colour, dashes and marker together still distinguish
 WIDTH_IN, HEIGHT_IN = 4.6, 3.1
 DPI = 200
+SURELY_FITS = 50  # characters below the axis of the narrowest figure
 
 _LOOK: Any = {
     "font.family": "DejaVu Sans",
@@ -121,8 +123,30 @@ def assign_looks(arms: Sequence[str], random: str | None, distinct: Collection[s
     return looks
 
 
-def frame_curves(axes: Axes, x: list[float], y: list[float], label_x: str, label_y: str) -> None:
-    """Labels and limits that show every point with room around it, a single point too. AP starts at 0 when near it."""
+def label_x(made: Figure, axes: Axes, text: str) -> None:
+    """Name the x axis. A text that would leave the figure is broken into as many lines as it needs."""
+    axes.set_xlabel(text)
+    if len(text) <= SURELY_FITS:
+        return
+    characters = len(text)
+    while characters > 8:
+        made.draw_without_rendering()
+        box = axes.xaxis.label.get_window_extent()
+        middle = (box.x0 + box.x1) / 2
+        room = 2 * min(middle - made.bbox.x0, made.bbox.x1 - middle)
+        if box.width <= room:
+            return
+        characters = min(characters - 1, int(characters * room / box.width))
+        axes.set_xlabel(textwrap.fill(text, characters, break_on_hyphens=False))
+
+
+def frame_curves(
+    axes: Axes, x: list[float], y: list[float], label_x: str, label_y: str, highest: float | None = None
+) -> None:
+    """Labels and limits that show every point with room around it, a single point too. Metrics start at 0 when near it.
+
+    `highest`: the best value that the metric can have, where there is one.
+    """
     axes.set_xlabel(label_x)
     axes.set_ylabel(label_y)
     if x:
@@ -130,7 +154,7 @@ def frame_curves(axes: Axes, x: list[float], y: list[float], label_x: str, label
         axes.set_xlim(max(0.0, min(x) - pad), max(x) + pad)
     if y:
         low, high = min(y), max(y)
-        pad = 0.1 * (high - low) or max(1.0, 0.1 * high)
+        pad = 0.1 * (high - low) or max(0.01 * (highest or 0.0), 0.1 * abs(high)) or 1.0
         axes.set_ylim(0.0 if low - pad < 0.25 * (high + pad) else low - pad, high + pad)
     if x and len(set(x)) <= 8:
         axes.set_xticks(sorted(set(x)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from al_cli.records import RunFolder, round_name
 from al_cli.report.drawing import style
 from al_cli.report.drawing.sheets import contact_sheet, save_sheet
+from al_cli.tasks import Cost, Metric, Task
 from al_cli.types import LossPoint, RoundRecord, Splits
 
 if TYPE_CHECKING:
@@ -31,15 +32,17 @@ def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
         return []
     plots = folder.path / "plots"
     written = []
-    for cost in ("images", "boxes"):
-        written += plot_ap(records, cost, plots / f"ap_vs_{cost}.png")
-    written += plot_ap_by_size(records, plots / "ap_by_size.png")
+    task = folder.task()
+    for cost in task.costs:
+        written += plot_metrics(records, task, cost, plots / f"{task.primary.slug}_vs_{cost.name}.png")
+    if task.breakdown:
+        written += plot_breakdown(records, task, plots / f"{task.primary.slug}_by_{task.breakdown.name}.png")
     losses = [folder.losses(record.round) for record in records]
     if any(losses):
         written += plot_losses(losses, plots / "losses.png")
     counts = [folder.class_counts(record.round) for record in records]
     if any(picked for of_round in counts for picked, _ in of_round.values()):
-        written += plot_class_counts(counts, plots / "class_counts.png")
+        written += plot_class_counts(counts, plots / "class_counts.png", task.labeled)
     if splits is not None:
         for record in records:
             target = plots / f"contact_sheet_{round_name(record.round)}.png"
@@ -47,38 +50,37 @@ def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
     return written
 
 
-def plot_ap(records: list[RoundRecord], cost: str, path: Path) -> list[Path]:
-    """AP, AP50 and AP75 against the labeled images or boxes."""
-    return _plot_metrics(records, cost, {"AP": "AP", "AP50": "AP₅₀", "AP75": "AP₇₅"}, path)
+def plot_metrics(records: list[RoundRecord], task: Task, cost: Cost, path: Path) -> list[Path]:
+    """The task's metrics against one of its costs."""
+    return _plot(records, task, cost, {metric.name: metric.title or metric.name for metric in task.plotted}, path)
 
 
-def plot_ap_by_size(records: list[RoundRecord], path: Path) -> list[Path]:
-    """AP of small, medium and large objects (COCO's ranges) against the labeled images."""
-    names = {"APs": "small (< 32² px)", "APm": "medium (32²–96² px)", "APl": "large (> 96² px)"}
-    return _plot_metrics(records, "images", names, path)
+def plot_breakdown(records: list[RoundRecord], task: Task, path: Path) -> list[Path]:
+    """The primary metric by group (of detection: by the size of objects) against the task's first cost."""
+    return _plot(records, task, task.costs[0], task.breakdown.labels if task.breakdown else {}, path)
 
 
-def _plot_metrics(records: list[RoundRecord], cost: str, names: dict[str, str], path: Path) -> list[Path]:
+def _plot(records: list[RoundRecord], task: Task, cost: Cost, names: Mapping[str, str], path: Path) -> list[Path]:
     with style.figure() as (made, axes):
         every_x: list[float] = []
         every_y: list[float] = []
         for number, (key, label) in enumerate(names.items()):
-            points = [(getattr(r, cost), value) for r in records if (value := r.metrics.get(key)) is not None]
+            points = [(cost.of(r), value) for r in records if (value := r.metrics.get(key)) is not None]
             if not points:
                 continue
             x, y = zip(*points, strict=True)
             axes.plot(x, y, label=label, clip_on=False, **style.line_style(number))
             every_x += x
             every_y += y
-            if key == "AP":
-                _label_points(axes, x, y)
-        style.frame_curves(axes, every_x, every_y, f"labeled {cost}", "AP (%)")
+            if key == task.primary.name:
+                _label_points(axes, x, y, task.primary)
+        style.frame_curves(axes, every_x, every_y, f"labeled {cost.name}", task.primary.axis, task.primary.highest)
         if every_y:
             made.legend(loc="outside upper center", ncols=len(names))
         return style.save(made, path)
 
 
-def _label_points(axes: Axes, x: tuple[float, ...], y: tuple[float, ...]) -> None:
+def _label_points(axes: Axes, x: tuple[float, ...], y: tuple[float, ...], metric: Metric) -> None:
     """The value below each point, where there are few enough to read; a white rim keeps other curves off the digits."""
     from matplotlib.patheffects import withStroke
 
@@ -87,7 +89,8 @@ def _label_points(axes: Axes, x: tuple[float, ...], y: tuple[float, ...]) -> Non
     rim = [withStroke(linewidth=2.5, foreground="white")]
     for a, b in zip(x, y, strict=True):
         offset = {"textcoords": "offset points", "xytext": (7, -9), "ha": "center"}
-        axes.annotate(f"{b:.1f}", (a, b), fontsize=7, color=style.COLORS[0], zorder=5, path_effects=rim, **offset)  # type: ignore[arg-type]
+        text = metric.text(b, fewer=1)
+        axes.annotate(text, (a, b), fontsize=7, color=style.COLORS[0], zorder=5, path_effects=rim, **offset)  # type: ignore[arg-type]
 
 
 def plot_losses(losses: list[list[LossPoint]], path: Path) -> list[Path]:
@@ -132,8 +135,9 @@ def _axes_of(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[f
     return [x for x, _ in points], [y for _, y in points]
 
 
-def plot_class_counts(counts: list[dict[str, tuple[int, int]]], path: Path) -> list[Path]:
-    """Boxes that each round added per class, stacked; the most frequent class first. `counts`: one dict a round."""
+def plot_class_counts(counts: list[dict[str, tuple[int, int]]], path: Path, labeled: str) -> list[Path]:
+    """Labels that each round added per class, stacked; the most frequent class first. `counts`: one dict a round;
+    `labeled`: the axis (`Task.labeled`)."""
     import matplotlib
 
     names = sorted(counts[0], key=lambda name: -sum(of_round[name][0] for of_round in counts))
@@ -156,7 +160,7 @@ def plot_class_counts(counts: list[dict[str, tuple[int, int]]], path: Path) -> l
         axes.set_xlim(0, 1.1 * left.max())
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("labeled boxes")
+        axes.set_xlabel(labeled)
         if len(names) > len(shown):
             axes.set_title(f"the {len(shown)} most frequent of {len(names)} classes")
         made.legend(loc="outside upper center", ncols=min(5, len(counts)), columnspacing=1.2)

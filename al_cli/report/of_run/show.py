@@ -1,4 +1,4 @@
-"""Predictions beside the ground truth for a sample of images: the thesis' inspection program."""
+"""Predictions next to the ground truth for a sample of images: the thesis' inspection program."""
 
 from __future__ import annotations
 

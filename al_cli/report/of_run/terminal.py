@@ -7,38 +7,34 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
+from al_cli.tasks import Task
 from al_cli.types import RoundRecord
 
-SHOWN = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
-
-def rounds_table(records: Sequence[RoundRecord]) -> Table:
-    """The rounds so far in the columns of the thesis' appendix A, best AP in bold. AP in percent, empty where none.
+def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:
+    """The rounds so far in the columns of the thesis' appendix A, the best primary metric in bold. Empty where none.
 
     Columns that no round has a value for (val_loss without a validation split, ud without a UD stage) are left out.
     """
     with_loss = any(record.val_loss is not None for record in records)
     with_ud = any(record.ud is not None for record in records)
-    columns = ["round", *(["ud"] if with_ud else []), "images", "boxes", *SHOWN, *(["val\nloss"] if with_loss else [])]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fits 80 columns
+    columns = ["round", *(["ud"] if with_ud else []), *task.cost_names, *task.metric_names]
+    columns += ["val\nloss"] if with_loss else []
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # detection's fits 80 columns
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
-    aps = [ap for record in records if (ap := record.metrics.get("AP")) is not None]
-    best = max(aps, default=None)
+    primary = task.primary.name
+    best = max((value for record in records if (value := record.metrics.get(primary)) is not None), default=None)
     for record in records:
         cells = [str(record.round)]
         if with_ud:
             cells.append("" if record.ud is None else f"{record.ud:g}")
-        cells += [f"{record.images:,}", f"{record.boxes:,}"]
-        cells += [_number(record.metrics.get(name), 2) for name in SHOWN]
+        cells += [f"{cost.of(record):,}" for cost in task.costs]
+        cells += [metric.text(record.metrics.get(metric.name)) for metric in task.metrics]
         if with_loss:
-            cells.append(_number(record.val_loss, 3))
-        if best is not None and record.metrics.get("AP") == best:
-            position = columns.index("AP")
+            cells.append("" if record.val_loss is None else f"{record.val_loss:.3f}")
+        if best is not None and record.metrics.get(primary) == best:
+            position = columns.index(primary)
             cells[position] = f"[bold]{cells[position]}[/bold]"
         table.add_row(*cells)
     return table
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"

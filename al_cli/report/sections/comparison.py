@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.report.drawing.ranking import Gain
-from al_cli.report.statistics.comparison import Comparison, Measure, Pair
+from al_cli.report.statistics.comparison import VERDICTS, Comparison, Measure, Pair, verdict
+from al_cli.report.statistics.in_words import capitalised, interval, p_number
 from al_cli.report.statistics.paired_tests import ROUNDING
-from al_cli.report.table import Table
+from al_cli.report.table import ReportTable
+from al_cli.tasks import Metric
 
-WORDS = {1.0: "win", 0.0: "tie", -1.0: "loss"}
 TESTS = {
     "t_p": "paired t-test, uncorrected",
     "t_holm": "paired t-test, Holm-corrected over all pairs",
@@ -23,9 +24,10 @@ TESTS = {
 }
 
 
-def against_table(comparison: Comparison, baseline: str) -> Table:
+def against_table(comparison: Comparison, baseline: str) -> ReportTable:
     """Every other arm against one: paired difference, interval, seeds won and lost, p-values; largest gain first."""
     pairs = [pair for pair in comparison.against(baseline) if pair.difference is not None]
+    metric = comparison.measure.metric
     pairs.sort(key=lambda pair: (-(pair.difference or 0.0), pair.arm))
     columns = ["arm", "seeds", "difference", "low", "high", "seeds_won", "seeds_lost", "t_p", "t_holm", "wilcoxon_p"]
     columns += ["wilcoxon_holm", "outcome"]
@@ -37,21 +39,32 @@ def against_table(comparison: Comparison, baseline: str) -> Table:
     heads = ["arm", "seeds", "difference", "95% interval", "seeds won–lost", "t-test p", "Holm", "Wilcoxon p", "Holm"]
     heads.append("outcome")
     shown = [
-        [p.arm, p.n, f"{p.difference:+z.2f}", interval(p), f"{p.seed_wins}–{p.seed_losses}"]
-        + [p_text(value) for value in (p.t_p, p.t_holm, p.wilcoxon_p, p.wilcoxon_holm)]
+        [
+            p.arm,
+            p.n,
+            metric.signed(p.difference or 0.0),
+            interval(p, comparison.measure),
+            f"{p.seed_wins}–{p.seed_losses}",
+        ]
+        + [p_number(value) for value in (p.t_p, p.t_holm, p.wilcoxon_p, p.wilcoxon_holm)]
         + [p.outcome]
         for p in pairs
     ]
-    title = f"{capital(comparison.measure.label)}: difference to {baseline}, seeds paired"
+    title = f"{capitalised(comparison.measure.label)}: difference to {baseline}, seeds paired"
     note = f"Holm's correction counts these {len(pairs)} comparisons as one family."
     if pairs and all(abs(bound or 0.0) <= ROUNDING for p in pairs for bound in (p.difference, p.low, p.high)):
-        label = comparison.measure.label
-        note = f"All arms have the same {label} with every seed, as where all end with the whole pool: it compares nothing."
-    return Table(f"against_{baseline}_{slug(comparison.measure)}", title, columns, rows, (heads, shown), note=note)
+        same = {"final": "end with"}.get(comparison.measure.kind, "have")
+        note = (
+            f"All arms {same} the same {comparison.measure.label} with every seed (for example because every arm labeled "
+            "the whole pool), so this table compares nothing."
+        )
+    return ReportTable(
+        f"against_{baseline}_{slug(comparison.measure)}", title, columns, rows, (heads, shown), note=note
+    )
 
 
-def rounds_table(comparisons: Sequence[Comparison], baseline: str) -> Table:
-    """AP of each round: every arm's paired difference to one, with the uncorrected p of the t-test."""
+def by_round_table(comparisons: Sequence[Comparison], baseline: str) -> ReportTable:
+    """The metric of each round: every arm's paired difference to one, with the uncorrected p of the t-test."""
     arms = [arm for arm in comparisons[0].arms if arm != baseline]
     pairs = [[comparison.pair(arm, baseline) for comparison in comparisons] for arm in arms]
     numbers = [comparison.measure.round for comparison in comparisons]
@@ -60,56 +73,60 @@ def rounds_table(comparisons: Sequence[Comparison], baseline: str) -> Table:
         [arm, *(cell for pair in of_arm for cell in (pair.difference, pair.t_p, pair.wilcoxon_p))]
         for arm, of_arm in zip(arms, pairs, strict=True)
     ]
-    shown = [[arm, *map(_difference_and_p, of_arm)] for arm, of_arm in zip(arms, pairs, strict=True)]
-    title = f"AP of each round: difference to {baseline}, and the t-test's p (uncorrected)"
-    return Table(f"rounds_against_{baseline}", title, columns, rows, (["arm", *(f"round {n}" for n in numbers)], shown))
+    metric = comparisons[0].measure.metric
+    shown = [[arm, *(_difference_and_p(pair, metric) for pair in row)] for arm, row in zip(arms, pairs, strict=True)]
+    title = f"{metric.name} of each round: difference to {baseline}, and the t-test's p (uncorrected)"
+    return ReportTable(
+        f"rounds_against_{baseline}", title, columns, rows, (["arm", *(f"round {n}" for n in numbers)], shown)
+    )
 
 
-def _difference_and_p(pair: Pair) -> str:
+def _difference_and_p(pair: Pair, metric: Metric) -> str:
     if pair.difference is None:
         return ""
-    return f"{pair.difference:+z.2f}" + (f" ({p_text(pair.t_p)})" if pair.t_p is not None else "")
+    return metric.signed(pair.difference) + (f" ({p_number(pair.t_p)})" if pair.t_p is not None else "")
 
 
-def p_matrix(comparison: Comparison, test: str, arms: Sequence[str]) -> Table:
+def p_matrix(comparison: Comparison, test: str, arms: Sequence[str]) -> ReportTable:
     """The p-value of every pair in one measure; `test` names the array of the comparison. Small p are dark."""
     full: NDArray[Any] = getattr(comparison, test)
     chosen = [comparison.arms.index(arm) for arm in arms]
     matrix = full[np.ix_(chosen, chosen)]
     rows = [[arm, *map(_known, row)] for arm, row in zip(arms, matrix.tolist(), strict=True)]
-    shown = [[arm, *(p_text(_known(p)) for p in row)] for arm, row in zip(arms, matrix.tolist(), strict=True)]
+    shown = [[arm, *(p_number(_known(p)) for p in row)] for arm, row in zip(arms, matrix.tolist(), strict=True)]
     shade = [[None, *(_darkness(p) for p in row)] for row in matrix.tolist()]
-    title = f"{capital(comparison.measure.label)}: p-values of the {TESTS[test]}"
+    title = f"{capitalised(comparison.measure.label)}: p-values of the {TESTS[test]}"
     name = f"p_{test.removesuffix('_p')}_{slug(comparison.measure)}"
-    return Table(name, title, ["", *arms], rows, (["", *arms], shown), shade=shade, upright=True)
+    return ReportTable(name, title, ["", *arms], rows, (["", *arms], shown), shade=shade, upright=True)
 
 
-def pairs_table(comparisons: Sequence[Comparison]) -> Table:
-    """Every pair of arms in every measure, with all that is known of it: for programs."""
+def pairs_table(comparisons: Sequence[Comparison]) -> ReportTable:
+    """Every pair of arms in every measure, with all that is known about it: for programs."""
     arrays = ("n", "difference", "low", "high", "seed_wins", *TESTS)
     rows: list[list[Any]] = []
+    shown: list[list[Any]] = []
     for comparison in comparisons:
+        metric = comparison.measure.metric
         values = [getattr(comparison, name).tolist() for name in arrays]
         outcome, losses = comparison.outcome.tolist(), comparison.seed_wins.T.tolist()
         for i, arm in enumerate(comparison.arms):
             for j, other in enumerate(comparison.arms[i + 1 :], i + 1):
                 cells = [_known(matrix[i][j]) for matrix in values]
-                rows.append(
-                    [comparison.measure.label, arm, other, *cells, losses[i][j], WORDS.get(outcome[i][j], "unknown")]
-                )
+                rows.append([comparison.measure.label, arm, other, *cells, losses[i][j], verdict(outcome[i][j])])
+                texts = [_pair_text(name, cell, metric) for name, cell in zip(arrays, cells, strict=True)]
+                shown.append([*rows[-1][:3], *texts, *rows[-1][-2:]])
     columns = ["measure", "arm", "other arm", *arrays, "seed_losses", "outcome"]
-    shown = [[p_text(cell) if name in TESTS else cell for name, cell in zip(columns, row, strict=True)] for row in rows]
-    return Table("pairs", "Every pair of arms: arm minus other arm", columns, rows, (columns, shown))
+    return ReportTable("pairs", "Every pair of arms: arm minus other arm", columns, rows, (columns, shown))
 
 
-def win_matrix(comparison: Comparison, arms: Sequence[str]) -> Table:
+def win_matrix(comparison: Comparison, arms: Sequence[str]) -> ReportTable:
     """Row against column: win, tie or loss, and the seeds won and lost; the sums in the last column."""
     chosen = [comparison.arms.index(arm) for arm in arms]
     rows, shown = [], []
     for i, arm in zip(chosen, arms, strict=True):
         cells, texts = [], []
         for j in chosen:
-            outcome = WORDS.get(float(comparison.outcome[i, j]), "")
+            outcome = VERDICTS.get(float(comparison.outcome[i, j]), "")
             cells.append("" if i == j else outcome)
             texts.append(
                 "" if i == j else f"{outcome} {comparison.seed_wins[i, j]}–{comparison.seed_wins[j, i]}".strip()
@@ -121,10 +138,13 @@ def win_matrix(comparison: Comparison, arms: Sequence[str]) -> Table:
     pairs = len(comparison.arms) * (len(comparison.arms) - 1) // 2
     note = (
         f"A win is a positive difference with a p of the paired t-test below {comparison.alpha:g} after Holm's correction "
-        f"over all {pairs} pairs of arms; the numbers beside it are the seeds in which the row was above and below the column."
+        f"over all {pairs} pairs of arms; the numbers next to it are the seeds in which the row was above and below the "
+        "column."
     )
-    title = f"{capital(comparison.measure.label)}: wins of the row against the column"
-    return Table(f"wins_{slug(comparison.measure)}", title, columns, rows, (columns, shown), upright=True, note=note)
+    title = f"{capitalised(comparison.measure.label)}: wins of the row against the column"
+    return ReportTable(
+        f"wins_{slug(comparison.measure)}", title, columns, rows, (columns, shown), upright=True, note=note
+    )
 
 
 def gains(comparison: Comparison, baseline: str, oracles: set[str]) -> list[Gain]:
@@ -136,19 +156,11 @@ def gains(comparison: Comparison, baseline: str, oracles: set[str]) -> list[Gain
     ]
 
 
-def interval(pair: Pair) -> str:
-    return "" if pair.low is None or pair.high is None else f"{pair.low:+z.2f} to {pair.high:+z.2f}"
-
-
-def p_text(p: float | None) -> str:
-    """Two digits as in Lund's tables, three below 0.1, and no p is 0."""
-    if p is None:
-        return ""
-    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
-def capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _pair_text(name: str, cell: Any, metric: Metric) -> Any:
+    """A cell of `pairs_table` for people."""
+    if name in TESTS:
+        return p_number(cell)
+    return metric.text(cell) if name in ("difference", "low", "high") else cell
 
 
 def slug(measure: Measure) -> str:

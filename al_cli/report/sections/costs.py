@@ -5,19 +5,20 @@ timing.json is no part of a record: it may be missing, or have other phases than
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from al_cli.progress import duration
 from al_cli.records import RunFolder
-from al_cli.report.study import Run, Study
-from al_cli.report.table import Table
+from al_cli.report.study import Run, StudyFolder
+from al_cli.report.table import ReportTable
 
 PHASES = ("train", "evaluate", "infer", "select", "save")  # others that a file names come after these
 
 
 @dataclass
-class Cost:
+class Spent:
     """Sums over runs: seconds by phase, trainings taken from the store and made, seconds that the store saved."""
 
     runs: int = 0
@@ -45,55 +46,46 @@ class Cost:
             self.saved_s += store.get("saved_s") or 0.0
 
 
-def cost_of(runs: Sequence[Run]) -> Cost:
+def spent_by(runs: Sequence[Run]) -> Spent:
     """What these runs cost together; zeros for none."""
-    cost = Cost()
+    spent = Spent()
     for run in runs:
-        cost.runs += 1
+        spent.runs += 1
         for record in run.records:
-            cost.add(RunFolder(run.path).timing(record.round))
-    return cost
+            spent.add(RunFolder(run.path).timing(record.round))
+    return spent
 
 
-def costs(study: Study) -> dict[str, Cost]:
+def spent_by_arm(study: StudyFolder) -> dict[str, Spent]:
     """Arm -> what its runs cost, then "reference" where there are full-label runs."""
-    found = {arm: cost_of(study.of_arm(arm)) for arm in study.arms}
+    spent = {arm: spent_by(study.of_arm(arm)) for arm in study.arms}
     if any(run.records for run in study.references):
-        found["reference"] = cost_of([run for run in study.references if run.records])
-    return found
+        spent["reference"] = spent_by([run for run in study.references if run.records])
+    return spent
 
 
-def cost_table(found: dict[str, Cost]) -> Table:
+def spent_table(spent: Mapping[str, Spent]) -> ReportTable:
     """Seconds by phase of an arm's runs together, and what the store spared it."""
-    phases = [name for name in PHASES if any(name in cost.seconds for cost in found.values())]
-    phases += sorted({name for cost in found.values() for name in cost.seconds} - set(phases))
+    phases = [name for name in PHASES if any(name in one.seconds for one in spent.values())]
+    phases += sorted({name for one in spent.values() for name in one.seconds} - set(phases))
     columns = ["arm", "runs", "rounds", *(f"{name}_s" for name in phases), "total_s", "store_hits", "saved_s"]
     rows: list[list[Any]] = [
         [arm, c.runs, c.rounds, *(c.seconds.get(name, 0.0) for name in phases), c.total_s, c.hits, c.saved_s]
-        for arm, c in found.items()
+        for arm, c in spent.items()
     ]
     heads = ["arm", "runs", "rounds", *phases, "all", "from the store", "saved"]
     shown = [[*row[:3], *map(duration, row[3:-2]), str(row[-2]), duration(row[-1])] for row in rows]
-    return Table("costs", "Time by phase, the runs of an arm together", columns, rows, (heads, shown))
+    return ReportTable("costs", "Time by phase, the runs of an arm together", columns, rows, (heads, shown))
 
 
-def cost_sentence(found: dict[str, Cost]) -> str:
+def spent_sentence(spent: Mapping[str, Spent]) -> str:
     """What all of it took, and how many trainings the store spared."""
-    cost = [*found.values()]
-    total, saved = sum(c.total_s for c in cost), sum(c.saved_s for c in cost)
-    rounds, hits = sum(c.rounds for c in cost), sum(c.hits for c in cost)
+    arms = [*spent.values()]
+    total, saved = sum(arm.total_s for arm in arms), sum(arm.saved_s for arm in arms)
+    rounds, hits = sum(arm.rounds for arm in arms), sum(arm.hits for arm in arms)
     text = f"The study's {rounds} rounds took {duration(total)} of computing."
     if hits:
         text += f" {hits} of their trainings came from the store, which saved {duration(saved)}."
-    elif any(c.misses for c in cost):
+    elif any(arm.misses for arm in arms):
         text += " None of their trainings was found in the store."
     return text
-
-
-def duration(seconds: float) -> str:
-    """ "4.2 s", "3 min 20 s", "2 h 05 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from al_cli.report.study import NOT_OF_AN_ARM, Study
-from al_cli.report.table import Table
+from al_cli.report.study import NOT_OF_AN_ARM, StudyFolder
+from al_cli.report.table import ReportTable
 
 ABSENT = "(not set)"
 
 
-def difference_table(study: Study) -> Table | None:
+def difference_table(study: StudyFolder) -> ReportTable | None:
     """A row for each key that differs and each value that it has, with the arms of that value. None for one arm."""
     flat = {arm: flat_config(study.of_arm(arm)[0].config) for arm in study.arms}
     if len(flat) < 2:
@@ -31,7 +31,7 @@ def difference_table(study: Study) -> Table | None:
         shown.append(["" if key == last else key, value, arms])
         last = key
     columns = ["setting", "value", "arms"]
-    return Table("differences", "Settings in which the arms differ", columns, rows, (columns, shown))
+    return ReportTable("differences", "Settings in which the arms differ", columns, rows, (columns, shown))
 
 
 def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from al_cli.errors import AlError, RunError
 from al_cli.records import RunFolder
 from al_cli.report.drawing.sheets import draw_marks, load, rows_sheet, true_marks
-from al_cli.report.study import Run, Study
+from al_cli.report.study import Run, StudyFolder
 from al_cli.types import Splits
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ CAPTIONS = {
 MAX_ROWS = 8
 
 
-def sheets(study: Study, arms: Sequence[str], dataset: Load) -> tuple[dict[str, Picture], str]:
+def sheets(study: StudyFolder, arms: Sequence[str], dataset: Load) -> tuple[dict[str, Picture], str]:
     """The sheets "hardest" and "easiest", and a sentence: what they show, or why there are none.
 
     Arms without scores (random) have no hardest image and are left out.

@@ -5,54 +5,60 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from al_cli.records.rounds import ROUND_COLUMNS, round_row
+from al_cli.records.rounds import round_columns, round_row, round_texts
 from al_cli.report.statistics.curves import ArmRound
-from al_cli.report.study import Run, Study
-from al_cli.report.table import Table, mean_and_std
+from al_cli.report.study import Run, StudyFolder
+from al_cli.report.table import ReportTable, mean_and_std
+from al_cli.tasks import Task
 
-AP_COLUMNS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
-METRICS = (*AP_COLUMNS, "val_loss")
 SEEDS_A_TABLE = 3  # as wide as a page
 
 
-def runs_table(study: Study) -> Table:
+def every_round_table(study: StudyFolder) -> ReportTable:
     """A row for each run and round; a run without a finished round has one row without numbers."""
+    task = study.task
+    columns = ["run", "arm", "seed", "state", *round_columns(task)]
     rows: list[list[Any]] = []
+    shown: list[list[Any]] = []
     for run in (*study.runs, *study.references):
         head = [run.name, run.arm, run.seed, run.summary.state]
-        rows += [head + round_row(record) for record in run.records]
+        rows += [head + round_row(record, task) for record in run.records]
+        shown += [head + round_texts(record, task) for record in run.records]
         if not run.records:
-            rows.append(head + [None] * len(ROUND_COLUMNS))
-    return Table("runs", "Every round of every run", ("run", "arm", "seed", "state", *ROUND_COLUMNS), rows)
+            rows.append(head + [None] * len(round_columns(task)))
+            shown.append(rows[-1])
+    return ReportTable("runs", "Every round of every run", columns, rows, (columns, shown))
 
 
-def arms_table(rounds: Sequence[ArmRound]) -> Table:
+def arms_table(rounds: Sequence[ArmRound], task: Task) -> ReportTable:
     """Mean and standard deviation over seeds of each arm and round. People see no column that is empty."""
-    columns = ["arm", "round", "seeds", "images", "boxes"]
+    columns, metrics = ["arm", "round", "seeds", *task.cost_names], (*task.metric_names, "val_loss")
+    decimals = {metric.name: metric.decimals for metric in task.metrics} | {"val_loss": 3}
     rows = [
-        [row.arm, row.round, row.n, row.images, row.boxes]
-        + [cells[name] for name in METRICS for cells in (row.mean, row.std)]
+        [row.arm, row.round, row.n, *row.costs.values()]
+        + [cells[name] for name in metrics for cells in (row.mean, row.std)]
         for row in rounds
     ]
-    names = [name for name in METRICS if any(row.mean[name] is not None for row in rounds)]
+    names = [name for name in metrics if any(row.mean[name] is not None for row in rounds)]
     shown = []
     for row in rounds:
-        cells = [mean_and_std(row.mean[name], row.std[name], 3 if name == "val_loss" else 2) for name in names]
-        shown.append([row.arm, row.round, row.n, round(row.images), round(row.boxes), *cells])
-    return Table(
+        cells = [mean_and_std(row.mean[name], row.std[name], decimals[name]) for name in names]
+        shown.append([row.arm, row.round, row.n, *map(round, row.costs.values()), *cells])
+    return ReportTable(
         "arms",
-        "Mean ± standard deviation over seeds, AP in percent",
-        [*columns, *(f"{name}_{what}" for name in METRICS for what in ("mean", "std"))],
+        _titled("Mean ± standard deviation over seeds", task),
+        [*columns, *(f"{name}_{what}" for name in metrics for what in ("mean", "std"))],
         rows,
         ([*columns, *names], shown),
     )
 
 
-def appendix_tables(study: Study) -> list[Table]:
+def appendix_tables(study: StudyFolder) -> list[ReportTable]:
     """Every run's rounds, the seeds of an arm side by side (thesis, appendix A), three seeds a table.
 
-    Runs of one arm with the same seed (another name, other sampling seeds) are beside each other too.
+    Runs of one arm with the same seed (another name, other sampling seeds) are next to each other too.
     """
+    metrics = study.task.metrics
     members = {arm: study.of_arm(arm) for arm in study.arms}
     headings = _headings(members)
     tables = []
@@ -66,19 +72,24 @@ def appendix_tables(study: Study) -> list[Table]:
                 for heading in chosen:
                     run = there.get(heading)
                     known = run is not None and number < len(run.records)
-                    metrics = run.records[number].metrics if run is not None and known else {}
-                    cells += [metrics.get(name) for name in AP_COLUMNS]
+                    values = run.records[number].metrics if run is not None and known else {}
+                    cells += [values.get(metric.name) for metric in metrics]
                 if any(cell is not None for cell in cells):
                     rows.append([arm, number, *cells])
-        groups = [("", 2), *((f"seed {heading}", len(AP_COLUMNS)) for heading in chosen)]
-        columns = ["arm", "round", *(f"{name}_{heading}" for heading in chosen for name in AP_COLUMNS)]
-        shown = [row[:2] + [None if cell is None else float(cell) for cell in row[2:]] for row in rows]
-        heads = ["arm", "round", *(name for _ in chosen for name in AP_COLUMNS)]
+        groups = [("", 2), *((f"seed {heading}", len(metrics)) for heading in chosen)]
+        columns = ["arm", "round", *(f"{metric.name}_{heading}" for heading in chosen for metric in metrics)]
+        across = [metric for _ in chosen for metric in metrics]
+        shown = [row[:2] + [m.text(cell) for m, cell in zip(across, row[2:], strict=True)] for row in rows]
+        heads = ["arm", "round", *(metric.name for metric in across)]
         name = "appendix_a" if len(headings) <= SEEDS_A_TABLE else f"appendix_a_{first // SEEDS_A_TABLE + 1}"
-        tables.append(
-            Table(name, "Every round, seeds side by side, AP in percent", columns, rows, (heads, shown), groups)
-        )
+        title = _titled("Every round, seeds side by side", study.task)
+        tables.append(ReportTable(name, title, columns, rows, (heads, shown), groups))
     return tables
+
+
+def _titled(text: str, task: Task) -> str:
+    """The title with the primary metric's unit, where it has one."""
+    return f"{text}, {task.primary.in_unit}" if task.primary.in_unit else text
 
 
 def _seeds(runs: Sequence[Run]) -> list[tuple[str, Run]]:
@@ -88,5 +99,5 @@ def _seeds(runs: Sequence[Run]) -> list[tuple[str, Run]]:
 
 
 def _headings(members: dict[str, list[Run]]) -> list[str]:
-    found = {heading: run.seed for runs in members.values() for heading, run in _seeds(runs)}
-    return sorted(found, key=lambda heading: (found[heading] is None, found[heading] or 0, heading))
+    seeds = {heading: run.seed for runs in members.values() for heading, run in _seeds(runs)}
+    return sorted(seeds, key=lambda heading: (seeds[heading] is None, seeds[heading] or 0, heading))

@@ -1,4 +1,4 @@
-"""What each arm comes to, one row an arm: final AP, area under the curve, labels to a target, share of the reference."""
+"""Each arm in one row: final value, area under the curve, labels to a target, share of the reference."""
 
 from __future__ import annotations
 
@@ -6,60 +6,64 @@ from collections.abc import Sequence
 from typing import Any
 
 from al_cli.report.statistics.analyse import SHARES, ArmSummary, Statistics
-from al_cli.report.statistics.curves import COSTS, SCALES, Cost, OverSeeds
-from al_cli.report.table import Table, mean_and_std
+from al_cli.report.statistics.curves import SCALES, OverSeeds
+from al_cli.report.table import ReportTable, mean_and_std
 
 
-def summary_tables(found: Statistics, cost: Cost) -> list[Table]:
+def summary_tables(statistics: Statistics, cost: str) -> list[ReportTable]:
     """The methods, and apart from them the oracles, which know what nobody can know; the largest area against `cost` first."""
-    methods = [arm for arm in found.arms if not arm.oracle]
-    oracles = [arm for arm in found.arms if arm.oracle]
-    tables = [_summary("summary", "What each arm comes to, mean ± standard deviation over seeds", methods, found, cost)]
+    methods = [arm for arm in statistics.arms if not arm.oracle]
+    oracles = [arm for arm in statistics.arms if arm.oracle]
+    tables = [_summary("summary", "The arms, mean ± standard deviation over seeds", methods, statistics, cost)]
     if oracles:
         title = "Oracles: they read labels that nobody has yet, so they are bounds and no methods"
-        tables.append(_summary("oracles", title, oracles, found, cost))
+        tables.append(_summary("oracles", title, oracles, statistics, cost))
     return [table for table in tables if table.rows]
 
 
-def _summary(name: str, title: str, arms: Sequence[ArmSummary], found: Statistics, cost: Cost) -> Table:
-    columns = ["arm", "seeds", *_three("final_AP")]
-    columns += [column for c in COSTS for scale in SCALES for column in _three(f"AUC_{c}_{scale}")]
-    columns += [column for what in ("labels", "saved_percent") for c in COSTS for column in _three(f"{what}_{c}")]
+def _summary(name: str, title: str, arms: Sequence[ArmSummary], statistics: Statistics, cost: str) -> ReportTable:
+    costs, metric, random = statistics.task.cost_names, statistics.metric, statistics.random
+    columns = ["arm", "seeds", *_three(f"final_{metric.name}")]
+    columns += [column for c in costs for scale in SCALES for column in _three(f"AUC_{c}_{scale}")]
+    columns += [column for what in ("labels", "saved_percent") for c in costs for column in _three(f"{what}_{c}")]
     rows, shown = [], []
     for arm in sorted(arms, key=lambda arm: (-(arm.auc[cost, "linear"].mean or 0.0), arm.arm)):
-        areas = [arm.auc[c, scale] for c in COSTS for scale in SCALES]
-        cells = [arm.final, *areas, *(arm.labels[c] for c in COSTS), *(arm.saved[c] for c in COSTS)]
+        areas = [arm.auc[c, scale] for c in costs for scale in SCALES]
+        cells = [arm.final, *areas, *(arm.labels[c] for c in costs), *(arm.saved[c] for c in costs)]
         rows.append([arm.arm, arm.seeds, *(number for cell in cells for number in (cell.mean, cell.std, cell.n))])
-        texts = [text(arm.final), *map(text, areas), *(text(arm.labels[c], 0, absent="never") for c in COSTS)]
-        saved = ["" if arm.arm == found.random else text(arm.saved[c], 0, unit="%") for c in COSTS]
+        texts = [text(cell, metric.decimals) for cell in (arm.final, *areas)]
+        texts += [text(arm.labels[c], 0, absent="never") for c in costs]
+        saved = ["" if arm.arm == random else text(arm.saved[c], 0, unit="%") for c in costs]
         shown.append([arm.arm, arm.seeds, *texts, *saved])
-    groups = [("", 3), ("AUC against images", 2), ("AUC against boxes", 2), (target_text(found), 2)]
-    heads = ["arm", "seeds", "final AP", "linear", "log", "linear", "log", "images", "boxes"]
-    if found.random is None:
-        shown = [row[:-2] for row in shown]
+    groups = [("", 3), *((f"AUC against {c}", len(SCALES)) for c in costs), (target_text(statistics), len(costs))]
+    heads = ["arm", "seeds", f"final {metric.name}", *(SCALES * len(costs)), *costs]
+    if random is None:
+        shown = [row[: -len(costs)] for row in shown]
     else:
-        groups.append((f"saved against {found.random}", 2))
-        heads += ["images", "boxes"]
-    return Table(name, title, columns, rows, (heads, shown), groups, note=_note(found))
+        groups.append((f"saved against {random}", len(costs)))
+        heads += costs
+    return ReportTable(name, title, columns, rows, (heads, shown), groups, note=_note(statistics))
 
 
 def _three(name: str) -> tuple[str, str, str]:
     return f"{name}_mean", f"{name}_std", f"{name}_n"
 
 
-def target_text(found: Statistics) -> str:
+def target_text(statistics: Statistics) -> str:
     """What the labels are counted to, as a column's heading."""
-    if found.target:
-        return f"labels to {found.target.metric} {found.target.value:g}"
-    return f"labels to {found.random}'s final AP" if found.random else "labels to the target"
+    target, random = statistics.target, statistics.random
+    if target:
+        return f"labels to {target.metric.name} {target.value:g}"
+    return f"labels to {random}'s final {statistics.metric.name}" if random else "labels to the target"
 
 
-def _note(found: Statistics) -> str:
-    spans = {cost: found.ranges[cost, "linear"] for cost in COSTS}
-    told = [f"{low:.0f} to {high:.0f} {cost}" for cost, span in spans.items() if span for low, high in [span]]
-    text = f"AUC is the mean AP over the costs that all runs cover: {' and '.join(told)}. " if told else ""
-    if not found.target and found.random:
-        text += f"The target of a seed is {found.random}'s own final AP with that seed. "
+def _note(statistics: Statistics) -> str:
+    metric, random = statistics.metric.name, statistics.random
+    spans = {cost: statistics.ranges[cost, "linear"] for cost in statistics.task.cost_names}
+    covered = [f"{low:.0f} to {high:.0f} {cost}" for cost, span in spans.items() if span for low, high in [span]]
+    text = f"AUC is the mean {metric} over the costs that all runs cover: {' and '.join(covered)}. " if covered else ""
+    if not statistics.target and random:
+        text += f"The target of a seed is {random}'s own final {metric} with that seed. "
     return text + "Only complete runs count here."
 
 
@@ -72,21 +76,25 @@ def text(cell: OverSeeds, digits: int = 2, *, absent: str = "", unit: str = "") 
     return f"{cell.n} of {len(cell.values)} seeds" if cell.n else absent
 
 
-def reference_table(found: Statistics) -> Table | None:
-    """The share of the full-label AP that each arm reached, and the labels at which 90% and 95% of it were. None without
+def reference_table(statistics: Statistics) -> ReportTable | None:
+    """The share of the full-label value that each arm reached, and the labels at which 90% and 95% of it were. None without
     full-label runs."""
-    if not found.reference.n:
+    if not statistics.reference.n:
         return None
+    costs, metric = statistics.task.cost_names, statistics.metric
     columns = ["arm", *_three("share_percent")]
-    columns += [column for c in COSTS for s in SHARES for column in _three(f"{c}_at_{s:.0%}".replace("%", ""))]
+    columns += [column for c in costs for s in SHARES for column in _three(f"{c}_at_{s:.0%}".replace("%", ""))]
     rows: list[list[Any]] = []
     shown = []
-    for arm in sorted(found.arms, key=lambda arm: (-(arm.share.mean or 0.0), arm.arm)):
-        cells = [arm.share_labels[c, s] for c in COSTS for s in SHARES]
+    for arm in sorted(statistics.arms, key=lambda arm: (-(arm.share.mean or 0.0), arm.arm)):
+        cells = [arm.share_labels[c, s] for c in costs for s in SHARES]
         rows.append([arm.arm, *(number for cell in (arm.share, *cells) for number in (cell.mean, cell.std, cell.n))])
         name = f"{arm.arm} (oracle)" if arm.oracle else arm.arm
         shown.append([name, text(arm.share, 1, unit="%"), *(text(cell, 0, absent="never") for cell in cells)])
-    groups = [("", 1), ("final AP", 1), *((f"{cost} needed for", len(SHARES)) for cost in COSTS)]
-    heads = ["arm", "share of all labels' AP", *(f"{share:.0%} of it" for _ in COSTS for share in SHARES)]
-    mean = f"All labels reach AP {text(found.reference)} ({found.reference.n} runs)."
-    return Table("reference", "How close to a training on all labels", columns, rows, (heads, shown), groups, note=mean)
+    groups = [("", 1), (f"final {metric.name}", 1), *((f"{cost} needed for", len(SHARES)) for cost in costs)]
+    heads = ["arm", f"share of all labels' {metric.name}", *(f"{share:.0%} of it" for _ in costs for share in SHARES)]
+    reached = text(statistics.reference, metric.decimals)
+    mean = f"All labels reach {metric.name} {reached} ({statistics.reference.n} runs)."
+    return ReportTable(
+        "reference", "How close to a training on all labels", columns, rows, (heads, shown), groups, note=mean
+    )

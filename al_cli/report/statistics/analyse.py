@@ -1,11 +1,11 @@
 """The statistics of a study, from the curves of its runs.
 
-    curves = curves_of(runs)                               curves_of_arms.py: a run as a curve
-    found = analyse(curves, curves_of(reference_runs), random="random")
-    found.comparisons[Measure("AUC", cost="boxes")]         comparison.py: all pairs of arms in one measure
-    answer(found)                                           what it comes to, in sentences
-    answer_claim(parse_claim(...), found)                   claims.py
-    warnings_of_study(found, curves, environments)          warnings_of_study.py
+    curves = curves_of(runs, task)                                      curves.py: a run as a curve
+    statistics = analyse(curves, task, curves_of(reference_runs, task), random="random")
+    statistics.comparisons[Measure("AUC", task.primary, cost="images")]  comparison.py: all pairs of arms in one measure
+    answer(statistics)                                                  the study in sentences
+    answer_claim(parse_claim(..., task), statistics)                    claim_answer.py
+    warnings_of_study(statistics, environments)                         warnings.py
 
 Only complete runs count for areas, final values and labels to a target; rounds are averaged over all runs that have them.
 Several runs of one arm with one seed count as that seed once, by their mean: the seed is what is repeated.
@@ -13,6 +13,7 @@ Several runs of one arm with one seed count as that seed once, by their mean: th
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +22,10 @@ import numpy as np
 
 from al_cli.report.statistics.comparison import Comparison, Measure, Pair
 from al_cli.report.statistics.curves import (
-    COSTS,
     SCALES,
     ArmRound,
-    Cost,
-    Curve,
     OverSeeds,
+    RunCurve,
     Scale,
     Seed,
     Target,
@@ -37,50 +36,56 @@ from al_cli.report.statistics.curves import (
     labels_to_reach,
 )
 from al_cli.report.statistics.in_words import count, describe, listing, seeds_sentence
+from al_cli.tasks import Metric, Task
 
 SHARES = (0.90, 0.95)  # of the full-label reference
 
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """What one arm's complete runs come to. A key (cost, share) is such as ("boxes", 0.95).
+    """The numbers of one arm's complete runs. A key (cost, share) is such as ("images", 0.95).
 
-    `auc`: the mean AP over the cost range common to all runs. `labels`: cost at which the target is first reached.
-    `saved`: 100 (1 - labels / labels of the random arm with the same seed), percent, negative where it needs more; for
-    seeds where both reach the target. `share`: final AP in percent of the full-label reference of the same seed, and
-    `share_labels` the cost at which 90% and 95% of the reference is first reached.
+    `auc`: the mean of the primary metric over the cost range common to all runs. `labels`: cost at which the target
+    is first reached. `saved`: 100 (1 - labels / labels of the random arm with the same seed), percent, negative where
+    it needs more; for seeds where both reach the target. `share`: the final value in percent of the full-label
+    reference of the same seed, and `share_labels` the cost at which 90% and 95% of the reference is first reached.
     """
 
     arm: str
     oracle: bool
     seeds: int
     final: OverSeeds
-    auc: Mapping[tuple[Cost, Scale], OverSeeds]
-    labels: Mapping[Cost, OverSeeds]
-    saved: Mapping[Cost, OverSeeds]
+    auc: Mapping[tuple[str, Scale], OverSeeds]
+    labels: Mapping[str, OverSeeds]
+    saved: Mapping[str, OverSeeds]
     share: OverSeeds
-    share_labels: Mapping[tuple[Cost, float], OverSeeds]
+    share_labels: Mapping[tuple[str, float], OverSeeds]
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
     """Everything that a report tells in numbers.
 
-    `comparisons` has the measures AUC (images and boxes, linear and log), final AP, and AP of every round but those that
-    one arm alone has. `ranges` are the costs that areas are taken over. `target` None means: the random arm's own final
-    AP, seed by seed. `reference` is the full-label AP by seed. `random` None: there is no such arm.
+    All is in the task's primary metric. `comparisons` has the measures AUC (each cost, linear and log), the final
+    value, and that of every round but those that one arm alone has. `ranges` are the costs that areas are taken over.
+    `target` None means: the random arm's own final value, seed by seed. `reference` is the full-label value by seed.
+    `random` None: there is no such arm.
     """
 
-    metric: str
+    task: Task
     arms: tuple[ArmSummary, ...]
     rounds: tuple[ArmRound, ...]
     comparisons: Mapping[Measure, Comparison]
-    ranges: Mapping[tuple[Cost, Scale], tuple[float, float] | None]
+    ranges: Mapping[tuple[str, Scale], tuple[float, float] | None]
     target: Target | None
     reference: OverSeeds
     random: str | None
     alpha: float
-    curves: tuple[Curve, ...]
+    curves: tuple[RunCurve, ...]
+
+    @property
+    def metric(self) -> Metric:
+        return self.task.primary
 
     @property
     def seeds(self) -> int:
@@ -93,13 +98,13 @@ class Statistics:
 
 
 def analyse(
-    curves: Sequence[Curve],
-    reference: Sequence[Curve] = (),
+    curves: Sequence[RunCurve],
+    task: Task,
+    reference: Sequence[RunCurve] = (),
     *,
     random: str | None = None,
     target: Target | None = None,
     alpha: float = 0.05,
-    metric: str = "AP",
 ) -> Statistics:
     """All numbers of a study. `reference` are full-label runs (round 0 counts), `random` the arm that savings are against.
 
@@ -107,18 +112,18 @@ def analyse(
     share the initial images, so a lucky start raises the target and the curve alike. (Against the mean of random's final
     values, about half of its own runs would never arrive.) No curve gives empty tables.
     """
-    arms = by_arm(curves)
+    arms, costs, metric = by_arm(curves), task.cost_names, task.primary.name
     random = random if random in arms else None
     done = {arm: [curve for curve in runs if curve.complete] for arm, runs in arms.items()}
     final = {arm: _over_seeds(runs, lambda curve: curve.final(metric)) for arm, runs in done.items()}
     full = _over_seeds(reference, lambda curve: curve.metrics[metric][0])
-    ranges = {(cost, scale): common_range(curves, metric, cost, scale) for cost in COSTS for scale in SCALES}
+    ranges = {(cost, scale): common_range(curves, metric, cost, scale) for cost in costs for scale in SCALES}
 
     goals = final[random].values if random else {}
     if target:
         goals = {curve.seed: target.value for curve in curves}
-    to_reach = target.metric if target else metric
-    labels = {(arm, cost): _labels(runs, to_reach, cost, goals) for arm, runs in done.items() for cost in COSTS}
+    to_reach = target.metric.name if target else metric
+    labels = {(arm, cost): _labels(runs, to_reach, cost, goals) for arm, runs in done.items() for cost in costs}
     shares = {share: {seed: share * value for seed, value in full.values.items() if value} for share in SHARES}
 
     def summarise(arm: str) -> ArmSummary:
@@ -128,27 +133,27 @@ def analyse(
             seeds=len(final[arm].values),
             final=final[arm],
             auc={
-                (cost, scale): _over_seeds(done[arm], _reader(Measure("AUC", metric, cost, scale), within))
+                (cost, scale): _over_seeds(done[arm], _reader(Measure("AUC", task.primary, cost, scale), within))
                 for (cost, scale), within in ranges.items()
             },
-            labels={cost: labels[arm, cost] for cost in COSTS},
+            labels={cost: labels[arm, cost] for cost in costs},
             saved={
                 cost: _by_seed(labels[arm, cost], labels[random, cost], lambda own, base: 100 * (1 - own / base))
                 if random
                 else OverSeeds({})
-                for cost in COSTS
+                for cost in costs
             },
             share=_by_seed(final[arm], full, lambda own, base: 100 * own / base),
             share_labels={
-                (cost, share): _labels(done[arm], metric, cost, shares[share]) for cost in COSTS for share in SHARES
+                (cost, share): _labels(done[arm], metric, cost, shares[share]) for cost in costs for share in SHARES
             },
         )
 
     return Statistics(
-        metric=metric,
+        task=task,
         arms=tuple(summarise(arm) for arm in arms),
         rounds=tuple(average_rounds(curves)),
-        comparisons={measure: compare(curves, measure, alpha) for measure in _measures(arms, metric)},
+        comparisons={measure: compare(curves, measure, alpha) for measure in _measures(arms, task)},
         ranges=ranges,
         target=target,
         reference=full,
@@ -158,11 +163,11 @@ def analyse(
     )
 
 
-def compare(curves: Sequence[Curve], measure: Measure, alpha: float = 0.05) -> Comparison:
+def compare(curves: Sequence[RunCurve], measure: Measure, alpha: float = 0.05) -> Comparison:
     """All arms of the curves against each other in one measure. Seeds in ascending order."""
     arms = by_arm(curves)
     seeds = sorted({curve.seed for curve in curves}, key=lambda seed: (seed is None, seed or 0))
-    within = common_range(curves, measure.metric, measure.cost, measure.scale) if measure.cost else None
+    within = common_range(curves, measure.metric.name, measure.cost, measure.scale) if measure.cost else None
     values = np.full((len(arms), len(seeds)), np.nan)
     for row, runs in enumerate(arms.values()):
         for seed, value in _over_seeds(runs, _reader(measure, within)).values.items():
@@ -171,16 +176,16 @@ def compare(curves: Sequence[Curve], measure: Measure, alpha: float = 0.05) -> C
 
 
 def answer(statistics: Statistics) -> list[str]:
-    """What the study says, in words, the comparison with random first; oracles are left out. Nothing for no arms.
+    """What the study shows, in words, the comparison with random first; oracles are left out. Nothing for no arms.
 
-    Per cost: how many arms are better and worse than random in the area under the AP curve, and the difference of the
-    best. Without a random arm the two best are compared. Then what the best needs to reach the target, what the number
-    of seeds cannot tell, and the smallest difference that it could have.
+    Per cost: how many arms are better and worse than random in the area under the curve, and the difference of the best.
+    Without a random arm the two best are compared. Then what the best needs to reach the target, what cannot be said
+    with so few seeds, and the smallest difference that could have been found. Where nothing can be compared: why not.
     """
     practical = [arm.arm for arm in statistics.arms if not arm.oracle]
-    sentences = []
-    best: dict[Cost, str] = {}
-    for cost in COSTS:
+    sentences, metric = [], statistics.metric
+    best: dict[str, str] = {}
+    for cost in statistics.task.cost_names:
         comparison = statistics.comparisons[Measure("AUC", statistics.metric, cost)]
         baseline = statistics.random or _highest(comparison, practical)
         pairs = [pair for pair in comparison.against(baseline) if pair.arm in practical] if baseline else []
@@ -193,9 +198,7 @@ def answer(statistics: Statistics) -> list[str]:
         best[cost] = top.arm
         sentences.append(describe(top, comparison.measure))
     if not sentences:
-        return (
-            ["No two arms have complete runs of a common seed yet: there is nothing to compare."] if practical else []
-        )
+        return [_nothing_to_compare(statistics, practical)] if practical else []
     if statistics.random:
         sentences += [_saving(statistics.of_arm(arm), statistics) for arm in dict.fromkeys(best.values())]
     sentences.append(seeds_sentence(statistics.seeds, statistics.alpha) or "")
@@ -203,11 +206,43 @@ def answer(statistics: Statistics) -> list[str]:
         comparison = statistics.comparisons[Measure("AUC", statistics.metric, cost)]
         if comparison.detectable:
             sentences.append(
-                f"In {comparison.measure.label}, 4 of 5 such studies find a true difference of {comparison.detectable:.2f} "
-                f"points between two arms (paired t-test at {statistics.alpha:g}, uncorrected); smaller ones are missed "
-                "more often."
+                f"In {comparison.measure.label}, 4 of 5 such studies find a true difference of "
+                f"{metric.amount(metric.text(comparison.detectable))} between two arms (paired t-test at "
+                f"{statistics.alpha:g}, uncorrected); smaller ones are missed more often."
             )
     return [sentence for sentence in sentences if sentence]
+
+
+def _nothing_to_compare(statistics: Statistics, arms: Sequence[str]) -> str:
+    """Why no two of these arms have an area that could be compared."""
+    measures = [measure for measure in statistics.comparisons if measure.kind == "AUC"]
+    pairs = [pair for pair in itertools.combinations(arms, 2) if _common_seeds(statistics.curves, *pair)]
+    if not pairs:
+        return "No two arms have complete runs of a common seed yet: there is nothing to compare."
+    why = why_no_difference(statistics.curves, *pairs[0], measures[0])
+    return f"No two arms can be compared in {measures[0].label}: {why}."
+
+
+def why_no_difference(curves: Sequence[RunCurve], arm: str, other: str, measure: Measure) -> str:
+    """Half a sentence on two arms that have no paired difference in this measure."""
+    seeds = _common_seeds(curves, arm, other)
+    if not seeds:
+        return "the two have no complete run of a common seed yet"
+    metric, cost = measure.metric.name, measure.cost
+    runs = [curve for curve in curves if curve.arm in (arm, other) and curve.complete and curve.seed in seeds]
+    if empty := [curve for curve in runs if all(value is None for value in curve.metrics[metric])]:
+        return f"{empty[0].run} is complete, but has no value of {metric}"
+    if cost is None:
+        return f"the runs are complete, but not all of them have a value of {metric} there"
+    if any(curve.points(metric, cost) is None for curve in runs):
+        return f"the runs are complete, but their {cost} do not grow from round to round, so there is no area"
+    return f"the runs are complete, but share no range of {cost} that an area could be taken over"
+
+
+def _common_seeds(curves: Sequence[RunCurve], arm: str, other: str) -> set[Seed]:
+    """The seeds with which both arms have a complete run."""
+    seeds = [{curve.seed for curve in curves if curve.arm == name and curve.complete} for name in (arm, other)]
+    return seeds[0] & seeds[1]
 
 
 def _highest(comparison: Comparison, arms: Sequence[str]) -> str | None:
@@ -227,12 +262,12 @@ def _counted(pairs: Sequence[Pair], measure: Measure) -> str:
         for outcome in ("win", "loss", "tie", "unknown")
     }
     parts = [
-        f"{len(found)} {'is' if len(found) == 1 else 'are'} {word} ({listing(found)})"
-        for word, found in (("better", names["win"]), ("worse", names["loss"]))
-        if found
+        f"{len(arms)} {'is' if len(arms) == 1 else 'are'} {word} ({listing(arms)})"
+        for word, arms in (("better", names["win"]), ("worse", names["loss"]))
+        if arms
     ]
     if rest := len(names["tie"]) + len(names["unknown"]):
-        parts.append(f"{rest} cannot be told apart from it")
+        parts.append(f"{rest} {'is' if rest == 1 else 'are'} undecided")
     return f"In {measure.label}, of {count(len(pairs), 'arm')} against {pairs[0].against}, {listing(parts)}."
 
 
@@ -240,45 +275,49 @@ def _saving(arm: ArmSummary, statistics: Statistics) -> str:
     """The labels an arm needs to reach the target, in percent of what random needs."""
     target = statistics.target
     goal = (
-        f"{target.metric} {target.value:g}"
+        f"{target.metric.name} {target.value:g}"
         if target
-        else f"the final {statistics.metric} of {statistics.random} with its seed"
+        else f"the final {statistics.metric.name} of {statistics.random} with its seed"
     )
     saved = {cost: over.mean for cost, over in arm.saved.items()}
     if saved and all(p is not None and abs(p) < 0.5 for p in saved.values()):  # the last round labels the whole pool
-        return f"To reach {goal}, {arm.arm} needs as many labels as {statistics.random}: a lower --target may tell them apart."
+        same = f"{arm.arm} needs as many labels as {statistics.random}"
+        return f"To reach {goal}, {same}: a lower --target may show a difference."
     known = [f"{abs(p):.0f}% {'fewer' if p >= 0 else 'more'} {cost}" for cost, p in saved.items() if p is not None]
     if known:
         seeds = count(arm.seeds, "seed")
         return f"To reach {goal}, {arm.arm} needs {listing(known)} than {statistics.random} (mean over {seeds})."
-    reached = arm.labels["images"].n
+    reached = arm.labels[statistics.task.cost_names[0]].n
     return f"{arm.arm} reaches {goal} with {reached} of {count(arm.seeds, 'seed')}: a saving cannot be given for all."
 
 
-def _measures(arms: Mapping[str, Sequence[Curve]], metric: str) -> list[Measure]:
+def _measures(arms: Mapping[str, Sequence[RunCurve]], task: Task) -> list[Measure]:
     """Areas, the final value, and every round that at least two arms have reached."""
-    reached = sorted((max(len(curve.images) for curve in runs) for runs in arms.values()), reverse=True)
-    areas = [Measure("AUC", metric, cost, scale) for cost in COSTS for scale in SCALES]
+    reached, metric = (
+        sorted((max(curve.rounds for curve in runs) for runs in arms.values()), reverse=True),
+        task.primary,
+    )
+    areas = [Measure("AUC", metric, cost, scale) for cost in task.cost_names for scale in SCALES]
     rounds = [Measure("round", metric, round=k) for k in range(reached[1] if len(reached) > 1 else 0)]
     return [*areas, Measure("final", metric), *rounds]
 
 
-def _reader(measure: Measure, within: tuple[float, float] | None) -> Callable[[Curve], float | None]:
+def _reader(measure: Measure, within: tuple[float, float] | None) -> Callable[[RunCurve], float | None]:
     """The function that reads a measure off a curve; `within` is the range of an area."""
-    metric, cost, k = measure.metric, measure.cost, measure.round
+    metric, cost, k = measure.metric.name, measure.cost, measure.round
     if measure.kind == "AUC" and cost is not None:
         return lambda curve: area(curve, metric, cost, measure.scale, within)
     if measure.kind == "round" and k is not None:
-        return lambda curve: curve.metrics[metric][k] if k < len(curve.images) else None
+        return lambda curve: curve.metrics[metric][k] if k < curve.rounds else None
     return lambda curve: curve.final(metric)
 
 
-def _over_seeds(runs: Iterable[Curve], number: Callable[[Curve], float | None]) -> OverSeeds:
+def _over_seeds(runs: Iterable[RunCurve], number: Callable[[RunCurve], float | None]) -> OverSeeds:
     """One number per seed of the runs: the mean where several share a seed, None where one of them has none."""
-    found: dict[Seed, list[float | None]] = {}
+    by_seed: dict[Seed, list[float | None]] = {}
     for curve in runs:
-        found.setdefault(curve.seed, []).append(number(curve))
-    return OverSeeds({seed: _mean(values) for seed, values in found.items()})
+        by_seed.setdefault(curve.seed, []).append(number(curve))
+    return OverSeeds({seed: _mean(values) for seed, values in by_seed.items()})
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -286,10 +325,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return statistics.fmean(known) if len(known) == len(values) else None
 
 
-def _labels(runs: Iterable[Curve], metric: str, cost: Cost, goals: Mapping[Seed, float | None]) -> OverSeeds:
+def _labels(runs: Iterable[RunCurve], metric: str, cost: str, goals: Mapping[Seed, float | None]) -> OverSeeds:
     """Cost at which each seed's run first reaches that seed's goal; None where there is no goal."""
 
-    def labels(curve: Curve) -> float | None:
+    def labels(curve: RunCurve) -> float | None:
         goal = goals.get(curve.seed)
         return None if goal is None else labels_to_reach(curve, metric, cost, goal)
 

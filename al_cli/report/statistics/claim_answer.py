@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, cast
+from typing import Literal
 
 from al_cli.errors import RunError, suggest
 from al_cli.records.claim import AREAS, Claim
-from al_cli.report.statistics.analyse import Statistics, compare
+from al_cli.report.statistics.analyse import Statistics, compare, why_no_difference
 from al_cli.report.statistics.comparison import FEWEST_SEEDS, Measure, Pair
-from al_cli.report.statistics.curves import Cost
-from al_cli.report.statistics.in_words import count, difference, p_value
+from al_cli.report.statistics.in_words import count, difference, p_sentence
+from al_cli.tasks import Task
 
 Decision = Literal["holds", "the opposite holds", "not decided"]
 
@@ -30,11 +30,11 @@ class ClaimAnswer:
     pair: Pair | None
 
 
-def measure_of(claim: Claim) -> Measure:
+def measure_of(claim: Claim, task: Task) -> Measure:
     """What the claim is about, as the comparisons measure it."""
     if claim.metric in AREAS:
-        return Measure("AUC", cost=cast(Cost, claim.cost), scale="log" if claim.metric == "AUC_log" else "linear")
-    return Measure("final", claim.metric)
+        return Measure("AUC", task.primary, cost=claim.cost, scale="log" if claim.metric == "AUC_log" else "linear")
+    return Measure("final", task.metric(claim.metric))
 
 
 def answer_claim(claim: Claim, statistics: Statistics, planned: Collection[str] = ()) -> ClaimAnswer:
@@ -49,19 +49,19 @@ def answer_claim(claim: Claim, statistics: Statistics, planned: Collection[str] 
         if arm not in begun and arm not in planned:
             known = suggest(arm, {*begun, *planned})
             raise RunError(f"the claim names {arm!r}, which is no arm of this study", where="claim", remedy=known)
-    measure = measure_of(claim)
+    measure = measure_of(claim, statistics.task)
     stated = f"Claim: {claim.arm} is better than {claim.against} in {measure.label} (alpha {claim.alpha:g})."
     late = [arm for arm in (claim.arm, claim.against) if arm not in begun]
     if late:
         return ClaimAnswer(claim, "not decided", f"{stated} Not decided: {late[0]} has no finished round yet.", None)
     pair = compare(statistics.curves, measure, claim.alpha).pair(claim.arm, claim.against)
     if pair.difference is None:
-        why = "the two have no complete run of a common seed yet"
+        why = why_no_difference(statistics.curves, claim.arm, claim.against, measure)
         return ClaimAnswer(claim, "not decided", f"{stated} Not decided: {why}.", pair)
     decision: Decision = "not decided"
     if pair.n >= FEWEST_SEEDS and pair.t_p is not None and pair.t_p < claim.alpha:
         decision = "holds" if pair.difference > 0 else "the opposite holds"
-    p = "" if pair.t_p is None else f", paired t-test {p_value(pair.t_p)}"
+    p = "" if pair.t_p is None else f", paired t-test {p_sentence(pair.t_p)}"
     reason = f", {count(pair.n, 'seed')} being too few" if pair.n < FEWEST_SEEDS else ""
     head = {
         "holds": "The claim holds",

@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from al_cli.errors import RunError, suggest
 from al_cli.report.statistics import paired_tests
-from al_cli.report.statistics.curves import Cost, Scale, Seed
+from al_cli.report.statistics.curves import Scale, Seed
+from al_cli.tasks import Metric
 
 Array = NDArray[np.float64]
-Outcome = Literal["win", "tie", "loss", "unknown"]
-OUTCOMES: dict[float, Outcome] = {1.0: "win", 0.0: "tie", -1.0: "loss"}
+Verdict = Literal["win", "tie", "loss", "unknown"]
+VERDICTS: dict[float, Verdict] = {1.0: "win", 0.0: "tie", -1.0: "loss"}
 FEWEST_SEEDS = 3  # with fewer pairs nothing is called a win or a loss, and there is no interval
 
 
@@ -29,17 +30,18 @@ class Measure:
     """What arms are compared in: the area under a metric's curve against a cost, its final value, or one round's."""
 
     kind: Literal["AUC", "final", "round"]
-    metric: str = "AP"
-    cost: Cost | None = None  # of AUC only
+    metric: Metric
+    cost: str | None = None  # of AUC only
     scale: Scale = "linear"
     round: int | None = None  # of round only
 
     @property
     def label(self) -> str:
-        """`AUC of AP against boxes`, `AUC of AP against boxes (log)`, `final AP`, `AP of round 2`."""
+        """`AUC of METRIC against COST`, the same with ` (log)`, `final METRIC`, `METRIC of round 2`."""
+        name = self.metric.name
         if self.kind == "AUC":
-            return f"AUC of {self.metric} against {self.cost}" + (" (log)" if self.scale == "log" else "")
-        return f"final {self.metric}" if self.kind == "final" else f"{self.metric} of round {self.round}"
+            return f"AUC of {name} against {self.cost}" + (" (log)" if self.scale == "log" else "")
+        return f"final {name}" if self.kind == "final" else f"{name} of round {self.round}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Pair:
     """One arm against another: `difference` is the mean over their `n` common seeds of arm minus against.
 
     `low` to `high` is its bootstrap interval (95%). `t_holm` and `wilcoxon_holm` are corrected over the family of the
-    comparison that the pair is taken from. What few seeds cannot tell is None. `outcome` is a win where t_holm < alpha
+    comparison that the pair is taken from. What needs more seeds is None. `outcome` is a win where t_holm < alpha
     and the difference is positive, a loss where it is negative, a tie otherwise, unknown for fewer than FEWEST_SEEDS
     common seeds (but a tie where two of them differ by 0 on average).
     """
@@ -64,7 +66,7 @@ class Pair:
     wilcoxon_holm: float | None
     seed_wins: int
     seed_losses: int
-    outcome: Outcome
+    outcome: Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +199,7 @@ class Comparison:
             cell(self.wilcoxon_holm),
             int(self.seed_wins[row, column]),
             int(self.seed_wins[column, row]),
-            named(self.outcome[row, column]),
+            verdict(self.outcome[row, column]),
         )
 
     def against(self, baseline: str) -> list[Pair]:
@@ -212,7 +214,7 @@ class Comparison:
                 pair,
                 t_holm=None if np.isnan(t_holm[k]) else float(t_holm[k]),
                 wilcoxon_holm=None if np.isnan(wilcoxon_holm[k]) else float(wilcoxon_holm[k]),
-                outcome=named(rule[k]),
+                outcome=verdict(rule[k]),
             )
             for k, pair in enumerate(pairs)
         ]
@@ -234,9 +236,9 @@ def outcomes(difference: Array, t_p: Array, t_holm: Array, n: NDArray[np.int64],
     return np.where((difference == 0) & (t_p == 1), 0.0, np.where(n >= FEWEST_SEEDS, clear, np.nan))
 
 
-def named(outcome: float) -> Outcome:
+def verdict(outcome: float) -> Verdict:
     """1, 0 or -1 as a word; NaN is `unknown`."""
-    return OUTCOMES.get(float(outcome), "unknown")
+    return VERDICTS.get(float(outcome), "unknown")
 
 
 def _two_p(pairs: Sequence[Pair]) -> tuple[list[float | None], list[float | None]]:

@@ -9,45 +9,61 @@ from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
 
 
 def describe(pair: Pair, measure: Measure) -> str:
-    """One sentence on one arm against another, with the verdict of the comparison the pair is from.
+    """One sentence on one arm against another (of a pair that has a difference), with the verdict of its comparison.
 
-    "ccms against random: +1.20 points of AUC of AP against boxes (95% interval +0.30 to +2.10, 6 seeds, paired t-test
+    "ccms against random: +1.20 points of AUC of accuracy against images (95% interval +0.30 to +2.10, 6 seeds, paired t-test
     p = 0.004, p = 0.012 after Holm's correction): ccms is better."
     """
-    if pair.difference is None:
-        return f"{pair.arm} and {pair.against} have no complete run of a common seed yet: {measure.label} cannot be compared."
     verdict = {
         "win": f"{pair.arm} is better.",
         "loss": f"{pair.arm} is worse.",
-        "tie": "they cannot be told apart.",
+        "tie": "this is undecided.",
         "unknown": f"{count(pair.n, 'seed')} cannot tell this from luck.",
     }[pair.outcome]
     p = ""
     if pair.t_p is not None and pair.t_holm is not None:
-        p = f", paired t-test {p_value(pair.t_p)}, {p_value(pair.t_holm)} after Holm's correction"
+        p = f", paired t-test {p_sentence(pair.t_p)}, {p_sentence(pair.t_holm)} after Holm's correction"
     return f"{difference(pair, measure)}{p}): {verdict}"
 
 
 def difference(pair: Pair, measure: Measure) -> str:
     """The beginning of a sentence, its bracket still open: difference, interval where there is one, number of seeds."""
-    interval = "" if pair.low is None or pair.high is None else f"95% interval {pair.low:+z.2f} to {pair.high:+z.2f}, "
-    points = 0.0 if pair.difference is None else pair.difference
-    return f"{pair.arm} against {pair.against}: {points:+z.2f} points of {measure.label} ({interval}{count(pair.n, 'seed')}"
+    between = f"95% interval {interval(pair, measure)}, " if interval(pair, measure) else ""
+    gap = measure.metric.amount_of(measure.metric.signed(pair.difference or 0.0), measure.label)
+    return f"{pair.arm} against {pair.against}: {gap} ({between}{count(pair.n, 'seed')}"
 
 
-def p_value(p: float) -> str:
+def interval(pair: Pair, measure: Measure) -> str:
+    """`+0.30 to +2.10`; nothing where there is none."""
+    if pair.low is None or pair.high is None:
+        return ""
+    return f"{measure.metric.signed(pair.low)} to {measure.metric.signed(pair.high)}"
+
+
+def p_number(p: float | None) -> str:
+    """Two digits as in Lund's tables, three below 0.1, and no p is 0; nothing for None."""
+    if p is None:
+        return ""
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def p_sentence(p: float) -> str:
     """`p = 0.034`, `p = 0.21`, `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+    return "p < 0.001" if p < 0.001 else f"p = {p_number(p)}"
+
+
+def capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def seeds_sentence(n: int, alpha: float = 0.05) -> str | None:
-    """What `n` seeds cannot tell whatever their numbers; None where they are enough for the Wilcoxon test."""
+    """What `n` seeds cannot show, whatever their numbers; None where they are enough for the Wilcoxon test."""
     if smallest_wilcoxon_p(n) < alpha:
         return None
     enough = next(k for k in range(1, 64) if smallest_wilcoxon_p(k) < alpha)
     if n < FEWEST_SEEDS:
         return (
-            f"With {count(n, 'seed')} per arm no difference can be told from luck: "
+            f"With {count(n, 'seed')} per arm no difference can be distinguished from luck: "
             f"an interval needs {FEWEST_SEEDS}, a Wilcoxon p below {alpha:g} needs {enough}."
         )
     return (

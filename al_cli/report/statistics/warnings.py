@@ -7,25 +7,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from al_cli.report.statistics.analyse import Statistics
-from al_cli.report.statistics.curves import Curve, Seed
+from al_cli.report.statistics.curves import RunCurve, Seed
 from al_cli.report.statistics.in_words import count, listing
 from al_cli.report.statistics.paired_tests import ROUNDING
+from al_cli.tasks import Metric
 
-CPU_NOISE = 1e-6  # AP, percent: equal trainings on a CPU give equal bytes
-# AP, percent. Some CUDA kernels add in any order: in the thesis (appendix A) the 13 equal trainings of round 0 lie up to
-# 0.34 apart with one seed.
-GPU_NOISE = 0.5
+# How far the metric of equal trainings may differ, as a share of its highest value.
+CPU_NOISE = 1e-8  # equal trainings on a CPU give equal bytes
+# Some CUDA kernels add in any order: in the thesis (appendix A) the 13 equal trainings of round 0 lie up to 0.34%
+# apart with one seed.
+GPU_NOISE = 0.005
 Environments = Mapping[str, Mapping[str, Any]]  # run -> content of its environment.json
 
 
-def warnings_of_study(statistics: Statistics, curves: Sequence[Curve], environments: Environments) -> list[str]:
+def warnings_of_study(statistics: Statistics, environments: Environments) -> list[str]:
     """All warnings, the gravest first. Runs that `environments` lacks count as made on a GPU, the milder case."""
     return [
         *missing_random(statistics),
-        *unequal_starts(curves, environments),
-        *same_images_other_ap(curves, environments),
+        *unequal_starts(statistics.curves, statistics.metric, environments),
+        *same_images_other_value(statistics.curves, statistics.metric, environments),
         *flipped_rankings(statistics),
-        *oracles(curves),
+        *oracles(statistics.curves),
         *mixed_environments(environments),
     ]
 
@@ -37,8 +39,11 @@ def missing_random(statistics: Statistics) -> list[str]:
 
 
 def flipped_rankings(statistics: Statistics) -> list[str]:
-    """Pairs of arms whose mean areas are in one order against images and in the other against boxes."""
-    means = {arm.arm: (arm.auc["images", "linear"].mean, arm.auc["boxes", "linear"].mean) for arm in statistics.arms}
+    """Pairs of arms whose mean areas are in one order against the first cost and in the other against the second."""
+    if len(statistics.task.costs) < 2:
+        return []
+    first, second = statistics.task.cost_names[:2]
+    means = {arm.arm: (arm.auc[first, "linear"].mean, arm.auc[second, "linear"].mean) for arm in statistics.arms}
     flips = []
     for (one, (i, b)), (other, (j, c)) in itertools.combinations(means.items(), 2):
         if i is not None and b is not None and j is not None and c is not None and (i - j) * (b - c) < 0:
@@ -46,16 +51,18 @@ def flipped_rankings(statistics: Statistics) -> list[str]:
             flips.append((min(abs(i - j), abs(b - c)), ahead, behind, abs(i - j), abs(b - c)))
     if not (flips := [flip for flip in flips if flip[0] > ROUNDING]):
         return []
-    _, ahead, behind, by_images, by_boxes = max(flips)
+    _, ahead, behind, by_first, by_second = max(flips)
+    metric = statistics.metric
     more = f" ({count(len(flips), 'pair')} of arms change places; this one most clearly)" if len(flips) > 1 else ""
     return [
-        f"The ranking depends on the cost: against images {ahead} is ahead of {behind} by {by_images:.2f} points of AUC, "
-        f"against boxes {behind} is ahead by {by_boxes:.2f}{more}."
+        f"The ranking depends on the cost: against {first} {ahead} is ahead of {behind} by "
+        f"{metric.amount_of(metric.text(by_first), 'AUC')}, "
+        f"against {second} {behind} is ahead by {metric.text(by_second)}{more}."
     ]
 
 
-def unequal_starts(curves: Sequence[Curve], environments: Environments) -> list[str]:
-    """Arms that share a seed but not the initial images, or not the AP of round 0 with the same images."""
+def unequal_starts(curves: Sequence[RunCurve], metric: Metric, environments: Environments) -> list[str]:
+    """Arms that share a seed but not the initial images, or not the metric of round 0 with the same images."""
     lines = []
     others = [runs for runs in _grouped(curves, lambda run: run.seed) if len({run.start for run in runs}) > 1]
     if others:
@@ -65,28 +72,30 @@ def unequal_starts(curves: Sequence[Curve], environments: Environments) -> list[
             f"{_seeds(runs[0].seed for runs in others)}: arms began with different images ({differing} not with those of "
             f"{runs[0].arm}), so pairing by seed compares the starts too."
         )
-    worst = _widest(_grouped(curves, lambda run: (run.seed, run.start)), environments, 0)
+    worst = _widest(_grouped(curves, lambda run: (run.seed, run.start)), metric, environments, 0)
     if worst:
         lines.append(
-            f"AP of round 0 differs between arms that share seed and initial images: seed {worst[0].seed}, "
-            f"{_range(worst, 0)}. Equal trainings should give equal AP; arms that train differently need not."
+            f"{metric.name} of round 0 differs between arms that share seed and initial images: seed {worst[0].seed}, "
+            f"{_range(worst, metric, 0)}. Equal trainings should give equal {metric.name}; arms that train differently "
+            "need not."
         )
     return lines
 
 
-def same_images_other_ap(curves: Sequence[Curve], environments: Environments) -> list[str]:
-    """Complete runs of a seed, of several arms, that ended with the same labeled images but not the same AP."""
-    complete = [run for run in curves if run.complete and len(run.images) > 1]
-    worst = _widest(_grouped(complete, lambda run: (run.seed, run.end, len(run.images))), environments, -1)
+def same_images_other_value(curves: Sequence[RunCurve], metric: Metric, environments: Environments) -> list[str]:
+    """Complete runs of a seed, of several arms, that ended with the same labeled images but not the same value."""
+    complete = [run for run in curves if run.complete and run.rounds > 1]
+    worst = _widest(_grouped(complete, lambda run: (run.seed, run.end, run.rounds)), metric, environments, -1)
     if not worst:
         return []
     return [
-        f"Arms that ended with the same labeled images differ in AP by more than a repeated training: seed {worst[0].seed}, "
-        f"{_range(worst, -1)}. What came before the last round, or the way of training, made the difference."
+        f"Arms that ended with the same labeled images differ in {metric.name} by more than repeating the same training "
+        f"does: seed {worst[0].seed}, {_range(worst, metric, -1)}. What came before the last round, or the way of "
+        "training, made the difference."
     ]
 
 
-def oracles(curves: Sequence[Curve]) -> list[str]:
+def oracles(curves: Sequence[RunCurve]) -> list[str]:
     names = list(dict.fromkeys(run.arm for run in curves if run.oracle))
     if not names:
         return []
@@ -105,12 +114,12 @@ def mixed_environments(environments: Environments) -> list[str]:
         ("python", "Python versions"),
         ("git", "revisions of al"),
     ):
-        lines += _mixed(f"different {what}", {run: found.get(key) for run, found in environments.items()})
+        lines += _mixed(f"different {what}", {run: content.get(key) for run, content in environments.items()})
     for part, what in (("kernels", "values of"), ("versions", "versions of")):
-        values = {run: found.get(part) or {} for run, found in environments.items()}
-        for name in sorted({name for found in values.values() for name in found}):
+        values = {run: content.get(part) or {} for run, content in environments.items()}
+        for name in sorted({name for of_run in values.values() for name in of_run}):
             wording = {"cpu": "CPUs", "vectors": "vector units"}.get(name, f"{what} {name}")
-            lines += _mixed(f"different {wording}", {run: found.get(name) for run, found in values.items()})
+            lines += _mixed(f"different {wording}", {run: of_run.get(name) for run, of_run in values.items()})
     return lines
 
 
@@ -124,33 +133,37 @@ def _mixed(what: str, values: Mapping[str, Any]) -> list[str]:
     return [f"The runs were made with {what}: {listing(parts)}."]
 
 
-def _grouped(curves: Iterable[Curve], key: Callable[[Curve], Any]) -> list[list[Curve]]:
+def _grouped(curves: Iterable[RunCurve], key: Callable[[RunCurve], Any]) -> list[list[RunCurve]]:
     """The curves with the same key together, in the order they come in."""
-    found: dict[Any, list[Curve]] = {}
+    groups: dict[Any, list[RunCurve]] = {}
     for run in curves:
-        found.setdefault(key(run), []).append(run)
-    return list(found.values())
+        groups.setdefault(key(run), []).append(run)
+    return list(groups.values())
 
 
-def _widest(groups: Iterable[Sequence[Curve]], environments: Environments, k: int) -> list[Curve]:
-    """Of the groups whose AP of round k differs by more than replay noise between arms, the widest, by AP; or nothing."""
-    found: list[tuple[float, list[Curve]]] = []
+def _widest(groups: Iterable[Sequence[RunCurve]], metric: Metric, environments: Environments, k: int) -> list[RunCurve]:
+    """Of the groups whose metric of round k differs by more than replay noise between arms, the widest, by value; or
+    nothing."""
+    wide: list[tuple[float, list[RunCurve]]] = []
     for group in groups:
-        runs = sorted((run for run in group if run.metrics["AP"][k] is not None), key=lambda run: _ap(run, k))
+        known = [run for run in group if run.metrics[metric.name][k] is not None]
+        runs = sorted(known, key=lambda run: _value(run, metric, k))
         if len({run.arm for run in runs}) > 1:
-            spread = _ap(runs[-1], k) - _ap(runs[0], k)
+            spread = _value(runs[-1], metric, k) - _value(runs[0], metric, k)
             cpu = all(str(environments.get(run.run, {}).get("device", "")).startswith("cpu") for run in runs)
-            if spread > (CPU_NOISE if cpu else GPU_NOISE):
-                found.append((spread, runs))
-    return max(found, key=lambda item: item[0])[1] if found else []
+            scale = metric.highest or max(abs(_value(run, metric, k)) for run in runs)
+            if spread > scale * (CPU_NOISE if cpu else GPU_NOISE):
+                wide.append((spread, runs))
+    return max(wide, key=lambda item: item[0])[1] if wide else []
 
 
-def _ap(run: Curve, k: int) -> float:
-    return run.metrics["AP"][k] or 0.0
+def _value(run: RunCurve, metric: Metric, k: int) -> float:
+    return run.metrics[metric.name][k] or 0.0
 
 
-def _range(runs: Sequence[Curve], k: int) -> str:
-    return f"AP {_ap(runs[0], k):.2f} ({runs[0].arm}) to {_ap(runs[-1], k):.2f} ({runs[-1].arm})"
+def _range(runs: Sequence[RunCurve], metric: Metric, k: int) -> str:
+    low, high = (metric.text(_value(run, metric, k)) for run in (runs[0], runs[-1]))
+    return f"{metric.name} {low} ({runs[0].arm}) to {high} ({runs[-1].arm})"
 
 
 def _seeds(seeds: Iterable[Seed]) -> str:

@@ -13,6 +13,7 @@ from al_cli.errors import DatasetError, RunError
 from al_cli.records import RunFolder
 from al_cli.report.drawing import sheets
 from al_cli.report.of_run import plots, show
+from al_cli.tasks.detection import TASK
 from al_cli.types import Image, LossPoint, Predictions
 
 
@@ -66,7 +67,7 @@ def drawn(monkeypatch, draw):
 
 def test_curves_are_the_records(run, monkeypatch):
     records = run.records()
-    axes = drawn(monkeypatch, lambda: plots.plot_ap(records, "boxes", Path("x.png")))
+    axes = drawn(monkeypatch, lambda: plots.plot_metrics(records, TASK, TASK.costs[1], Path("x.png")))
     curves = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     for label, key in (("AP", "AP"), ("AP₅₀", "AP50"), ("AP₇₅", "AP75")):
         assert curves[label] == [[record.boxes, record.metrics[key]] for record in records]
@@ -87,7 +88,7 @@ def test_losses_follow_one_another(monkeypatch):
 def test_class_counts_are_stacked_and_sorted(monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     counts = [{"3": (1, 1), "$7": (5, 5), "a_b": (0, 0)}, {"3": (8, 9), "$7": (2, 7), "a_b": (1, 1)}]
-    axes = drawn(monkeypatch, lambda: plots.plot_class_counts(counts, Path("x.png")))
+    axes = drawn(monkeypatch, lambda: plots.plot_class_counts(counts, Path("x.png"), "labeled boxes"))
     assert [label.get_text() for label in axes.get_yticklabels()] == ["3", "$7", "a_b"]
     bars = [(bar.get_x(), bar.get_width()) for bar in axes.patches]
     assert bars == [(0, 1), (0, 5), (0, 0), (1, 8), (5, 2), (0, 1)]
@@ -96,7 +97,7 @@ def test_class_counts_are_stacked_and_sorted(monkeypatch, caplog):
 
 def test_many_classes_are_cut_and_it_says_so(monkeypatch):
     counts = [{f"class {k}": (k + 1, k + 1) for k in range(80)}]
-    axes = drawn(monkeypatch, lambda: plots.plot_class_counts(counts, Path("x.png")))
+    axes = drawn(monkeypatch, lambda: plots.plot_class_counts(counts, Path("x.png"), "labeled boxes"))
     assert len(axes.get_yticklabels()) == plots.MAX_CLASSES
     assert "60 most frequent of 80" in axes.get_title()
 

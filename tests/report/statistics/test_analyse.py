@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from statistics_samples import THESIS, curve, noisy_curves, thesis_curves
+from statistics_samples import THESIS, analyse, curve, measure, noisy_curves, thesis_curves
 
 from al_cli.errors import RunError
-from al_cli.report.statistics.analyse import analyse
-from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import (
     OverSeeds,
     Target,
@@ -21,6 +19,7 @@ from al_cli.report.statistics.curves import (
     labels_to_reach,
     parse_target,
 )
+from al_cli.tasks.detection import TASK
 from al_cli.types import RoundRecord, StageLog
 
 
@@ -62,19 +61,19 @@ curves = st.lists(st.tuples(st.integers(1, 500), st.floats(0, 100)), min_size=2,
 @given(curves, st.sampled_from(["linear", "log"]), st.floats(0, 0.45), st.floats(0.55, 1))
 @settings(max_examples=40, deadline=None)
 def test_area_against_a_fine_grid(run, scale, low, high):
-    x = np.array(run.images, float) if scale == "linear" else np.log(run.images)
+    x = np.array(run.costs["images"], float) if scale == "linear" else np.log(run.costs["images"])
     low, high = (x[0] + share * (x[-1] - x[0]) for share in (low, high))
     at = np.sort(np.concatenate([np.linspace(low, high, 20001), x[(x > low) & (x < high)]]))
     expected = np.trapezoid(np.interp(at, x, run.metrics["AP"]), at) / (high - low)
     within = (low, high) if scale == "linear" else (np.exp(low), np.exp(high))
-    within = (max(within[0], run.images[0]), min(within[1], run.images[-1]))  # exp(log(x)) may miss x
+    within = (max(within[0], run.costs["images"][0]), min(within[1], run.costs["images"][-1]))  # exp(log(x)) may miss x
     assert area(run, "AP", "images", scale, within) == pytest.approx(expected, abs=1e-3)
 
 
 @given(curves, st.floats(0.01, 100))
 @settings(max_examples=60, deadline=None)
 def test_labels_to_reach_is_the_first_crossing(run, target):
-    x, y = np.array(run.images, float), np.array(run.metrics["AP"])
+    x, y = np.array(run.costs["images"], float), np.array(run.metrics["AP"])
     found = labels_to_reach(run, "AP", "images", target)
     if y.max() < target:
         assert found is None
@@ -112,7 +111,7 @@ def test_isal_savings():
 def test_thesis_numbers():
     """Appendix A: with two seeds random ends below every schedule in both, and still nothing may be called a win."""
     found = analyse(thesis_curves(), random="random")
-    last = found.comparisons[Measure("final")]
+    last = found.comparisons[measure("final")]
     for arm, (first, second) in THESIS.items():
         assert found.of_arm(arm).final.mean == pytest.approx((first[-1] + second[-1]) / 2)
         assert found.of_arm(arm).final.std == pytest.approx(abs(first[-1] - second[-1]) / 2**0.5)
@@ -124,7 +123,7 @@ def test_thesis_numbers():
     assert found.of_arm("0-0-0").auc["images", "linear"].mean == pytest.approx(statistics.fmean(trapezoid))
     # random's last round is its worst: its final AP is reached with the initial images, or, by seed 11, soon after
     assert found.of_arm("random").labels["images"].values == pytest.approx({10: 100, 11: 100 + 100 * 0.48 / 1.62})
-    assert list(found.comparisons)[-5:] == [Measure("round", round=k) for k in range(5)]
+    assert list(found.comparisons)[-5:] == [measure("round", round=k) for k in range(5)]
 
 
 def test_target_is_random_seed_by_seed_unless_given():
@@ -141,7 +140,7 @@ def test_target_is_random_seed_by_seed_unless_given():
         None,
     )  # the mean of those that did would flatter
     assert found.saved["images"].values == {1: 25, 2: None}
-    given = analyse(runs, random="random", target=Target("AP", 30)).of_arm("b")
+    given = analyse(runs, random="random", target=Target(TASK.primary, 30)).of_arm("b")
     assert given.labels["images"].values == pytest.approx({1: 150, 2: 100 + 100 * 10 / 19})
     assert given.saved["boxes"].values == pytest.approx({1: 25, 2: -1.7543859649})
     alone = analyse(runs, random=None)
@@ -167,10 +166,10 @@ def test_rounds_against_numpy():
     rows = {(row.arm, row.round): row for row in average_rounds(runs)}
     assert list(rows) == [(arm, k) for arm in "ab" for k in range(4)]
     for (arm, k), row in rows.items():
-        there = [run for run in runs if run.arm == arm and len(run.images) > k]
+        there = [run for run in runs if run.arm == arm and run.rounds > k]
         ap = [run.metrics["AP"][k] for run in there]
         assert (row.n, row.mean["AP"], row.std["AP"]) == pytest.approx((len(ap), np.mean(ap), np.std(ap, ddof=1)))
-        assert (row.images, row.boxes) == pytest.approx(tuple(np.mean([(r.images[k], r.boxes[k]) for r in there], 0)))
+        assert row.costs == {cost: pytest.approx(np.mean([r.costs[cost][k] for r in there])) for cost in row.costs}
         assert row.mean["val_loss"] is None
     assert average_rounds([curve("a", 1, [1.0])])[0].std["AP"] is None
     assert average_rounds([]) == []
@@ -183,15 +182,15 @@ def test_incomplete_runs_count_in_rounds_only():
     assert found.of_arm("a").seeds == 3
     assert found.of_arm("a").final == without.of_arm("a").final
     assert found.ranges == without.ranges
-    assert found.comparisons[Measure("round", round=0)].n[1, 1] == 4
-    assert found.comparisons[Measure("final")].n[1, 1] == 3
+    assert found.comparisons[measure("round", round=0)].n[1, 1] == 4
+    assert found.comparisons[measure("final")].n[1, 1] == 3
 
 
 def test_runs_of_one_seed_count_once():
     runs = [curve("a", 1, [10, 20]), curve("a", 1, [10, 30]), curve("b", 1, [10, 20])]
     found = analyse(runs)
     assert found.of_arm("a").final.values == {1: 25}
-    assert found.comparisons[Measure("final")].pair("a", "b").difference == 5
+    assert found.comparisons[measure("final")].pair("a", "b").difference == 5
 
 
 def test_studies_with_next_to_nothing_in_them():
@@ -200,20 +199,20 @@ def test_studies_with_next_to_nothing_in_them():
     one_run = analyse([curve("a", None, [10.0])], random="random")
     assert one_run.of_arm("a").final.mean == 10
     assert one_run.of_arm("a").auc["boxes", "log"].mean is None
-    assert not any(measure.kind == "round" for measure in one_run.comparisons)
-    assert one_run.comparisons[Measure("final")].t_p.shape == (1, 1)
+    assert not any(one.kind == "round" for one in one_run.comparisons)
+    assert one_run.comparisons[measure("final")].t_p.shape == (1, 1)
     assert OverSeeds({}).mean is None
 
 
 @pytest.mark.parametrize(("text", "target"), [("AP=0.3", ("AP", 30)), ("AP=30", ("AP", 30)), ("APs=1", ("APs", 100))])
 def test_targets_are_percent_or_shares(text, target):
-    assert parse_target(text) == Target(*target)
+    assert parse_target(text, TASK) == Target(TASK.metric(target[0]), target[1])
 
 
 @pytest.mark.parametrize("text", ["AP", "AP=", "AP=high", "AP=0", "AP=130", "AP=nan", "map=0.3", ""])
 def test_wrong_targets(text):
     with pytest.raises(RunError, match="AP"):
-        parse_target(text)
+        parse_target(text, TASK)
 
 
 def record(k, ap, labeled, oracle=False):
@@ -229,8 +228,10 @@ def test_curves_from_records():
 
     two = [record(0, 11.5, (4, 2)), record(1, None, (4, 2, 9), oracle=True)]
     same_end = [record(0, 11.5, (9, 4)), record(1, 12.0, (9, 4, 2))]
-    first, second, third = curves_of([Run("a", two, 2), Run("b", same_end, 2), Run("c", two[:1], 2), Run("d", [], 2)])
-    assert (first.images, first.boxes, first.metrics["AP"], first.metrics["APs"]) == (
+    first, second, third = curves_of(
+        [Run("a", two, 2), Run("b", same_end, 2), Run("c", two[:1], 2), Run("d", [], 2)], TASK
+    )
+    assert (first.costs["images"], first.costs["boxes"], first.metrics["AP"], first.metrics["APs"]) == (
         (2, 3),
         (0, 7),
         (11.5, None),
@@ -239,4 +240,4 @@ def test_curves_from_records():
     assert first.metrics["val_loss"] == (0.5, 0.5)
     assert (first.oracle, second.oracle, first.complete, third.complete) == (True, False, True, False)
     assert first.end == second.end != first.start == third.start != second.start
-    assert (first.final(), second.final(), third.final()) == (None, 12.0, None)
+    assert (first.final("AP"), second.final("AP"), third.final("AP")) == (None, 12.0, None)

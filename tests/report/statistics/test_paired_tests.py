@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statistics_samples import measure
 
 from al_cli.report.statistics import paired_tests
-from al_cli.report.statistics.comparison import Comparison, Measure
+from al_cli.report.statistics.comparison import Comparison
 
-AUC = Measure("AUC", cost="boxes")
+AUC = measure("AUC", cost="boxes")
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 25])

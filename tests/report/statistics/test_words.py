@@ -4,30 +4,35 @@ from datetime import UTC, datetime
 
 import pytest
 from scipy import stats
-from statistics_samples import curve, noisy_curves, thesis_curves
+from statistics_samples import analyse, curve, measure, noisy_curves, thesis_curves
 
 from al_cli.errors import RunError
 from al_cli.records.claim import Claim, parse_claim
-from al_cli.report.sections.comparison import against_table, interval
+from al_cli.report.sections.comparison import against_table
 from al_cli.report.statistics import warnings as doubts
-from al_cli.report.statistics.analyse import analyse, answer, compare
+from al_cli.report.statistics.analyse import answer, compare
 from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
-from al_cli.report.statistics.comparison import Measure, Pair
-from al_cli.report.statistics.curves import COSTS, METRICS
-from al_cli.report.statistics.in_words import difference, listing, p_value, seeds_sentence
-
-VALID = {"metrics": METRICS, "costs": COSTS}
+from al_cli.report.statistics.comparison import Pair
+from al_cli.report.statistics.in_words import difference, interval, listing, p_number, p_sentence, seeds_sentence
+from al_cli.tasks.detection import TASK
 
 SEEDS = range(8)
+
+
+def claim_of(arm, against, metric="AUC", cost="images", alpha=0.05) -> Claim:
+    return parse_claim({"arm": arm, "against": against, "metric": metric, "cost": cost, "alpha": alpha}, TASK)
+
+
+AP = TASK.primary
 CPU = {"device": "cpu", "python": "3.11.7", "git": "abc", "versions": {"torch": "2.15.0"}}
 
 
 def test_claim_holds_and_its_opposite():
     runs = noisy_curves({"random": 0, "ccms": 3}, SEEDS)
     found = analyse(runs, random="random")
-    claim = parse_claim({"arm": "ccms", "against": "random", "metric": "AUC", "cost": "boxes", "alpha": 0.01}, **VALID)
+    claim = claim_of("ccms", "random", "AUC", "boxes", 0.01)
     told = answer_claim(claim, found)
-    values = found.comparisons[Measure("AUC", cost="boxes")].values
+    values = found.comparisons[measure("AUC", cost="boxes")].values
     assert told.pair.t_p == pytest.approx(stats.ttest_rel(values[1], values[0]).pvalue, abs=1e-12)
     assert told.pair.difference == pytest.approx((values[1] - values[0]).mean())
     assert told.decision == "holds"
@@ -39,32 +44,32 @@ def test_claim_holds_and_its_opposite():
         "p < 0.001",
     ):
         assert part in told.sentence
-    assert answer_claim(Claim("random", "ccms"), found).decision == "the opposite holds"
-    assert "the opposite" in answer_claim(Claim("random", "ccms"), found).sentence.lower()
+    assert answer_claim(claim_of("random", "ccms"), found).decision == "the opposite holds"
+    assert "the opposite" in answer_claim(claim_of("random", "ccms"), found).sentence.lower()
 
 
 def test_claim_is_judged_at_its_own_alpha_without_correction():
     runs = noisy_curves({"random": 0, "ccms": 0.7, "b": 0, "c": 0, "d": 0}, SEEDS)
     found = analyse(runs, random="random")
-    final = found.comparisons[Measure("final")].pair("ccms", "random")
+    final = found.comparisons[measure("final")].pair("ccms", "random")
     below, above = final.t_p * 0.99, final.t_p * 1.01
     assert final.t_holm > above
-    assert answer_claim(Claim("ccms", "random", "AP", alpha=above), found).decision == "holds"
-    assert answer_claim(Claim("ccms", "random", "AP", alpha=below), found).decision == "not decided"
+    assert answer_claim(claim_of("ccms", "random", "AP", alpha=above), found).decision == "holds"
+    assert answer_claim(claim_of("ccms", "random", "AP", alpha=below), found).decision == "not decided"
 
 
 def test_claim_that_cannot_be_decided_yet():
     found = analyse(thesis_curves(), random="random")
-    told = answer_claim(Claim("0-0-0", "random", "AP", alpha=0.9), found)  # two seeds, both 12 points ahead
+    told = answer_claim(claim_of("0-0-0", "random", "AP", alpha=0.9), found)  # two seeds, both 12 points ahead
     assert told.decision == "not decided"
     assert "2 seeds being too few" in told.sentence
     with pytest.raises(RunError, match="did you mean random"):
-        answer_claim(Claim("0-0-0", "randon"), found)
-    late = answer_claim(Claim("ccms", "random"), found, planned=["ccms", "random"])
+        answer_claim(claim_of("0-0-0", "randon"), found)
+    late = answer_claim(claim_of("ccms", "random"), found, planned=["ccms", "random"])
     assert (late.decision, late.pair) == ("not decided", None)
     assert "ccms has no finished round" in late.sentence
     running = analyse([curve("a", 1, [10, 20], complete=False), curve("b", 1, [10, 20])])
-    assert "no complete run" in answer_claim(Claim("a", "b"), running).sentence
+    assert "no complete run" in answer_claim(claim_of("a", "b"), running).sentence
 
 
 @pytest.mark.parametrize(
@@ -82,15 +87,15 @@ def test_claim_that_cannot_be_decided_yet():
 )
 def test_wrong_claims(wrong):
     right = {"arm": "ccms", "against": "random"}
-    assert parse_claim(right, **VALID) == Claim("ccms", "random", "AUC", "images", 0.05)
+    assert parse_claim(right, TASK) == Claim("ccms", "random", "AUC", "images", 0.05)
     with pytest.raises(RunError, match="claim"):
-        parse_claim(right | wrong, **VALID)
+        parse_claim(right | wrong, TASK)
 
 
 def test_metrics_of_claims():
-    assert measure_of(Claim("a", "b", "AUC_log", "boxes")) == Measure("AUC", cost="boxes", scale="log")
-    assert measure_of(Claim("a", "b", "APs")) == Measure("final", "APs")
-    assert measure_of(Claim("a", "b", "APs")).label == "final APs"
+    assert measure_of(claim_of("a", "b", "AUC_log", "boxes"), TASK) == measure("AUC", cost="boxes", scale="log")
+    assert measure_of(claim_of("a", "b", "APs"), TASK) == measure("final", "APs")
+    assert measure_of(claim_of("a", "b", "APs"), TASK).label == "final APs"
 
 
 def test_claim_before_the_first_record():
@@ -104,10 +109,13 @@ def test_claim_before_the_first_record():
 
 def test_answer_counts_arms_and_leaves_oracles_out():
     runs = noisy_curves({"random": 0, "ccms": 3, "poor": -3, "same": 0, "known": 9}, SEEDS)
-    runs = [curve(r.arm, r.seed, r.metrics["AP"], r.images, r.boxes, oracle=r.arm == "known") for r in runs]
+    runs = [
+        curve(r.arm, r.seed, r.metrics["AP"], r.costs["images"], r.costs["boxes"], oracle=r.arm == "known")
+        for r in runs
+    ]
     lines = answer(analyse(runs, random="random"))
     assert not any("known" in line for line in lines)
-    counted = "of 3 arms against random, 1 is better (ccms), 1 is worse (poor) and 1 cannot be told apart from it."
+    counted = "of 3 arms against random, 1 is better (ccms), 1 is worse (poor) and 1 is undecided."
     assert lines[0] == f"In AUC of AP against images, {counted}"
     assert lines[1].startswith("ccms against random: +")
     assert lines[1].endswith("ccms is better.")
@@ -120,7 +128,7 @@ def test_answer_counts_arms_and_leaves_oracles_out():
 
 def test_answer_with_few_seeds_says_so():
     three = answer(analyse(noisy_curves({"random": 0, "a": 0.3}, (1, 2, 3)), random="random"))
-    assert "cannot be told apart" in three[0]
+    assert "this is undecided" in three[0]
     assert any("below 0.25" in line and "1 of 4 studies" in line for line in three)
     two = answer(analyse(thesis_curves(), random="random"))
     assert any("2 seeds cannot tell this from luck" in line for line in two)
@@ -132,7 +140,7 @@ def test_answer_where_all_arms_end_with_the_whole_pool():
     random = [curve("random", seed, [10, 20, 30]) for seed in range(3)]
     ccms = [curve("ccms", seed, [10, 25, 30]) for seed in range(3)]
     lines = answer(analyse([*random, *ccms], random="random"))
-    assert any("ccms needs as many labels as random: a lower --target may tell them apart" in line for line in lines)
+    assert any("ccms needs as many labels as random: a lower --target may show a difference" in line for line in lines)
     assert not any("0% fewer" in line for line in lines)
 
 
@@ -149,7 +157,8 @@ def test_seeds_sentence_and_small_words():
     assert "0.0625" in seeds_sentence(5)
     assert "it takes 8 seeds" in seeds_sentence(6, alpha=0.01)
     assert seeds_sentence(1).startswith("With 1 seed per arm")
-    assert [p_value(p) for p in (0.0004, 0.0312, 0.25, 1)] == ["p < 0.001", "p = 0.031", "p = 0.25", "p = 1.00"]
+    assert [p_sentence(p) for p in (0.0004, 0.0312, 0.25, 1)] == ["p < 0.001", "p = 0.031", "p = 0.25", "p = 1.00"]
+    assert [p_number(p) for p in (0.0004, 0.0312, None)] == ["<0.001", "0.031", ""]
     assert listing("abcdef") == "a, b, c and 3 more"
     assert [listing(names) for names in ("", "a", "ab", "abcd")] == ["", "a", "a and b", "a, b, c and d"]
 
@@ -161,7 +170,7 @@ def test_a_sound_study_has_no_warnings():
     runs = noisy_curves({"random": 0, "a": 2}, (1, 2, 3), spread=0)
     runs = [curve(r.arm, r.seed, [30.0, *r.metrics["AP"][1:]]) for r in runs]
     environments = {run.run: CPU | {"command": [run.run]} for run in runs}
-    assert doubts.warnings_of_study(analyse(runs, random="random"), runs, environments) == []
+    assert doubts.warnings_of_study(analyse(runs, random="random"), environments) == []
 
 
 def test_missing_random_arm():
@@ -189,26 +198,28 @@ def test_ranking_flips_between_images_and_boxes():
 def test_round_0_and_last_round_with_the_same_images(device, gap, warns):
     environments = {name: {"device": device} for name in ("a_s1", "b_s1")}
     starts = [curve("a", 1, [10.0, 20]), curve("b", 1, [10 + gap, 25])]
-    lines = doubts.unequal_starts(starts, environments)
+    lines = doubts.unequal_starts(starts, AP, environments)
     assert len(lines) == warns
     assert all("seed 1, AP 10.00 (a) to " in line for line in lines)
     ends = [curve("a", 1, [10.0, 20], end="x"), curve("b", 1, [10.0, 20 + gap], end="x")]
-    assert len(doubts.same_images_other_ap(ends, environments)) == warns
-    assert doubts.unequal_starts(ends, environments) == doubts.same_images_other_ap(starts, environments) == []
+    assert len(doubts.same_images_other_value(ends, AP, environments)) == warns
+    assert (
+        doubts.unequal_starts(ends, AP, environments) == doubts.same_images_other_value(starts, AP, environments) == []
+    )
     only = [curve(arm, 1, [ap], end="x") for arm, ap in (("a", 10.0), ("b", 10 + gap))]  # one round: said once
-    assert doubts.same_images_other_ap(only, environments) == []
+    assert doubts.same_images_other_value(only, AP, environments) == []
 
 
 def test_thesis_starts_differ_by_no_more_than_a_gpu_explains():
     runs = thesis_curves()
-    assert doubts.unequal_starts(runs, {}) == []
-    (line,) = doubts.unequal_starts(runs, {run.run: {"device": "cpu"} for run in runs})
+    assert doubts.unequal_starts(runs, AP, {}) == []
+    (line,) = doubts.unequal_starts(runs, AP, {run.run: {"device": "cpu"} for run in runs})
     assert "seed 11, AP 11.26 (0.9-0.7-0.5) to 11.57 (random)" in line
 
 
 def test_other_initial_images():
     runs = [curve("a", s, [10.0, 20]) for s in (1, 2)] + [curve("b", s, [11.0, 20], start="else") for s in (1, 2)]
-    (line,) = doubts.unequal_starts(runs, {})
+    (line,) = doubts.unequal_starts(runs, AP, {})
     assert line.startswith("Seeds 1 and 2: arms began with different images (b not with those of a)")
 
 
@@ -232,12 +243,12 @@ def test_mixed_environments():
 
 def test_a_difference_of_rounding_has_no_minus():
     pair = Pair("ccms", "random", 3, -1e-15, -1e-15, 0.0, 1.0, 1.0, 1.0, 1.0, 1, 1, "tie")
-    assert "-0.00" not in difference(pair, Measure("AUC", "AP", "images"))
-    assert interval(pair) == "+0.00 to +0.00"
+    assert "-0.00" not in difference(pair, measure("AUC", "AP", "images"))
+    assert interval(pair, measure("final")) == "+0.00 to +0.00"
 
 
 def test_a_final_value_that_all_arms_share_is_said_to_compare_nothing():
     runs = [curve(arm, seed, [10, 20 + i, 30 + seed]) for i, arm in enumerate(("random", "ccms")) for seed in range(3)]
-    final, area = (compare(runs, measure) for measure in (Measure("final"), Measure("AUC", cost="images")))
-    assert against_table(final, "random").note.startswith("All arms have the same final AP")
+    final, area = (compare(runs, one) for one in (measure("final"), measure("AUC", cost="images")))
+    assert against_table(final, "random").note.startswith("All arms end with the same final AP")
     assert "same" not in against_table(area, "random").note
