@@ -1,6 +1,7 @@
-"""The one-way flow of docs/architecture.md, checked on the sources: a file imports only lower floors."""
+"""The floors of docs/architecture.md, checked on the sources. The tables there are the only ones: they are read here."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,60 +10,87 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "al_cli"
-FLOORS = {
-    "types": 0, "rng": 0, "errors": 0, "progress": 0,
-    "datasets": 1, "samplers": 1, "learners": 1, "tasks": 1, "records": 1,
-    "strategy": 2, "budget": 2, "report": 2, "tracking": 2,
-    "loop": 3, "store": 3,
-    "experiment": 4,
-    "sweep": 5,
-    "cli": 6,
-}  # fmt: skip
-HEAVY = {
-    "torch": {"learners", "samplers"},
-    "torchvision": {"learners"},
-    "detectron2": {"learners"},
-    "fvcore": {"learners"},
-}
-CONFIG = {"hydra": {"experiment", "sweep", "cli"}, "omegaconf": {"experiment", "sweep", "cli"}}
+PAGE = ROOT / "docs" / "architecture.md"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def part(path: Path) -> str:
+def rows_under(heading: str, text: str) -> list[list[str]]:
+    """The cells of every table row between this heading and the next, the tables' own heads left out."""
+    section = text.split(f"\n{heading}\n")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split("|") for line in section.splitlines() if line.startswith("|")]
+    heads = {n - 1 for n, row in enumerate(rows) if set("".join(row)) <= set("-: ")}
+    return [[cell.strip() for cell in row] for n, row in enumerate(rows) if n not in heads and n - 1 not in heads]
+
+
+def names_in(cell: str) -> list[str]:
+    """`loop.py` `store/` -> loop, store."""
+    return [name.removesuffix("/").removesuffix(".py") for name in re.findall(r"`([^`]+)`", cell)]
+
+
+TABLES = rows_under("## Floors", PAGE.read_text(encoding="utf-8"))
+STOREYS = [row for row in TABLES if row[0].isdigit()]  # floor, rooms, rule
+FLOORS = {room: int(floor) for floor, rooms, _ in STOREYS for room in names_in(rooms)}
+ONLY_IN = {
+    module: set(names_in(rooms))
+    for modules, rooms, *_ in TABLES
+    if not modules.isdigit()
+    for module in names_in(modules)
+}
+
+
+def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_only_lower_floors(path):
-    here = part(path)
+    here = room(path)
     for name in imports(path):
         top, *rest = name.split(".")
         if top == "al_cli" and rest and here != "__init__":
             there = rest[0]
-            assert there in FLOORS, f"{path.name} imports al_cli.{there}, which has no floor"
-            lower = FLOORS[there] < FLOORS[here]
-            assert lower or there == here, (
+            assert there in FLOORS, f"{path.name} imports al_cli.{there}, which has no floor in {PAGE.name}"
+            assert FLOORS[there] < FLOORS[here] or there == here, (
                 f"{path.relative_to(ROOT)} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
             )
-        for table in (HEAVY, CONFIG):
-            assert here in table.get(top, {here}), (
-                f"{path.relative_to(ROOT)} imports {top}: only {sorted(table[top])} may"
-            )
+        for module in (top, ".".join([top, *rest[:1]])):
+            rooms = ONLY_IN.get(module, {here}) | {module.removeprefix("al_cli.")}
+            assert here in rooms, f"{path.relative_to(ROOT)} imports {module}: only {sorted(rooms)} may"
 
 
-def test_every_part_has_a_floor():
-    assert {part(path) for path in FILES} - {"__init__"} == set(FLOORS)
+def test_every_room_stands_on_one_floor():
+    rooms = {room(path) for path in FILES} - {"__init__"}
+    assert rooms == set(FLOORS), "the table Floors of docs/architecture.md names the rooms of al_cli/, all of them"
+    assert sum(len(names_in(rooms)) for _, rooms, _ in STOREYS) == len(FLOORS), "a room stands on two floors"
+
+
+def test_the_floors_are_counted_from_the_ground_and_each_has_a_rule():
+    assert [int(floor) for floor, *_ in STOREYS] == list(range(len(STOREYS)))
+    rules = [rule for *_, rule in STOREYS]
+    assert all(rules), "a floor without a rule is an accident: join it to the floor below or above"
+    assert len(set(rules)) == len(rules), "two floors with one rule are one floor"
+
+
+def test_what_the_tables_forbid_is_found():
+    """The reader of the tables: a floor, a rule and a restricted import, from a page of three rows."""
+    page = (
+        "\n## Floors\n| floor | rooms | rule |\n|---|---|---|\n| 0 | `types.py` `rng.py` | know nobody |\n\n"
+        "| module | only in |\n|---|---|\n| `torch` | `learners/` |\n\n## Next\n| 9 | `no` | no |\n"
+    )
+    assert rows_under("## Floors", page) == [["0", "`types.py` `rng.py`", "know nobody"], ["`torch`", "`learners/`"]]
+    assert names_in("`types.py` `learners/`") == ["types", "learners"]
+    assert {"torch", "hydra", "al_cli.learners"} <= set(ONLY_IN)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["ls", "nowhere"], ["samplers"], ["run", "budget=0"]], ids=" ".join)
