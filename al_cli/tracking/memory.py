@@ -23,7 +23,7 @@ class Memory:
             content = json.loads(path.read_text(encoding="utf-8"))
             self.id, self.rounds = str(content["id"]), {int(round) for round in content["rounds"]}
         except (ValueError, TypeError, KeyError) as error:
-            remedy = "delete it; the rounds are then logged anew, as another run"
+            remedy = "delete it; the rounds are then logged again, as another run"
             raise RunError(f"the tracker's file cannot be read: {error!r}", where=str(path), remedy=remedy) from error
 
     def add(self, round: int) -> None:

@@ -30,7 +30,7 @@ class TensorBoard:
         return self.folder.path / "tracking" / f"events.out.tfevents.round_{round:02d}"
 
     def has(self, round: int) -> bool:
-        """Logged since the round was recorded: a round that was deleted and computed anew is logged anew."""
+        """Logged since the round was recorded: a round that was deleted and computed again is logged again."""
         record = self.folder.round_path(round) / "record.json"
         path = self.path(round)
         return path.exists() and path.stat().st_mtime_ns >= record.stat().st_mtime_ns
