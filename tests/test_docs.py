@@ -25,6 +25,11 @@ def test_lines_of_the_readme_fit_a_terminal():
     assert not long, f"README lines are below 120 characters: {long}"
 
 
+def test_code_in_a_sentence_of_the_readme_can_be_copied():
+    prose = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+    assert [line for line in prose.splitlines() if line.count("`") % 2] == [], "code that goes on in the next line"
+
+
 def test_the_tree_names_every_room_and_nothing_else():
     section = README.split("\n## The repository\n")[1].split("\n## ")[0]
     names = [(len(line) - len(line.lstrip()), line.split()[0]) for line in section.splitlines() if line[:4] == "    "]
