@@ -1,7 +1,7 @@
 # `make` alone prints the targets. Everything lives in .venv; nothing else on the machine is touched.
 PYTHON ?= python3
 VENV := .venv
-# Which Detectron2: pinned, or git. What `make setup` was told last is kept by the targets that set up by themselves.
+# Which Detectron2: pinned, or git. The targets that set up by themselves keep what `make setup` was given last.
 DETECTRON2 ?= $(or $(shell cat $(VENV)/.detectron2 2>/dev/null),pinned)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-$(DETECTRON2)
@@ -58,7 +58,7 @@ format: $(STAMP) ## rewrite the sources in the project's format
 docs: $(STAMP) ## write docs/samplers.md from the samplers' files and docstrings
 	$(BIN)/al samplers --markdown > docs/samplers.md
 
-lock: ## resolve requirements.lock anew from pyproject.toml (needs uv)
+lock: ## resolve requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 
 clean: ## remove .venv and caches; outputs/ stays

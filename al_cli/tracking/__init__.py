@@ -1,7 +1,7 @@
 """Rounds in a tracker: TensorBoard files, MLflow or Weights & Biases, chosen with `tracking=NAME`.
 
-A tracker is fed from the records on disk, never from the running program: whatever it lacks is logged after each round
-and when a run continues, so a run that was killed ends up with every round once, and a finished one can be logged later.
+A tracker reads the records on disk, never the running program. After each round, and when a run continues, it logs the
+rounds it lacks. So a run that was killed ends up with every round once, and a finished run can be logged later.
 The packages are imported when they are used. `points` is what every tracker shows.
 """
 

@@ -45,7 +45,7 @@ class MLflow:
                 self.client.log_batch(self.run_id, params=some)
         except MlflowException as error:
             why = first_line(error)
-            remedy = "mend MLFLOW_TRACKING_URI or the server, or leave tracking out"
+            remedy = "correct MLFLOW_TRACKING_URI, check the server, or leave tracking out"
             raise ConfigError(
                 f"MLflow cannot be used: {why}", where=f"tracking=mlflow at {uri}", remedy=remedy
             ) from error
