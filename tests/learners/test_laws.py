@@ -8,8 +8,8 @@ import yaml
 from learner_tables import SIGNALS, assert_as_documented, assert_same
 
 from al_cli.datasets.yolo import load_yolo
-from al_cli.experiment import compose, settings
 from al_cli.experiment.build import build_learner
+from al_cli.experiment.job import jobs_of
 from al_cli.types import Learner, Signal, Splits
 
 FOLDER = Path(__file__).parents[2] / "conf" / "model"
@@ -46,9 +46,8 @@ def build(request, yolo_root, splits):
         "device=cpu",
     ]
     words += ["training.iterations=4", "training.batch_size=4", *OPTIONS.get(request.param, [])]
-    [config] = compose.compose_all(words, multirun=False)
-    experiment = settings.check(config)
-    return lambda: build_learner(experiment, splits.train.class_names)
+    [job] = jobs_of(words)
+    return lambda: build_learner(job.experiment, splits.train.class_names)
 
 
 def fit(learner: Learner, splits: Splits, seed: int = 1):

@@ -11,9 +11,8 @@ from statistics_samples import analyse, curve, measure
 from al_cli import tasks
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import replay
-from al_cli.experiment.compose import run_name
+from al_cli.experiment.compose import named
 from al_cli.records import RunFolder, find_runs
-from al_cli.report.of_run import plots
 from al_cli.report.statistics.analyse import answer, why_no_difference
 from al_cli.tasks import Breakdown, Cost, Evaluation, Metric, Task, described
 from al_cli.tasks.detection import TASK
@@ -99,8 +98,8 @@ def test_a_wrong_name_says_what_is_wrong(name, says):
 
 
 def test_the_default_is_no_part_of_a_folders_name():
-    assert run_name("ccms", 1, None, ["task=detection"]) == "ccms_s1"
-    assert run_name("ccms", 1, None, [f"task={MADE_UP}"]) == "ccms_taskmade-up-task.TASK_s1"
+    assert named("ccms", ["task=detection"], 1) == "ccms_s1"
+    assert named("ccms", [f"task={MADE_UP}"], 1) == "ccms_taskmade-up-task.TASK_s1"
 
 
 def test_old_folders_are_detection(tmp_path):
@@ -124,7 +123,7 @@ def made_up(al, fake):
 
 
 def test_one_run_speaks_of_its_own_metrics(al, made_up):
-    done = made_up("rounds=1", "study=s", "run_name=one", "sampler=random", "tracking=tensorboard")
+    done = made_up("rounds=1", "study=s", "run_name=one", "sampler=random", "tracking=tensorboard", "plots=true")
     assert "8 images labeled: closeness 0." in done.stderr and "boxes labeled" not in done.stderr
     assert re.search(r"Best closeness 0\.\d{3} in round \d with", done.stdout)
     folder = al.cwd / "outputs/s/one"
@@ -138,14 +137,13 @@ def test_one_run_speaks_of_its_own_metrics(al, made_up):
     al("show", folder)
     # a folder's word is not enough to run code
     assert "name it yourself: task=made_up_task.TASK" in al("replay", folder, code=2).stderr
-    assert replay.plan(folder, [f"task={MADE_UP}"]).config.task == MADE_UP
+    assert replay.plan(folder, [f"task={MADE_UP}"]).job.config["task"] == MADE_UP
 
 
 CLAIM = {"arm": "entropy", "against": "random", "metric": "closeness", "cost": "images", "alpha": 0.05}
 
 
-def test_a_study_of_a_made_up_task_has_a_verdict(al, made_up, monkeypatch):
-    monkeypatch.setattr(plots, "plot_run", lambda *_: [])  # of each run alone: above
+def test_a_study_of_a_made_up_task_has_a_verdict(al, made_up):
     done = made_up("-m", "rounds=1", "study=st", "sampler=random,entropy", "seed=0,1,2")
     assert "final closeness" in done.stdout and "6 of 6 runs done." in done.stdout
     study = al.cwd / "outputs/st"
@@ -162,7 +160,8 @@ def test_a_study_of_a_made_up_task_has_a_verdict(al, made_up, monkeypatch):
 
 
 def test_processes_of_a_sweep_find_the_task(al, fake):
-    base = dict(word.split("=", 1) for word in fake[1:]) | {"task": MADE_UP, "rounds": 1, "initial": 8, "budget": 6}
+    base = dict(word.split("=", 1) for word in fake[1:-1])
+    base |= {"plots": False, "task": MADE_UP, "rounds": 1, "initial": 8, "budget": 6}
     sweep = {"base": base, "arms": [{"name": name, "sampler": name} for name in ("random", "entropy")]}
     (al.cwd / "st.yaml").write_text(json.dumps(sweep | {"claim": CLAIM}))
     done = al("sweep", "st.yaml", "--jobs", "2")
@@ -174,8 +173,7 @@ def test_processes_of_a_sweep_find_the_task(al, fake):
     assert "'AP' is no metric of a claim on task presence" in al("sweep", "st.yaml", code=2).stderr
 
 
-def test_runs_of_two_tasks_are_listed_and_not_compared(al, made_up, fake, monkeypatch):
-    monkeypatch.setattr(plots, "plot_run", lambda *_: [])
+def test_runs_of_two_tasks_are_listed_and_not_compared(al, made_up, fake):
     made_up("rounds=1", "study=s", "run_name=ours", "sampler=random")
     al(*fake, "rounds=1", "study=s", "run_name=theirs", "sampler=random", "store=false")
     listed = al("ls").stdout
@@ -187,8 +185,7 @@ def test_runs_of_two_tasks_are_listed_and_not_compared(al, made_up, fake, monkey
     )
 
 
-def test_a_metric_without_values_is_not_called_a_missing_run(al, fake, monkeypatch):
-    monkeypatch.setattr(plots, "plot_run", lambda *_: [])
+def test_a_metric_without_values_is_not_called_a_missing_run(al, fake):
     """Objects of one size only: APl has no value in any run, though all are complete."""
     runs = [curve(arm, seed, [None, None, None]) for arm in ("random", "b") for seed in (1, 2, 3)]
     [sentence] = answer(analyse(runs, random="random"))

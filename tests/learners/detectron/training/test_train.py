@@ -384,6 +384,7 @@ def test_a_scripted_loss_is_the_same_at_every_call_of_a_process():
 
 
 def test_deterministic_mode_ends_even_after_an_error():
+    torch.use_deterministic_algorithms(False)  # `repeatable`, which every test here has, turned it on
     outside = torch.get_num_threads()
     with pytest.raises(ZeroDivisionError), deterministic(threads=outside + 1):
         assert torch.are_deterministic_algorithms_enabled() and torch.get_num_threads() == outside + 1
