@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from al_cli.errors import ConfigError
 from al_cli.types import IMAGE_AXIS, ROW_AXIS, Choice, Dataset, Infer, Predictions, Request, Selection, Signal, StageLog
 
-Select = Callable[[Request], Choice]
+Choose = Callable[[Request], Choice]
 Amount = int | float | None  # a count, a share of the pool (a float of at most 1), or an equal part of it
 
 
@@ -68,7 +68,7 @@ def _exact(amount: Amount, total: int, rounds: int) -> float:
     return total * amount if isinstance(amount, float) and amount <= 1 else int(amount)
 
 
-def fill(select: Select, request: Request, boxes: Mapping[int, int], budget: int) -> Choice:
+def fill(select: Choose, request: Request, boxes: Mapping[int, int], budget: int) -> Choice:
     """The images that reach `budget` boxes: without the last one they hold fewer. All images where they hold no more.
 
     `boxes` are the annotated objects of each candidate; `request.budget` is how many images to ask for first. Every question

@@ -21,14 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def act(args: argparse.Namespace) -> None:
     where = args.where
     if where[0] == "digits" and len(where) == 2:
-        write_digits(Path(where[1]))
+        write_builtin(Path(where[1]))
     elif len(where) == 1:
-        check(Path(where[0]).expanduser(), args.format)
+        check_folder(Path(where[0]).expanduser(), args.format)
     else:
         raise AlError(f"al data takes one folder, or `digits` and a folder, not {where}", remedy="see al data --help")
 
 
-def write_digits(folder: Path) -> None:
+def write_builtin(folder: Path) -> None:
     from al_cli.datasets import digits
     from al_cli.progress import say
 
@@ -37,12 +37,12 @@ def write_digits(folder: Path) -> None:
     say(f"wrote {digits.write_digits(folder)}: use it with dataset=yolo dataset.root={folder}")
 
 
-def check(root: Path, format: str | None) -> None:
+def check_folder(root: Path, format: str | None) -> None:
     """Read every label and the header of every image, and print a row of counts for each split."""
     from rich.table import Table
 
     from al_cli.datasets import load_coco, load_yolo
-    from al_cli.datasets.checks import summary
+    from al_cli.datasets.checks import count_splits
     from al_cli.progress import out, say
 
     if not root.exists():
@@ -50,7 +50,7 @@ def check(root: Path, format: str | None) -> None:
     if format is None:
         format = "yolo" if root.suffix in {".yaml", ".yml"} or any(root.glob("*.y*ml")) else "coco"
     splits = load_yolo(root) if format == "yolo" else load_coco(root)
-    rows = summary(splits)
+    rows = count_splits(splits)
     table = Table(title=f"{splits.name} ({format}), {len(splits.train.class_names)} classes: no problems found")
     for column in rows[0]:
         table.add_column(column, overflow="fold")

@@ -29,7 +29,7 @@ def act(args: argparse.Namespace) -> int:
     logs.configure()
     groups = {"model": args.model, "training": args.training}
     words = [*(f"{key}={value}" for key, value in groups.items() if value), *args.overrides]
-    planned = replay.plan(args.run, words)
+    planned = replay.plan_replay(args.run, words)
     if args.dry_run:
         from al_cli.sweep import preview
 

@@ -37,7 +37,7 @@ def answered(words: list[str]) -> int | None:
         from al_cli.cli.main import make_parser
 
         parser = next(iter(make_parser()._subparsers._group_actions)).choices["run"]  # type: ignore[union-attr, index]
-        parser.epilog = f"{settings_help.text()}\n{EPILOG}"
+        parser.epilog = f"{settings_help.help_text()}\n{EPILOG}"
         parser.print_help()
         return 0
     if said & HYDRA:

@@ -21,7 +21,7 @@ def act(args: argparse.Namespace) -> None:
 
     entries = guide.guide(shipped("conf") / "sampler", detectors())
     if args.markdown:
-        sys.stdout.write(guide.markdown(entries))
+        sys.stdout.write(guide.guide_page(entries))
         return
     practical, oracles = [e for e in entries if not e.oracle], [e for e in entries if e.oracle]
     for title, rows in (

@@ -7,8 +7,8 @@ from typing import NamedTuple
 GROUPS = ("dataset", "model", "sampler", "schedule", "training")
 # Which file explains the settings of a group; its other files have other values of the same settings.
 EXPLAINED_IN = {"dataset": "coco", "model": "zoo", "training": "ppal"}
-FIXED = ("dataset.format", "model.name")  # what a file of the group says of itself
-WIDTH = 120
+OF_THE_FILE = ("dataset.format", "model.name")  # what a file of the group says of itself
+HELP_WIDTH = 120
 
 
 class Setting(NamedTuple):
@@ -19,7 +19,7 @@ class Setting(NamedTuple):
     meaning: str
 
 
-def described(path: Path, prefix: str = "") -> list[Setting]:
+def explained_in(path: Path, prefix: str = "") -> list[Setting]:
     """The settings at the top level of a YAML file with the comments behind them, continued on lines of their own."""
     found: list[Setting] = []
     aligned = False  # whether a comment line that comes now continues the one before
@@ -40,13 +40,13 @@ def settings() -> list[Setting]:
     from al_cli.experiment.compose import shipped
 
     conf = shipped("conf")
-    found = [setting for setting in described(conf / "config.yaml") if setting.key != "defaults"]
+    found = [setting for setting in explained_in(conf / "config.yaml") if setting.key != "defaults"]
     for group, name in EXPLAINED_IN.items():
-        found += [s for s in described(conf / group / f"{name}.yaml", f"{group}.") if s.key not in FIXED]
+        found += [s for s in explained_in(conf / group / f"{name}.yaml", f"{group}.") if s.key not in OF_THE_FILE]
     return found
 
 
-def text() -> str:
+def help_text() -> str:
     """The choices of each group, then every setting with its default and its meaning."""
     from al_cli.experiment.compose import group_choices
 
@@ -64,5 +64,5 @@ def columns(head: str, body: str, at: int) -> list[str]:
     """`head`, and `body` wrapped in a column that starts at this place: on the next line where the head is too long."""
     import textwrap
 
-    rows = [" " * at + row for row in textwrap.wrap(body, WIDTH - at)]
+    rows = [" " * at + row for row in textwrap.wrap(body, HELP_WIDTH - at)]
     return [head + rows[0][len(head) :], *rows[1:]] if rows and len(head) < at else [head, *rows]

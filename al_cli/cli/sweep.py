@@ -33,7 +33,7 @@ def act(args: argparse.Namespace) -> int:
     logs.configure()
     from al_cli.sweep import execute, plan, preview, study_file
 
-    study = plan.plan(file.read(args.name), args.overrides)
+    study = plan.plan_study(file.read_sweep(args.name), args.overrides)
     if args.dry_run:
         preview.show(study.jobs, args.jobs, study.sweep.source)
         return 0

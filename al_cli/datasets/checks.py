@@ -16,7 +16,7 @@ from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Splits
 
 SHOWN = 10
-TINY = 1e-12  # a side this short is the rounding of a subtraction, and gone once scaled to pixels
+TINY_PX = 1e-12  # a side this short is the rounding of a subtraction, and gone once scaled to pixels
 SMALL_PX2, MEDIUM_PX2 = 32**2, 96**2  # COCO's borders between small, medium and large
 IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpeg", ".jpg", ".mpo", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -118,9 +118,9 @@ def box_problems(boxes: NDArray[np.float64], extent: NDArray[np.float64], slack:
         sides = boxes[:, 2:] - boxes[:, :2]
         inside = clip(boxes, extent)
         infinite = ~np.all(np.isfinite(boxes), axis=1)
-        empty = ~np.all(sides > TINY, axis=1)
+        empty = ~np.all(sides > TINY_PX, axis=1)
         outside = np.any(boxes[:, :2] < -slack, axis=1) | np.any(boxes[:, 2:] > extent + slack, axis=1)
-        nothing_left = ~np.all(inside[:, 2:] - inside[:, :2] > TINY, axis=1)
+        nothing_left = ~np.all(inside[:, 2:] - inside[:, :2] > TINY_PX, axis=1)
     found = {}
     for row in np.flatnonzero(infinite | empty | outside | nothing_left).tolist():
         corners = ", ".join(f"{value:.7g}" for value in boxes[row])
@@ -141,7 +141,7 @@ def clip(boxes: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArray[np.
     return np.clip(boxes, 0, np.hstack([extent, extent]))
 
 
-def summary(splits: Splits) -> list[dict[str, str | int]]:
+def count_splits(splits: Splits) -> list[dict[str, str | int]]:
     """One row a split for `al data`: counts of images, negatives, boxes by COCO size, the commonest and rarest class.
 
     Crowd regions are not counted as boxes. Of classes with equal counts the first is named.

@@ -39,7 +39,7 @@ LAYOUTS = (
     "Recognised without: train/_annotations.coco.json (with valid/, test/), annotations/instances_train2017.json with "
     "train2017/, annotations/train.json with images/train/ or train/"
 )
-Source = tuple[Path, Path]  # folder of images, instances json
+ImagesAndJson = tuple[Path, Path]  # folder of images, instances json
 Split = Mapping[str, str]
 
 
@@ -74,7 +74,7 @@ def load_coco(
     return to_splits(name or root.name, {split: data for split, data in found.items() if data is not None})
 
 
-def _named(root: Path, split: str, value: Split) -> Source:
+def _named(root: Path, split: str, value: Split) -> ImagesAndJson:
     if set(value) != {"images", "annotations"}:
         raise DatasetError(
             f"{split} has the keys {sorted(value)}",
@@ -87,7 +87,7 @@ def _named(root: Path, split: str, value: Split) -> Source:
     return folder, file
 
 
-def _detect(root: Path) -> dict[str, Source]:
+def _detect(root: Path) -> dict[str, ImagesAndJson]:
     """{split: source} of a layout that is known; what is not there is left out."""
     sources = {}
     for split, folders in FOLDERS.items():
@@ -100,7 +100,7 @@ def _detect(root: Path) -> dict[str, Source]:
     return sources
 
 
-def _candidates(root: Path, split: str) -> Iterator[Source]:
+def _candidates(root: Path, split: str) -> Iterator[ImagesAndJson]:
     if (root / split / "_annotations.coco.json").is_file():
         yield root / split, root / split / "_annotations.coco.json"
     annotations = root / "annotations"
@@ -138,7 +138,7 @@ def _read_json(file: Path) -> dict[str, Any]:
     return table
 
 
-def _categories(tables: Mapping[str, Any], sources: Mapping[str, Source], problems: Problems) -> dict[int, str]:
+def _categories(tables: Mapping[str, Any], sources: Mapping[str, ImagesAndJson], problems: Problems) -> dict[int, str]:
     """{category id: name} of all splits together, by ascending id.
 
     Roboflow adds a category for the whole project: one that is another's supercategory and has no annotation goes.
@@ -251,7 +251,7 @@ def _check_sizes(file: Path, table: dict[str, Any], sizes: dict[int, tuple[int, 
             )
 
 
-Row = tuple[int, int, list[float], float, bool, str]  # image id, category id, x y w h, area or NaN, crowd, where
+JsonRow = tuple[int, int, list[float], float, bool, str]  # image id, category id, x y w h, area or NaN, crowd, where
 
 
 def _annotations(
@@ -260,7 +260,7 @@ def _annotations(
     sizes: Mapping[int, tuple[int, int]],
     names: Mapping[int, str],
     problems: Problems,
-) -> Iterator[Row]:
+) -> Iterator[JsonRow]:
     """The annotations whose fields are sound and whose image could be read; the others are reported."""
     seen = set()
     number = {int, float}

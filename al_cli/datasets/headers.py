@@ -23,7 +23,7 @@ from al_cli.system import write_atomic
 
 log = logging.getLogger("al.datasets")
 
-Report = Callable[[str, str], None]  # (what, where): where a reader says what it could not read
+Complain = Callable[[str, str], None]  # (what, where): where a reader says what it could not read
 
 EXIF_ORIENTATION = 0x0112
 QUARTER_TURNS = (5, 6, 7, 8)  # the orientations that swap width and height
@@ -37,7 +37,7 @@ def cache_dir() -> Path:
     return Path(own).expanduser() if own else (Path(base) if base else Path.home() / ".cache") / "al"
 
 
-def read_sizes(paths: Sequence[Path], report: Report | None = None) -> list[tuple[int, int]]:
+def read_sizes(paths: Sequence[Path], report: Complain | None = None) -> list[tuple[int, int]]:
     """(width, height) of each image as it is seen, after its EXIF orientation, from its header alone.
 
     An unreadable file is given to `report` and gets (0, 0); without `report` it is a DatasetError.
@@ -46,7 +46,7 @@ def read_sizes(paths: Sequence[Path], report: Report | None = None) -> list[tupl
     return [(0, 0) if size is None else (int(size[0]), int(size[1])) for size in sizes]
 
 
-def read_digests(paths: Sequence[Path], report: Report | None = None) -> list[str | None]:
+def read_digests(paths: Sequence[Path], report: Complain | None = None) -> list[str | None]:
     """SHA-1 of each file's bytes in hex. An unreadable file is given to `report` and gets None (else: DatasetError)."""
     return _remembered("digests", paths, _digest, report or _raise)
 
@@ -91,7 +91,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha1").hexdigest()
 
 
-def _remembered(kind: str, paths: Sequence[Path], read: Callable[[Path], Any], report: Report) -> list[Any]:
+def _remembered(kind: str, paths: Sequence[Path], read: Callable[[Path], Any], report: Complain) -> list[Any]:
     """`read(path)` (a JSON value) of each path, None where it failed, from the cache where the file has not changed."""
     if not paths:
         return []

@@ -256,12 +256,12 @@ def label_path(image: Path) -> Path:
     return Path(f"{head}/labels/{tail}" if images else tail).with_suffix(".txt")
 
 
-Labels = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+LabelArrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 def _read_labels(
     split: str, images: Sequence[Path], entries: list[str], num_classes: int, problems: Problems
-) -> Labels:
+) -> LabelArrays:
     """offsets [N+1], classes [K] and boxes [K,4] (xyxy shares of the image, clipped to 0..1) of N images."""
     rows: list[list[float]] = []  # class x1 y1 x2 y2
     places: list[tuple[Path, int]] = []  # label file and line of each row

@@ -63,7 +63,7 @@ def run_name(config: Mapping[str, Any], words: Iterable[str]) -> str:
     method = "reference" if config["reference"] else config["sampler"]["name"]  # a reference asks no sampler
     # Where rounds have a size of their own, more of them are the same run, continued.
     grows = all(is_count(config[key]) for key in ("initial", "budget"))
-    return named(method, [word for word in words if not (grows and key_of(word) == "rounds")], config["seed"])
+    return name_with(method, [word for word in words if not (grows and key_of(word) == "rounds")], config["seed"])
 
 
 def is_count(amount: Any) -> bool:
@@ -71,7 +71,7 @@ def is_count(amount: Any) -> bool:
     return isinstance(amount, int) or (isinstance(amount, float) and amount > 1)
 
 
-def named(method: str, words: Iterable[str], seed: int) -> str:
+def name_with(method: str, words: Iterable[str], seed: int) -> str:
     """`method`, the settings among these words that belong into a name, and the seed, joined by underscores."""
     last = {key_of(word): word for word in words}  # of a setting that is said twice, the last word counts
     said = [word for key, word in last.items() if key not in NOT_IN_NAME and not _is_place(key)]

@@ -9,13 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("al-cli", "torch", "torchvision", "numpy", "scipy", "faster-coco-eval", "hydra-core", "omegaconf")
+LISTED_PACKAGES = ("al-cli", "torch", "torchvision", "numpy", "scipy", "faster-coco-eval", "hydra-core", "omegaconf")
 
 
 def environment(device: str, kernels: Mapping[str, str]) -> dict[str, Any]:
     """Versions of everything that computes, the machine, what picks its numeric kernels (`learners/identity.py`), our git
     revision and the command, as plain values."""
-    versions = {name: version for name in PACKAGES if (version := installed(name))}
+    versions = {name: version for name in LISTED_PACKAGES if (version := installed(name))}
     versions["detectron2"] = installed("detectron2") or f"{installed('sal-detectron2')} (sal-detectron2)"
     return {
         "python": platform.python_version(),

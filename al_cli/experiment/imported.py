@@ -19,11 +19,11 @@ from pathlib import Path, PurePosixPath
 from al_cli.errors import ConfigError
 from al_cli.types import Dataset
 
-EXAMPLE = "give a CSV with the columns round and image (or image_id), for example sampler.file=picks.csv"
+PICKS_EXAMPLE = "give a CSV with the columns round and image (or image_id), for example sampler.file=picks.csv"
 
 
 @dataclass(frozen=True)
-class Row:
+class PickedRow:
     """One line of the file; `image_id` is None and `image` empty where the file does not say."""
 
     line: int
@@ -41,7 +41,7 @@ class Imported:
     """The rows of a file, not yet looked up in a dataset."""
 
     path: Path
-    rows: tuple[Row, ...]
+    rows: tuple[PickedRow, ...]
 
     def check_rounds(self, rounds: int) -> None:
         """ConfigError where the file's active rounds are not 1 to `rounds`."""
@@ -88,7 +88,7 @@ class Imported:
             what = f"round {round} has {len(ids)} images in the file and {size} by {key}"
             raise self._error(what, f"leave out {key}: the file decides")
 
-    def _look_up(self, row: Row, train: Dataset, by_name: dict[str, list[int]], known: set[int]) -> int:
+    def _look_up(self, row: PickedRow, train: Dataset, by_name: dict[str, list[int]], known: set[int]) -> int:
         wanted = PurePosixPath(row.image.replace("\\", "/")).parts
         if row.image_id is not None:
             if row.image_id not in known:
@@ -106,34 +106,36 @@ class Imported:
             raise self._error(what, "put its folder before the name (a/7.jpg), or add a column image_id", row)
         return same[0]
 
-    def _error(self, what: str, remedy: str, row: Row | None = None) -> ConfigError:
+    def _error(self, what: str, remedy: str, row: PickedRow | None = None) -> ConfigError:
         return ConfigError(what, where=str(self.path) if row is None else f"{self.path}:{row.line}", remedy=remedy)
 
 
-def read(path: Path) -> Imported:
+def read_picks(path: Path) -> Imported:
     """The rows of the file. ConfigError, with the line, for columns that are missing or cells that cannot be read."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = "there is no such file" if isinstance(error, FileNotFoundError) else f"it cannot be read: {error}"
-        raise ConfigError(why, where=f"sampler.file={path}", remedy=EXAMPLE) from error
-    return parse(text, path)
+        raise ConfigError(why, where=f"sampler.file={path}", remedy=PICKS_EXAMPLE) from error
+    return parse_picks(text, path)
 
 
-def parse(text: str, path: Path) -> Imported:
+def parse_picks(text: str, path: Path) -> Imported:
     """The rows of this CSV; `path` is what errors call it."""
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""))
         columns = set(reader.fieldnames or ())
         lines = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
-        raise ConfigError(f"it cannot be read: {error}", where=f"sampler.file={path}", remedy=EXAMPLE) from error
+        raise ConfigError(f"it cannot be read: {error}", where=f"sampler.file={path}", remedy=PICKS_EXAMPLE) from error
     if "round" not in columns or not columns & {"image", "image_id"}:
-        raise ConfigError(f"the columns are {', '.join(sorted(columns)) or 'missing'}", where=str(path), remedy=EXAMPLE)
+        raise ConfigError(
+            f"the columns are {', '.join(sorted(columns)) or 'missing'}", where=str(path), remedy=PICKS_EXAMPLE
+        )
     return Imported(path, tuple(_row(path, line, cells) for line, cells in lines))
 
 
-def _row(path: Path, line: int, cells: dict[str, str | None]) -> Row:
+def _row(path: Path, line: int, cells: dict[str, str | None]) -> PickedRow:
     values = {name: (cells.get(name) or "").strip() for name in ("round", "image", "image_id")}
     for name in ("round", "image_id"):
         if not values[name].isdigit() and (values[name] or name == "round"):
@@ -143,4 +145,4 @@ def _row(path: Path, line: int, cells: dict[str, str | None]) -> Row:
     if not values["image"] and not values["image_id"]:
         raise ConfigError("the row names no image", where=f"{path}:{line}", remedy="fill in image or image_id")
     image_id = int(values["image_id"]) if values["image_id"] else None
-    return Row(line, int(values["round"]), values["image"], image_id)
+    return PickedRow(line, int(values["round"]), values["image"], image_id)

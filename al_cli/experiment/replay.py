@@ -44,7 +44,7 @@ class Replay:
             write_atomic(path, self.picks)
 
 
-def plan(run: Path, words: Sequence[str]) -> Replay:
+def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     """The replay of `run` with these overrides. Writes nothing.
 
     RunError for a folder that has no active round yet or is a reference; ConfigError for an override of what the run has
@@ -81,12 +81,12 @@ def plan(run: Path, words: Sequence[str]) -> Replay:
     place = {key: str(OmegaConf.select(config, key)) for key in ("outputs", "study") if key in typed}
     outputs, study = place.get("outputs", str(run.parent.parent)), place.get("study", f"{run.parent.name}_replay")
     arm = compose.arm_of(run.name)
-    name = str(config.run_name or compose.named(_without(arm, words), words, config.seed))
+    name = str(config.run_name or compose.name_with(_without(arm, words), words, config.seed))
     path = Path(outputs).expanduser() / study / name / "picks.csv"
     config.outputs, config.study = outputs, study
     config.sampler = {"name": IMPORTED, "file": str(path.absolute()), "stages": []}
     picks = _picks(done, rounds, source["training"]["data"], config.training.data)
-    job = make_job(config, name, typed=typed, arm=compose.arm_of(name), picks=imported.parse(picks, path))
+    job = make_job(config, name, typed=typed, arm=compose.arm_of(name), picks=imported.parse_picks(picks, path))
     return Replay(job, picks)
 
 

@@ -27,7 +27,7 @@ traceback_log = logging.getLogger("al.traceback")  # for the run's log file; the
 PLOT_EVERY_S = 30  # plots of a long run can be looked at while it goes on
 
 
-def execute(job: Job) -> list[RoundRecord]:
+def run_job(job: Job) -> list[RoundRecord]:
     """One run, from its configuration to its finished folder; continues where an earlier one stopped."""
     experiment, path = job.experiment, job.folder
     found_empty = not path.exists() or not any(path.iterdir())
@@ -99,7 +99,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     rounds = loop.run(splits, learner, strategy, plan, folder, experiment.task, extra_timing)
     for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.config):
         records.append(record)
-        round_log.info("round %d of %d: %s", record.round, total - 1, summary(record, experiment.task))
+        round_log.info("round %d of %d: %s", record.round, total - 1, round_summary(record, experiment.task))
         if console.is_terminal:
             console.print(rounds_table(records, experiment.task))
         if wanted and time.monotonic() - plotted > PLOT_EVERY_S:
@@ -112,7 +112,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     return records
 
 
-def summary(record: RoundRecord, task: Task) -> str:
+def round_summary(record: RoundRecord, task: Task) -> str:
     """A finished round in a line: what it had cost by then, and what it reached."""
     costs = ", ".join(f"{cost.of(record)} {cost.name}" for cost in task.costs)
     known = [metric for metric in task.logged if record.metrics.get(metric.name) is not None]

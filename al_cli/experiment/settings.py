@@ -117,7 +117,7 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
             remedy=remedy_for(model, lacking),
         )
     check_dataset_config(plain["dataset"])
-    tracking.check(plain.get("tracking"))
+    tracking.check_tracker(plain.get("tracking"))
     ud: list[float | None] = [None] * plain["rounds"]
     if not plain["reference"]:  # its sampler is not asked, so whatever stands there for the other runs of a study may
         ud = check_ud(plain["ud_split"], plain["rounds"], strategy, plain["sampler"]["name"])
@@ -181,7 +181,7 @@ def read_imported(plain: Mapping[str, Any], picks: imported.Imported | None) -> 
     if plain["budget_unit"] == "boxes":
         remedy = "leave budget_unit out: the file decides"
         raise ConfigError("imported selections have their own sizes", where="budget_unit=boxes", remedy=remedy)
-    rows = picks or imported.read(Path(str(plain["sampler"]["file"])).expanduser())
+    rows = picks or imported.read_picks(Path(str(plain["sampler"]["file"])).expanduser())
     rows.check_rounds(plain["rounds"])
     return rows
 

@@ -20,7 +20,7 @@ from typing import Any
 from al_cli.learners.spec import TINY, ModelSpec, TrainingSpec
 from al_cli.types import Signal
 
-PACKAGES = (
+COMPUTING_PACKAGES = (
     "torch",
     "torchvision",
     "numpy",
@@ -116,7 +116,7 @@ def device_kind(model: ModelSpec, device: str) -> str:
 def versions() -> dict[str, str]:
     """Of Python and of the packages that compute."""
     found = {}
-    for name in PACKAGES:
+    for name in COMPUTING_PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -12,7 +12,7 @@ from typing import Any
 from al_cli.errors import RunError, suggest
 from al_cli.tasks import Task
 
-KEYS = ("arm", "against", "metric", "cost", "alpha")
+CLAIM_KEYS = ("arm", "against", "metric", "cost", "alpha")
 AREAS = ("AUC", "AUC_log")  # over a linear and a logarithmic cost
 
 
@@ -38,9 +38,9 @@ def parse_claim(claim: Mapping[str, Any], task: Task) -> Claim:
     def wrong(what: str, remedy: str) -> RunError:
         return RunError(what, where="claim", remedy=remedy)
 
-    unknown = [str(key) for key in claim if key not in KEYS]
+    unknown = [str(key) for key in claim if key not in CLAIM_KEYS]
     if unknown:
-        raise wrong(f"a claim has no key {unknown[0]}", suggest(unknown[0], KEYS))
+        raise wrong(f"a claim has no key {unknown[0]}", suggest(unknown[0], CLAIM_KEYS))
     missing = [key for key in ("arm", "against") if not isinstance(claim.get(key), str)]
     if missing:
         raise wrong(f"the claim does not name its {missing[0]!r}", "give the names of two arms")

@@ -55,7 +55,7 @@ from al_cli.types import LossPoint, Predictions, RoundRecord
 
 log = logging.getLogger("al")
 
-FORMAT = 2  # of the files described above. 1: no format number, oracles marked in a stage's name
+RUN_FORMAT = 2  # of the files described above. 1: no format number, oracles marked in a stage's name
 _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
 
 
@@ -410,9 +410,9 @@ class RunFolder:
 
     def _require_format(self) -> None:
         begun = (self.path / "environment.json").exists() or self.is_finished(0)
-        if begun and self.format != FORMAT:
+        if begun and self.format != RUN_FORMAT:
             raise RunError(
-                f"this run was written by another version of al (format {self.format}; this version writes {FORMAT}), "
+                f"this run was written by another version of al (format {self.format}; this version writes {RUN_FORMAT}), "
                 "so it can be read but not continued",
                 where=str(self.path),
                 remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
@@ -420,7 +420,7 @@ class RunFolder:
 
     def _write_environment(self, environment: Mapping[str, Any]) -> None:
         """The first environment stays; a run that continues in another one says what differs and keeps that one next to it."""
-        first, now = self.path / "environment.json", {"format": FORMAT, **environment}
+        first, now = self.path / "environment.json", {"format": RUN_FORMAT, **environment}
         if not first.exists():
             write_atomic(first, json_text(now))
             return

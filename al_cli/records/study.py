@@ -12,7 +12,7 @@ from al_cli.errors import RunError
 from al_cli.records.files import json_text
 from al_cli.system import lock, write_atomic
 
-NAME = "study.json"
+STUDY_FILE = "study.json"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class StudyFile:
 
 def read_study_file(folder: Path) -> StudyFile:
     """What study.json of this folder says; an empty one where there is none. RunError where it cannot be read."""
-    path = folder / NAME
+    path = folder / STUDY_FILE
     if not path.is_file():
         return StudyFile()
     try:
@@ -51,7 +51,7 @@ def read_study_file(folder: Path) -> StudyFile:
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         remedy = "delete it: the sweep's command writes it again"
-        raise RunError(f"{NAME} cannot be read: {error}", where=str(path), remedy=remedy) from error
+        raise RunError(f"{STUDY_FILE} cannot be read: {error}", where=str(path), remedy=remedy) from error
 
 
 def update_study_file(folder: Path, change: Callable[[StudyFile], StudyFile]) -> StudyFile:
@@ -61,5 +61,5 @@ def update_study_file(folder: Path, change: Callable[[StudyFile], StudyFile]) ->
         lock(file.fileno(), wait=True)
         content = change(read_study_file(folder))
         arms = [{"name": name, "overrides": list(overrides)} for name, overrides in content.arms.items()]
-        write_atomic(folder / NAME, json_text(asdict(content) | {"arms": arms}))
+        write_atomic(folder / STUDY_FILE, json_text(asdict(content) | {"arms": arms}))
     return content

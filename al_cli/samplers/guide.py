@@ -52,7 +52,7 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Entry:
+class SamplerRow:
     """One sampler. `needs` is None where it costs no inference; `oracle` are needs that nobody could know."""
 
     name: str
@@ -72,7 +72,7 @@ class Entry:
         return " + ".join(map(str, self.passes)) or "none"
 
 
-def guide(conf_dir: Path, detectors: Mapping[str, frozenset[Signal]]) -> list[Entry]:
+def guide(conf_dir: Path, detectors: Mapping[str, frozenset[Signal]]) -> list[SamplerRow]:
     """An entry for each sampler file, practical ones first, by family and name.
 
     `detectors`: what each kind provides. A name with a comma ("R-CNN, with model.dropout") is a kind with an option, and
@@ -82,7 +82,7 @@ def guide(conf_dir: Path, detectors: Mapping[str, frozenset[Signal]]) -> list[En
     return sorted(entries, key=lambda entry: (bool(entry.oracle), entry.family, entry.name))
 
 
-def _entry(path: Path, detectors: Mapping[str, frozenset[Signal]]) -> Entry:
+def _entry(path: Path, detectors: Mapping[str, frozenset[Signal]]) -> SamplerRow:
     stages = read_stages(path)
     parts = [part for stage in stages for part in _parts(stage)]
     own = [part for part in parts if name_of(part) not in GENERIC] or parts
@@ -90,11 +90,11 @@ def _entry(path: Path, detectors: Mapping[str, frozenset[Signal]]) -> Entry:
     needs = together(needs_of(part) for part in parts)
     seen = [declaration_of(part) for part in parts]
     labeled = together(signals for one in seen for signals in (one.labeled, one.held_out))
-    return Entry(
+    return SamplerRow(
         name=path.stem,
         about=about,
         details=details,
-        advice=capitalised(advice or next((text for part in own if (text := described(part)[1])), "")),
+        advice=sentence_case(advice or next((text for part in own if (text := descriptions(part)[1])), "")),
         family=_joined(declaration_of(part).family for part in own),
         source=_joined(declaration_of(part).source for part in own),
         needs=together([needs, labeled]),
@@ -164,7 +164,7 @@ def comment(text: str) -> tuple[str, str, str]:
     return lines[0] if lines else "", details.strip(), advice.strip()
 
 
-def described(part: Part) -> tuple[str, str]:
+def descriptions(part: Part) -> tuple[str, str]:
     """A function's docstring without its advice, and the advice in one line."""
     paragraphs = (inspect.getdoc(function_of(part)) or "").split("\n\n")
     advice = [p for p in paragraphs if p.startswith(ADVICE)]
@@ -172,11 +172,11 @@ def described(part: Part) -> tuple[str, str]:
     return rest, " ".join(advice[0].removeprefix(ADVICE).split()) if advice else ""
 
 
-def capitalised(text: str) -> str:
+def sentence_case(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def markdown(entries: Sequence[Entry]) -> str:
+def guide_page(entries: Sequence[SamplerRow]) -> str:
     """The whole of docs/samplers.md."""
     practical, oracles = [e for e in entries if not e.oracle], [e for e in entries if e.oracle]
     functions = {name_of(part): function_of(part) for e in entries for stage in e.stages for part in _parts(stage)}
@@ -212,7 +212,7 @@ One section a sampler: what it picks, where it comes from, what it costs, and wh
   its model cannot give is refused before anything is trained."""
 
 
-def _table(entries: Iterable[Entry]) -> str:
+def _table(entries: Iterable[SamplerRow]) -> str:
     rows = ["| sampler | family | needs | passes | detectors |", "|---|---|---|---|---|"]
     rows += [
         f"| [`{e.name}`](#{e.name}) | {e.family} | {wording(e.needs)} | {e.cost} | {e.detectors} |" for e in entries
@@ -225,7 +225,7 @@ def wording(needs: Needs) -> str:
     return "no predictions" if needs is None else ", ".join(sorted(needs)) or "boxes"
 
 
-def _section(entry: Entry) -> list[str]:
+def _section(entry: SamplerRow) -> list[str]:
     stages = [
         f"{number}. {' → '.join(_call(part) for part in _parts(stage))}, "
         + ", ".join(f"{key} {value}" for key, value in stage.items() if key not in ("score", "select"))
@@ -255,7 +255,7 @@ def _function(name: str, function: Part) -> list[str]:
         for p in inspect.signature(function).parameters.values()
         if p.kind is p.KEYWORD_ONLY
     )
-    return [f'### <a id="function-{name}"></a>{name}({options})', module, described(function)[0]]
+    return [f'### <a id="function-{name}"></a>{name}({options})', module, descriptions(function)[0]]
 
 
 def _joined(words: Iterable[str]) -> str:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
 HIDDEN, BATCH, LR, EPOCHS, PATIENCE, HELD_OUT = 64, 32, 1e-3, 100, 5, 0.2
 
 
 def learn_and_predict(
-    x: NDArray[np.floating], target: Array, asked: NDArray[np.floating], rng: np.random.Generator
-) -> Array:
+    x: NDArray[np.floating], target: Floats, asked: NDArray[np.floating], rng: np.random.Generator
+) -> Floats:
     """[Q] probabilities for `asked` [Q, D], after learning `target` [n] in [0, 1] from `x` [n, D].
 
     Below five examples none is held out. Targets that are all alike teach nothing about x: the answer is that target.
@@ -56,16 +56,16 @@ class Network:
         self.weights = [first, np.zeros(HIDDEN), last, np.zeros(1)]
         self.steps, self.first, self.second = 0, *([np.zeros_like(w) for w in self.weights] for _ in range(2))
 
-    def logits(self, z: Array) -> Array:
+    def logits(self, z: Floats) -> Floats:
         w1, b1, w2, b2 = self.weights
         return np.maximum(z @ w1 + b1, 0) @ w2 + b2
 
-    def loss(self, z: Array, target: Array) -> float:
+    def loss(self, z: Floats, target: Floats) -> float:
         """Mean of -t ln p - (1 - t) ln(1 - p), written without p so that it cannot overflow."""
         logits = self.logits(z)
         return float((np.logaddexp(0, logits) - target * logits).mean())
 
-    def gradients(self, z: Array, target: Array) -> list[Array]:
+    def gradients(self, z: Floats, target: Floats) -> list[Floats]:
         """The gradient of `loss`, one array for each of `weights`."""
         w1, b1, w2, _ = self.weights
         hidden = np.maximum(z @ w1 + b1, 0)  # [n, H]
@@ -73,7 +73,7 @@ class Network:
         back = error[:, None] * w2 * (hidden > 0)  # [n, H]
         return [z.T @ back, back.sum(0), hidden.T @ error, error.sum(keepdims=True)]
 
-    def step(self, gradients: list[Array]) -> None:
+    def step(self, gradients: list[Floats]) -> None:
         """One step of Adam with its authors' constants."""
         self.steps += 1
         for w, g, first, second in zip(self.weights, gradients, self.first, self.second, strict=True):
@@ -83,5 +83,5 @@ class Network:
             w -= LR * first / (1 - 0.9**self.steps) / (np.sqrt(unbiased) + 1e-8)
 
 
-def _sigmoid(logits: Array) -> Array:
+def _sigmoid(logits: Floats) -> Floats:
     return np.exp(-np.logaddexp(0, -logits))

@@ -15,7 +15,7 @@ from al_cli.progress import phase
 from al_cli.samplers.base import selection
 from al_cli.types import Query, Selection, Signal
 
-BLOCK = 1 << 22  # distances held at a time, 32 MiB
+CORESET_BLOCK = 1 << 22  # distances held at a time, 32 MiB
 
 _FEATURES = frozenset({Signal.IMAGE_FEATURES})
 
@@ -52,7 +52,7 @@ def squared_distance_to_nearest(x: NDArray[np.float64], centers: NDArray[np.floa
     """[N] smallest squared Euclidean distance of each row of `x` [N, D] to one of `centers` [L, D]; inf where L = 0."""
     nearest = np.full(len(x), np.inf)
     length = np.einsum("nd,nd->n", x, x)
-    height = max(1, BLOCK // max(1, len(x)))
+    height = max(1, CORESET_BLOCK // max(1, len(x)))
     for start in range(0, len(centers), height):
         some = centers[start : start + height]
         squared = length[:, None] + np.einsum("ld,ld->l", some, some) - 2 * (x @ some.T)  # [N, block]

@@ -19,7 +19,7 @@ from pathlib import Path
 from al_cli.errors import AlError
 
 OURS = "al_cli"
-NO_NUMBERS = frozenset({f"{OURS}.errors", f"{OURS}.progress"})  # of our modules: messages only
+MESSAGES_ONLY = frozenset({f"{OURS}.errors", f"{OURS}.progress"})  # of our modules: messages only
 INSTALLED = frozenset({"site-packages", "dist-packages"})  # folders whose files a version stands for
 
 
@@ -35,7 +35,7 @@ def code_of_modules(names: Iterable[str]) -> dict[str, str]:
     while waiting:
         name = waiting.pop()
         top = name.partition(".")[0]
-        if name in sources or name in NO_NUMBERS or top in sys.stdlib_module_names:
+        if name in sources or name in MESSAGES_ONLY or top in sys.stdlib_module_names:
             continue
         path = source_of(name)
         if path is None or INSTALLED & set(path.parts):

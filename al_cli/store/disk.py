@@ -33,7 +33,7 @@ from al_cli.system import lock, write_atomic
 
 log = logging.getLogger("al")
 KINDS = ("training", "inference", "selection")
-FORMAT = 2  # of entries and of what determines them. 1: no file `format`; keys held the code of all samplers
+STORE_FORMAT = 2  # of entries and of what determines them. 1: no file `format`; keys held the code of all samplers
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class Store:
         if path.is_file():
             return int(path.read_text(encoding="utf-8"))
         kept = (path for kind in KINDS for path in (self.root / kind).glob("*/*"))
-        return FORMAT if next(kept, None) is None else 1
+        return STORE_FORMAT if next(kept, None) is None else 1
 
     def require_format(self) -> None:
         """RunError where another version of al filled this store: none of its results would be found again."""
-        if self.format != FORMAT:
+        if self.format != STORE_FORMAT:
             raise RunError(
-                f"another version of al filled this store (format {self.format}; this version uses {FORMAT})",
+                f"another version of al filled this store (format {self.format}; this version uses {STORE_FORMAT})",
                 where=str(self.root),
                 remedy="empty it with `al store prune --keep 0`, name another with AL_STORE=DIR, or set store=false",
             )
@@ -151,7 +151,7 @@ class Store:
             files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
             entry = {"kind": kind, "seconds": round(seconds, 3), "files": files, "notes": notes, "about": about}
             (folder / "entry.json").write_text(json.dumps(entry, indent=1), encoding="utf-8")
-            write_atomic(self.root / "format", f"{FORMAT}\n")
+            write_atomic(self.root / "format", f"{STORE_FORMAT}\n")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)  # a broken one
             folder.rename(place)
@@ -266,7 +266,7 @@ def read_entry(path: Path) -> Entry | None:
     )
 
 
-UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+SIZE_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
 def parse_size(text: str) -> int:
@@ -274,7 +274,7 @@ def parse_size(text: str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B)?\s*", text, re.IGNORECASE)
     if not found:
         raise AlError(f"{text!r} is no size", where=f"--keep {text}", remedy="write it as 20GB, 500MB or 0")
-    return int(float(found[1]) * UNITS[(found[2] or "B").upper()])
+    return int(float(found[1]) * SIZE_UNITS[(found[2] or "B").upper()])
 
 
 def sizes(count: int) -> str:
@@ -283,5 +283,5 @@ def sizes(count: int) -> str:
     >>> sizes(1234567)
     '1.2 MB'
     """
-    unit = max((u for u in UNITS if count >= UNITS[u]), key=lambda u: UNITS[u], default="B")
-    return f"{count} B" if unit == "B" else f"{count / UNITS[unit]:.1f} {unit}"
+    unit = max((u for u in SIZE_UNITS if count >= SIZE_UNITS[u]), key=lambda u: SIZE_UNITS[u], default="B")
+    return f"{count} B" if unit == "B" else f"{count / SIZE_UNITS[unit]:.1f} {unit}"

@@ -23,7 +23,7 @@ from al_cli.experiment import build, run
 from al_cli.experiment.job import Job
 from al_cli.progress import console, duration
 from al_cli.records import RunFolder
-from al_cli.records.folder import FORMAT
+from al_cli.records.folder import RUN_FORMAT
 from al_cli.sweep.gpus import VARIABLE, least_used
 from al_cli.sweep.outcomes import Outcome, relative, why
 from al_cli.sweep.worker import Worker, prepare
@@ -44,7 +44,7 @@ def state(job: Job) -> str:
         return "failed"
     if found == "running":
         return found
-    if config == "other" or folder.format != FORMAT:
+    if config == "other" or folder.format != RUN_FORMAT:
         return "other"
     return "stopped" if config == "longer" and found == "done" else found
 
@@ -87,7 +87,7 @@ def _in_this_process(job: Job, gpus: Sequence[str]) -> Outcome:
         os.environ[VARIABLE] = ",".join(gpus)  # before torch looks
     shown = relative(job.folder)
     try:
-        return Outcome(shown, run.execute(job))
+        return Outcome(shown, run.run_job(job))
     except AlError:
         raise
     except Exception as error:

@@ -18,17 +18,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from al_cli.errors import ConfigError, RunError, suggest
 from al_cli.experiment import compose
-from al_cli.records.claim import KEYS as KEYS_OF_CLAIM
+from al_cli.records.claim import CLAIM_KEYS as KEYS_OF_CLAIM
 from al_cli.records.claim import parse_claim
 from al_cli.tasks import DEFAULT, Task, named
 
-KEYS = ("source", "base", "seeds", "arms", "random", "reference", "claim", "hydra")
+SWEEP_KEYS = ("source", "base", "seeds", "arms", "random", "reference", "claim", "hydra")
 # What the sweep itself sets for every run: an arm cannot.
 NOT_IN_ARMS = ("seed", "study", "run_name", "outputs", "reference")
 NOT_IN_BASE = ("seed", "run_name", "reference")
 RANDOM = "random"
 REFERENCE = "reference"  # runs on all labels are called reference_s<seed>, so no arm may be
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.:@%+-]*")  # text that Hydra reads as itself without quotes
 KEYWORDS = {"null", "true", "false", "nan", "inf"}
 
@@ -59,7 +59,7 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in compose.shipped("sweeps").glob("*.yaml"))
 
 
-def read(name: str) -> Sweep:
+def read_sweep(name: str) -> Sweep:
     """The sweep of that name in `sweeps/`, or of the file at that path. ConfigError says what is wrong in it, and where."""
     path = Path(name).expanduser()
     if path.suffix not in (".yaml", ".yml"):
@@ -74,19 +74,19 @@ def read(name: str) -> Sweep:
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise ConfigError(f"the sweep is not YAML: {' '.join(str(error).split())}", where=str(path)) from error
     try:
-        return replace(parse(path.stem, content), typed=name)
+        return replace(parse_sweep(path.stem, content), typed=name)
     except ConfigError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
         raise ConfigError(error.what, where=where, remedy=error.remedy) from error
 
 
-def parse(name: str, content: Any) -> Sweep:
+def parse_sweep(name: str, content: Any) -> Sweep:
     """The sweep in a parsed YAML file."""
     if not isinstance(content, dict):
-        raise ConfigError("a sweep is a mapping", remedy=f"its keys are {', '.join(KEYS)}")
+        raise ConfigError("a sweep is a mapping", remedy=f"its keys are {', '.join(SWEEP_KEYS)}")
     for key in content:
-        if key not in KEYS:
-            raise ConfigError(f"a sweep has no key {key}", remedy=suggest(str(key), KEYS))
+        if key not in SWEEP_KEYS:
+            raise ConfigError(f"a sweep has no key {key}", remedy=suggest(str(key), SWEEP_KEYS))
     for key in ("random", "reference"):
         if not isinstance(content.get(key, False), bool):
             raise ConfigError(f"{key} is {content[key]!r}", remedy="give true or false")
@@ -162,7 +162,7 @@ def _arms(content: Any) -> tuple[Arm, ...]:
     arms = []
     for number, arm in enumerate(content, 1):
         if not isinstance(arm, dict) or not isinstance(arm.get("name"), str):
-            remedy = "write it as {name: NAME, sampler: ..., any other setting: ...}"
+            remedy = "write it as {name: ARM_NAME, sampler: ..., any other setting: ...}"
             raise ConfigError(f"arm {number} has no name: {arm!r}", where="arms", remedy=remedy)
         settings = {key: value for key, value in arm.items() if key != "name"}
         arms.append(Arm(arm["name"], _overrides(settings, f"arm {arm['name']}", NOT_IN_ARMS)))
@@ -206,7 +206,7 @@ def _name(words: tuple[str, ...]) -> str:
 def _check_names(arms: tuple[Arm, ...]) -> None:
     seen: set[str] = set()
     for arm in arms:
-        if not NAME.fullmatch(arm.name):
+        if not ARM_NAME.fullmatch(arm.name):
             remedy = "an arm's name is part of folder names: letters, digits, and . _ + - after the first"
             raise ConfigError(f"an arm is called {arm.name!r}", where="arms", remedy=remedy)
         if arm.name.lower() == REFERENCE:

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from al_cli.errors import ConfigError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
-EXAMPLE = "write them as --gpus 0-3 or --gpus 0,2"
+GPUS_EXAMPLE = "write them as --gpus 0-3 or --gpus 0,2"
 
 
 def visible() -> list[str]:
@@ -38,7 +38,7 @@ def chosen(text: str | None) -> list[str]:
     for part in text.split(","):
         bounds = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if bounds is None or (bounds[2] and int(bounds[2]) < int(bounds[1])):
-            raise ConfigError(f"{part!r} names no GPU", where=f"--gpus {text}", remedy=EXAMPLE)
+            raise ConfigError(f"{part!r} names no GPU", where=f"--gpus {text}", remedy=GPUS_EXAMPLE)
         wanted += map(str, range(int(bounds[1]), int(bounds[2] or bounds[1]) + 1))
     for gpu in wanted:
         if gpu not in found:

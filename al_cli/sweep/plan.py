@@ -36,7 +36,7 @@ class Study:
     command: str
 
 
-def plan(sweep: Sweep, words: Sequence[str]) -> Study:
+def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
     """The checked runs of a sweep: arm by arm, an arm's seeds in a row, the reference last.
 
     So runs that share trainings, the arms of a seed, are apart, and two processes at once seldom wait for one another.

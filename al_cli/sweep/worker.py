@@ -150,7 +150,7 @@ def _execute(job: Job) -> tuple[str, str]:
     from al_cli.experiment import run
 
     try:
-        run.execute(job)
+        run.run_job(job)
     except AlError as error:
         if RunFolder(job.folder).state == "running":
             return "elsewhere", "another process is working on it"

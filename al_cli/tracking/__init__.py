@@ -21,7 +21,7 @@ from al_cli.types import LossPoint, RoundRecord
 log = logging.getLogger("al")
 
 # Tracker -> module it imports -> package to install. `mlflow-skinny` writes no database without the other two.
-PACKAGES: dict[str, dict[str, str]] = {
+TRACKER_PACKAGES: dict[str, dict[str, str]] = {
     "tensorboard": {"tensorboard": "tensorboard"},
     "mlflow": {"mlflow": "mlflow-skinny", "sqlalchemy": "sqlalchemy", "alembic": "alembic"},
     "wandb": {"wandb": "wandb"},
@@ -41,20 +41,22 @@ class Tracker(Protocol):
     def close(self) -> None: ...
 
 
-def check(name: str | None) -> None:
+def check_tracker(name: str | None) -> None:
     """ConfigError for a tracker that does not exist or whose packages are not installed. None is no tracker."""
     if name is None:
         return
-    if name not in PACKAGES:
+    if name not in TRACKER_PACKAGES:
         raise ConfigError(
-            f"there is no tracker called {name}", where=f"tracking={name}", remedy=suggest(name, PACKAGES)
+            f"there is no tracker called {name}", where=f"tracking={name}", remedy=suggest(name, TRACKER_PACKAGES)
         )
-    missing = [package for module, package in PACKAGES[name].items() if importlib.util.find_spec(module) is None]
+    missing = [
+        package for module, package in TRACKER_PACKAGES[name].items() if importlib.util.find_spec(module) is None
+    ]
     if missing:
         raise ConfigError(
             f"{', '.join(missing)} is not installed",
             where=f"tracking={name}",
-            remedy=f"pip install {' '.join(PACKAGES[name].values())}",
+            remedy=f"pip install {' '.join(TRACKER_PACKAGES[name].values())}",
         )
 
 
@@ -104,7 +106,7 @@ def follow(
 
 def open_tracker(name: str, folder: RunFolder, config: Mapping[str, Any]) -> Tracker:
     """The tracker of that name for this run; `config` is shown with the run where the tracker can show one."""
-    check(name)
+    check_tracker(name)
     if name == "tensorboard":
         from al_cli.tracking.tensorboard import TensorBoard
 

@@ -90,7 +90,7 @@ def test_help_teaches(al):
 def test_help_of_a_run_says_what_each_setting_means():
     from omegaconf import OmegaConf
 
-    from al_cli.cli.settings_help import FIXED, settings
+    from al_cli.cli.settings_help import OF_THE_FILE, settings
     from al_cli.experiment.compose import compose_all
     from al_cli.records.folder import flatten
 
@@ -99,7 +99,7 @@ def test_help_of_a_run_says_what_each_setting_means():
     [config] = compose_all([["dataset=coco", "model=zoo"]])
     for key in flatten(OmegaConf.to_container(config)):
         parents = {key, key.partition(".")[0]}
-        assert parents & explained.keys() or key in FIXED or key.startswith("sampler."), f"{key} is not explained"
+        assert parents & explained.keys() or key in OF_THE_FILE or key.startswith("sampler."), f"{key} is not explained"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from al_cli.datasets.checks import Problems, box_problems, clip, summary, to_splits
+from al_cli.datasets.checks import Problems, box_problems, clip, count_splits, to_splits
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, Splits
 
@@ -73,7 +73,7 @@ def test_summary_counts_by_hand():
         image(4, [[0, 0, 100, 100]], [1], areas=[50.0]),  # COCO's own area decides, not the box
     )
     test = data(image(5, [[0, 0, 10, 10]], [2]))
-    assert summary(Splits("n", train, None, test)) == [
+    assert count_splits(Splits("n", train, None, test)) == [
         {
             "split": "train",
             "images": 4,

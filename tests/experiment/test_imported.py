@@ -26,7 +26,7 @@ POOL = named(["data/a/1.jpg", "data/b/1.jpg", "data/a/2.jpg", "data/a/3.jpg", "d
 def rows(tmp_path, text):
     path = tmp_path / "picks.csv"
     path.write_text(text)
-    return imported.read(path)
+    return imported.read_picks(path)
 
 
 def test_names_folders_and_ids_find_their_images_in_the_files_order(tmp_path):
@@ -43,7 +43,7 @@ def test_without_round_0_the_drawn_images_are_the_initial_set(tmp_path):
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path):
     (tmp_path / "picks.csv").write_bytes(b"\xef\xbb\xbfround,image\r\n1,a\\2.jpg\r\n")
-    assert imported.read(tmp_path / "picks.csv").picks(POOL, drawn=[10]) == ((10,), (12,))
+    assert imported.read_picks(tmp_path / "picks.csv").picks(POOL, drawn=[10]) == ((10,), (12,))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_replaying_with_the_same_detector_gives_the_same_bytes(al, fake):
 def test_a_replay_takes_model_and_training_from_the_words_and_the_rest_from_the_run(al, fake):
     al(*fake, "study=s", "sampler=random", "training=thesis", "rounds=2", "seed=3", "seeds.training=9")
     [run] = (al.cwd / "outputs/s").iterdir()
-    plan = replay.plan(run, ["model=tiny_retinanet", "training.iterations=30", "device=cpu"])
+    plan = replay.plan_replay(run, ["model=tiny_retinanet", "training.iterations=30", "device=cpu"])
     assert plan.job.folder.parent.name == "s_replay" and plan.job.folder.name.endswith(
         "_tiny-retinanet_iterations30_s3"
     )
@@ -146,9 +146,9 @@ def test_a_replay_takes_model_and_training_from_the_words_and_the_rest_from_the_
     )
     assert (config.training.data, config.training.init) == ("new", "continue"), "what a round trains on stays"
     assert (config.seed, config.seeds.training, config.rounds, config.dataset.format) == (3, 9, 2, "yolo")
-    same = replay.plan(run, ["training.iterations=30"]).job.experiment
+    same = replay.plan_replay(run, ["training.iterations=30"]).job.experiment
     assert (same.model.family, same.training.lr, same.training.iterations) == ("fake", 1e-4, 30)
-    other = replay.plan(run, ["training=ppal"]).job.experiment
+    other = replay.plan_replay(run, ["training=ppal"]).job.experiment
     assert (other.model.family, other.training.data, other.training.iterations) == ("fake", "cumulative", 3000)
     al("replay", str(run), "--training", "ppal", "model.overrides.iterations=5")
     [folder] = (al.cwd / "outputs/s_replay").iterdir()
@@ -186,5 +186,5 @@ def test_a_replay_of_training_sets_selected_anew(al, fake):
     for round in (0, 1, 2):
         a, b = (folder / f"round_0{round}" / "predictions.npz" for folder in (run, again))
         assert a.read_bytes() == b.read_bytes()
-    found = replay.plan(run, ["training.data=cumulative"]).picks.splitlines()[1:]
+    found = replay.plan_replay(run, ["training.data=cumulative"]).picks.splitlines()[1:]
     assert [int(row.split(",")[1]) for row in found] == records(run)[-1]["labeled"], "those newly labeled, in order"

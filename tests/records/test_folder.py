@@ -360,9 +360,12 @@ def test_another_environment_is_kept_beside_the_first(tmp_path, caplog):
     make(tmp_path, 0)
     with RunFolder.create(tmp_path, CONFIG, {"device": "cuda"}):
         pass
-    assert json.loads((tmp_path / "environment.json").read_text()) == {"format": folder_module.FORMAT, "device": "cpu"}
+    assert json.loads((tmp_path / "environment.json").read_text()) == {
+        "format": folder_module.RUN_FORMAT,
+        "device": "cpu",
+    }
     assert json.loads((tmp_path / "environment_round_01.json").read_text()) == {
-        "format": folder_module.FORMAT,
+        "format": folder_module.RUN_FORMAT,
         "device": "cuda",
     }
     assert "device was cpu, is cuda" in caplog.text
@@ -464,7 +467,7 @@ def test_a_run_killed_before_its_environment_was_written_continues(tmp_path):
     RunFolder.create(tmp_path, CONFIG, {"device": "cpu"}).close()
     (tmp_path / "environment.json").unlink()
     RunFolder.create(tmp_path, CONFIG, {"device": "cpu"}).close()
-    assert RunFolder(tmp_path).format == folder_module.FORMAT
+    assert RunFolder(tmp_path).format == folder_module.RUN_FORMAT
 
 
 def test_only_an_oracle_s_record_has_the_key_and_old_records_are_read_with_it(tmp_path):

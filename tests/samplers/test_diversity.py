@@ -40,10 +40,10 @@ def greedy(x: np.ndarray, centers: np.ndarray, k: int) -> list[int]:
     return picked
 
 
-@pytest.mark.parametrize("block", [coreset_file.BLOCK, 1, 100])
+@pytest.mark.parametrize("block", [coreset_file.CORESET_BLOCK, 1, 100])
 @pytest.mark.parametrize("seed", range(4))
 def test_coreset_equals_a_brute_force_greedy(seed, block, monkeypatch):
-    monkeypatch.setattr(coreset_file, "BLOCK", block)
+    monkeypatch.setattr(coreset_file, "CORESET_BLOCK", block)
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(40, 6)).astype(np.float32) + 100
     labeled = rng.normal(size=(7, 6)).astype(np.float32) + 100

@@ -6,7 +6,7 @@ import pytest
 
 from al_cli.cli.samplers import detectors
 from al_cli.errors import ConfigError
-from al_cli.samplers.guide import MORE_PASSES, OTHER_PASSES, comment, described, guide, markdown
+from al_cli.samplers.guide import MORE_PASSES, OTHER_PASSES, comment, descriptions, guide, guide_page
 from al_cli.types import ORACLES, Signal
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ def entries():
 
 def test_the_committed_page_is_up_to_date(entries):
     page = ROOT / "docs" / "samplers.md"
-    assert page.read_text() == markdown(list(entries.values())), "samplers have changed: run `make docs` and commit"
+    assert page.read_text() == guide_page(list(entries.values())), "samplers have changed: run `make docs` and commit"
 
 
 def test_every_sampler_says_what_it_is_and_when_to_use_it(entries):
@@ -44,7 +44,7 @@ def test_oracles_stand_apart(entries):
     }
     assert not any(e.needs and e.needs & ORACLES for e in entries.values() if not e.oracle)
     assert all(e.about.startswith("An oracle: ") == bool(e.oracle) for e in entries.values())
-    practical, oracles = markdown(list(entries.values())).split("\n## Oracles\n")
+    practical, oracles = guide_page(list(entries.values())).split("\n## Oracles\n")
     assert "### loss_descending" not in practical and "### random" not in oracles
 
 
@@ -127,7 +127,7 @@ def test_comments_and_docstrings_by_hand():
         Two.
         """
 
-    assert described(f) == ("One.\n\nTwo.", "a b.")
+    assert descriptions(f) == ("One.\n\nTwo.", "a b.")
     assert comment("# a.\n# b\n#\n# When to use: c\n# d.\nname: x\n# e") == ("a.", "b", "c d.")
     assert comment("name: x") == ("", "", "")
 

@@ -43,7 +43,7 @@ def test_the_code_of_a_learner_has_its_subfolders(monkeypatch, room):
 
 def test_messages_are_no_numbers(monkeypatch):
     before = code_of_modules(["al_cli.budget"])
-    monkeypatch.setattr("al_cli.store.code.NO_NUMBERS", frozenset())
+    monkeypatch.setattr("al_cli.store.code.MESSAGES_ONLY", frozenset())
     assert code_of_modules(["al_cli.budget"]) != before
 
 

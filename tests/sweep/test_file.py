@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from al_cli.errors import ConfigError
-from al_cli.sweep.file import Arm, literal, merge, parse, read
+from al_cli.sweep.file import Arm, literal, merge, parse_sweep, read_sweep
 
 TEXT = st.text(st.characters(blacklist_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=12)
 NUMBERS = st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6)
@@ -55,12 +55,12 @@ arms:
 
 
 def from_text(text: str):
-    return parse("mine", yaml.safe_load(text))
+    return parse_sweep("mine", yaml.safe_load(text))
 
 
 def test_arms_and_the_random_one(tmp_path):
     (tmp_path / "mine.yaml").write_text(ARMS)
-    sweep = read(str(tmp_path / "mine.yaml"))
+    sweep = read_sweep(str(tmp_path / "mine.yaml"))
     assert sweep.name == "mine" and sweep.seeds == (10, 11) and not sweep.reference and sweep.claim is None
     assert sweep.base == ("model=fake", "training.lr=0.0001")  # a number, though YAML 1.1 calls 1e-4 text
     assert sweep.arms == (
@@ -130,16 +130,16 @@ def test_a_mistake_says_where_and_what_to_do(text, tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
-        read(str(path))
+        read_sweep(str(path))
     for words in [*MISTAKES[text], "bad.yaml"]:
         assert words in str(caught.value)
 
 
 def test_unknown_sweep_names_the_near_one():
     with pytest.raises(ConfigError, match=r"did you mean thesis_digits\?"):
-        read("thesis_digit")
+        read_sweep("thesis_digit")
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
-        read("nowhere.yaml")
+        read_sweep("nowhere.yaml")
 
 
 def test_the_last_override_of_a_key_wins():

@@ -8,8 +8,8 @@ import pytest
 from al_cli.errors import AlError, ConfigError
 from al_cli.records.study import StudyFile, read_study_file
 from al_cli.sweep import study_file
-from al_cli.sweep.file import parse
-from al_cli.sweep.plan import plan
+from al_cli.sweep.file import parse_sweep
+from al_cli.sweep.plan import plan_study
 
 CONTENT = {
     "source": "a test",
@@ -21,7 +21,7 @@ CONTENT = {
 
 
 def planned(*words: str, **changes):
-    return plan(replace(parse("mine", CONTENT | changes), typed="mine.yaml"), words)
+    return plan_study(replace(parse_sweep("mine", CONTENT | changes), typed="mine.yaml"), words)
 
 
 def test_runs_are_named_and_ordered_arm_by_arm_with_the_reference_last():

@@ -12,7 +12,7 @@ from al_cli.cli.samplers import detectors
 from al_cli.experiment import build, compose
 from al_cli.samplers.guide import guide
 from al_cli.sweep import file, preview
-from al_cli.sweep.plan import plan
+from al_cli.sweep.plan import plan_study
 from al_cli.types import Dataset, Image, Splits
 
 # For a pool of 320 (lund: 7 000, as in its file) and one seed: runs, trainings one by one, and those needed. Counted
@@ -51,10 +51,10 @@ def in_memory(pool: int) -> Splits:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_sweep_passes_every_check_and_its_dry_run_counts(name, tmp_path, monkeypatch, capsys):
     words, runs, naive, needed = SHIPPED[name]
-    sweep = file.read(name)
+    sweep = file.read_sweep(name)
     assert sweep.source.startswith(DOCUMENTS)
     data = [] if name.endswith("_digits") else [f"dataset.root={tmp_path}"]
-    study = plan(sweep, [f"seeds=[{sweep.seeds[0]}]", *words, *data, f"outputs={tmp_path / 'outputs'}"])
+    study = plan_study(sweep, [f"seeds=[{sweep.seeds[0]}]", *words, *data, f"outputs={tmp_path / 'outputs'}"])
     assert len(study.jobs) == runs and study.jobs[0].config["sampler"]["name"] == "random"
     monkeypatch.setattr(build, "load_dataset", lambda dataset: in_memory(7000 if name == "lund" else 320))
     preview.show(study.jobs)
@@ -79,17 +79,17 @@ def test_a_sweep_on_data_of_ones_own_asks_for_it(name, al):
 
 
 def test_the_thesis_grid_is_its_schedules_and_random():
-    arms = {arm.name: set(arm.overrides) for arm in file.read("thesis").arms}
+    arms = {arm.name: set(arm.overrides) for arm in file.read_sweep("thesis").arms}
     schedules = compose.group_choices("schedule")
     assert len(schedules) == 12
     assert arms == {"random": {"sampler=random"}} | {s: {"sampler=ccms", f"schedule={s}"} for s in schedules}
-    digits = file.read("thesis_digits")
-    assert digits.arms == file.read("thesis").arms and digits.reference and digits.seeds == (10, 11, 12)
+    digits = file.read_sweep("thesis_digits")
+    assert digits.arms == file.read_sweep("thesis").arms and digits.reference and digits.seeds == (10, 11, 12)
 
 
 def test_the_digits_sweep_is_the_study_that_was_published():
     """Its arms are the rows of the published table and practical samplers; a sampler that is newer owes it no arm."""
-    arms = [arm.name for arm in file.read("samplers_digits").arms]
+    arms = [arm.name for arm in file.read_sweep("samplers_digits").arms]
     page = (Path(__file__).parents[2] / "docs/samplers_digits.md").read_text()
     published = re.findall(r"^\| (\w+) \| [\d.]+ ±", page, re.MULTILINE)
     assert sorted(arms) == sorted(published), (
@@ -104,10 +104,10 @@ def test_the_digits_sweep_is_the_study_that_was_published():
 def test_the_example_of_the_readme_is_a_sweep(tmp_path):
     text = (compose.shipped("sweeps") / "README.md").read_text()
     first, second = (block.split("```")[0] for block in text.split("```yaml")[1:])
-    sweep = file.parse("readme", yaml.safe_load(first))
+    sweep = file.parse_sweep("readme", yaml.safe_load(first))
     assert sweep.reference and sweep.claim and [arm.name for arm in sweep.arms] == ["random", "half", "falling"]
-    assert len(plan(replace(sweep, typed="readme.yaml"), ["model=fake"]).jobs) == 8
-    assert "ccms_ud0.5" in [arm.name for arm in file.parse("readme", yaml.safe_load(second)).arms]
+    assert len(plan_study(replace(sweep, typed="readme.yaml"), ["model=fake"]).jobs) == 8
+    assert "ccms_ud0.5" in [arm.name for arm in file.parse_sweep("readme", yaml.safe_load(second)).arms]
 
 
 R_CNN, DENSE = "model=tiny_faster_rcnn", "model=tiny_retinanet"
@@ -138,5 +138,5 @@ def test_a_shipped_sweep_trains_for_real(name, al, yolo_root):
     words = ["dataset=yolo", f"dataset.root={yolo_root}", "seeds=[0]", "training.amp=false", *REAL[name]]
     if name == "lund":  # its arms of other budgets and base sets would be those of the centre here
         words.append("arms=[random,entropy,margin,loss_descending,pivot_25,pivot_100,reselect,fixed_iterations]")
-    runs = 8 if name == "lund" else len(file.read(name).arms)
+    runs = 8 if name == "lund" else len(file.read_sweep(name).arms)
     assert f"{runs} of {runs} runs done" in al("sweep", name, "--jobs", "2", *words).stdout

@@ -11,7 +11,7 @@ from statistics_samples import analyse, curve, measure
 from al_cli import tasks
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import replay
-from al_cli.experiment.compose import named
+from al_cli.experiment.compose import name_with
 from al_cli.records import RunFolder, find_runs
 from al_cli.report.statistics.analyse import answer, why_no_difference
 from al_cli.tasks import Breakdown, Cost, Evaluation, Metric, Task, described
@@ -98,8 +98,8 @@ def test_a_wrong_name_says_what_is_wrong(name, says):
 
 
 def test_the_default_is_no_part_of_a_folders_name():
-    assert named("ccms", ["task=detection"], 1) == "ccms_s1"
-    assert named("ccms", [f"task={MADE_UP}"], 1) == "ccms_taskmade-up-task.TASK_s1"
+    assert name_with("ccms", ["task=detection"], 1) == "ccms_s1"
+    assert name_with("ccms", [f"task={MADE_UP}"], 1) == "ccms_taskmade-up-task.TASK_s1"
 
 
 def test_old_folders_are_detection(tmp_path):
@@ -137,7 +137,7 @@ def test_one_run_speaks_of_its_own_metrics(al, made_up):
     al("show", folder)
     # a folder's word is not enough to run code
     assert "name it yourself: task=made_up_task.TASK" in al("replay", folder, code=2).stderr
-    assert replay.plan(folder, [f"task={MADE_UP}"]).job.config["task"] == MADE_UP
+    assert replay.plan_replay(folder, [f"task={MADE_UP}"]).job.config["task"] == MADE_UP
 
 
 CLAIM = {"arm": "entropy", "against": "random", "metric": "closeness", "cost": "images", "alpha": 0.05}

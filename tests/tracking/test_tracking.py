@@ -122,7 +122,7 @@ READERS = {"tensorboard": tensorboard_scalars, "mlflow": mlflow_scalars, "wandb"
 
 @pytest.fixture(params=READERS)
 def name(request, monkeypatch):
-    for module in tracking.PACKAGES[request.param]:
+    for module in tracking.TRACKER_PACKAGES[request.param]:
         pytest.importorskip(module)
     for variable in ("MLFLOW_TRACKING_URI", "WANDB_MODE"):
         monkeypatch.delenv(variable, raising=False)
@@ -192,7 +192,7 @@ def test_a_round_that_was_computed_anew_replaces_the_old_one_in_tensorboard(fold
 
 
 def test_mlflow_completes_a_round_that_a_kill_cut_in_two(folder):
-    for module in tracking.PACKAGES["mlflow"]:
+    for module in tracking.TRACKER_PACKAGES["mlflow"]:
         pytest.importorskip(module)
     from al_cli.tracking import mlflow
 
@@ -219,10 +219,10 @@ def test_wandb_online_without_an_account_is_refused_before_anything_is_trained(f
 def test_a_missing_package_is_named_before_anything_is_trained(al, fake, name, monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(
-        importlib.util, "find_spec", lambda n, *a: None if n in tracking.PACKAGES[name] else real(n, *a)
+        importlib.util, "find_spec", lambda n, *a: None if n in tracking.TRACKER_PACKAGES[name] else real(n, *a)
     )
     said = al(*fake, f"tracking={name}", code=2).stderr
-    assert f"pip install {' '.join(tracking.PACKAGES[name].values())}" in said
+    assert f"pip install {' '.join(tracking.TRACKER_PACKAGES[name].values())}" in said
     assert not (al.cwd / "outputs").exists()
 
 
@@ -231,13 +231,13 @@ def test_the_extras_install_what_the_message_says():
     assert "tensorboard" in project["dependencies"]
     for name in ("mlflow", "wandb"):
         packages = [word.split(">=")[0] for word in project["optional-dependencies"][name]]
-        assert packages == list(tracking.PACKAGES[name].values())
+        assert packages == list(tracking.TRACKER_PACKAGES[name].values())
 
 
 def test_an_unknown_tracker_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"did you mean tensorboard\? valid: mlflow, tensorboard, wandb"):
-        tracking.check("tensorbord")
-    tracking.check(None)
+        tracking.check_tracker("tensorbord")
+    tracking.check_tracker(None)
 
 
 def test_points_leave_out_what_was_not_measured():

@@ -21,7 +21,7 @@ from al_cli.learners.detectron.checkpoint import put_weights, read_checkpoint, w
 from al_cli.learners.detectron.model.weights import load_weights, locate
 from al_cli.learners.detectron.model.zoo import build, choose_device, open_config
 from al_cli.learners.detectron.reading import ImageReader
-from al_cli.learners.detectron.trained import Labels, TrainedModel
+from al_cli.learners.detectron.trained import KnownLabels, TrainedModel
 from al_cli.learners.detectron.training.data import to_dicts, training_batches
 from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty
@@ -66,7 +66,7 @@ class DetectronLearner(Learner):
             require_pairs(self.numbers.batch_size)
         self._start = locate(model)
         self.reader = ImageReader(self.config, chosen, flip=training.flip)
-        self._labels: Labels | None = None
+        self._labels: KnownLabels | None = None
         self._trained: TrainedModel | None = None
 
     # ---- training
@@ -154,7 +154,7 @@ class DetectronLearner(Learner):
 
     def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
         """The labels that INFLUENCE and GRADIENT_SIMILARITY are measured against."""
-        self._labels = Labels(labeled, initial, val)
+        self._labels = KnownLabels(labeled, initial, val)
         if self._trained is not None:
             self._trained.inform(self._labels)
 

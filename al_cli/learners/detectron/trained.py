@@ -23,11 +23,11 @@ from al_cli.progress import phase
 from al_cli.types import Dataset, Predictions, Signal
 
 INFLUENCE_SIGNALS = frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
-Source = Callable[[Dataset], NDArray[Any]]  # answers one signal of images or classes: [N] or [N, D], or [C]
+SignalSource = Callable[[Dataset], NDArray[Any]]  # answers one signal of images or classes: [N] or [N, D], or [C]
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class KnownLabels:
     """What `Learner.inform` was given last."""
 
     labeled: Dataset
@@ -44,7 +44,7 @@ class TrainedModel:
         extras: Mapping[str, NDArray[Any]],
         spec: ModelSpec,
         reader: ImageReader,
-        labels: Labels | None,
+        labels: KnownLabels | None,
     ):
         self.model, self.extras, self.spec, self.reader = model, extras, spec, reader
         self.inform(labels)
@@ -53,13 +53,13 @@ class TrainedModel:
             self._readers[Signal.PREDICTED_LOSS] = loss_reader(model, extras)
         self.tap = self._tap_with(self._readers)
         # What the inference pass cannot answer. A signal of the pass itself is read off the backbone's maps instead.
-        self._sources: dict[Signal, Source] = {
+        self._sources: dict[Signal, SignalSource] = {
             Signal.TRUE_LOSS: self.loss,
             Signal.TRUE_BOXES: true_boxes,
             Signal.CLASS_DIFFICULTY: lambda _images: self.extras["class_difficulty"],
         }
 
-    def inform(self, labels: Labels | None) -> None:
+    def inform(self, labels: KnownLabels | None) -> None:
         self._labels = labels
         self._influence: InfluenceSource | None = None
 

@@ -17,7 +17,7 @@ from al_cli.types import LossPoint, RoundRecord, Splits
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MAX_CLASSES = 60  # bars that still fit on one page; the most frequent are shown and the title says so
+CLASSES_IN_PLOT = 60  # bars that still fit on one page; the most frequent are shown and the title says so
 
 
 def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
@@ -36,7 +36,7 @@ def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
     for cost in task.costs:
         written += plot_metrics(records, task, cost, plots / f"{task.primary.slug}_vs_{cost.name}.png")
     if task.breakdown:
-        written += plot_breakdown(records, task, plots / f"{task.primary.slug}_by_{task.breakdown.name}.png")
+        written += plot_run_breakdown(records, task, plots / f"{task.primary.slug}_by_{task.breakdown.name}.png")
     losses = [folder.losses(record.round) for record in records]
     if any(losses):
         written += plot_losses(losses, plots / "losses.png")
@@ -55,7 +55,7 @@ def plot_metrics(records: list[RoundRecord], task: Task, cost: Cost, path: Path)
     return _plot(records, task, cost, {metric.name: metric.title or metric.name for metric in task.plotted}, path)
 
 
-def plot_breakdown(records: list[RoundRecord], task: Task, path: Path) -> list[Path]:
+def plot_run_breakdown(records: list[RoundRecord], task: Task, path: Path) -> list[Path]:
     """The primary metric by group (of detection: by the size of objects) against the task's first cost."""
     return _plot(records, task, task.costs[0], task.breakdown.labels if task.breakdown else {}, path)
 
@@ -141,7 +141,7 @@ def plot_class_counts(counts: list[dict[str, tuple[int, int]]], path: Path, labe
     import matplotlib
 
     names = sorted(counts[0], key=lambda name: -sum(of_round[name][0] for of_round in counts))
-    shown = names[:MAX_CLASSES]
+    shown = names[:CLASSES_IN_PLOT]
     height = max(style.HEIGHT_IN, 1.0 + 0.17 * len(shown))
     with style.figure(height_in=height) as (made, axes):
         shades = matplotlib.colormaps["cividis_r"](np.linspace(0.05, 0.95, max(2, len(counts))))

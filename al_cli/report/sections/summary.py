@@ -31,9 +31,9 @@ def _summary(name: str, title: str, arms: Sequence[ArmSummary], statistics: Stat
         areas = [arm.auc[c, scale] for c in costs for scale in SCALES]
         cells = [arm.final, *areas, *(arm.labels[c] for c in costs), *(arm.saved[c] for c in costs)]
         rows.append([arm.arm, arm.seeds, *(number for cell in cells for number in (cell.mean, cell.std, cell.n))])
-        texts = [text(cell, metric.decimals) for cell in (arm.final, *areas)]
-        texts += [text(arm.labels[c], 0, absent="never") for c in costs]
-        saved = ["" if arm.arm == random else text(arm.saved[c], 0, unit="%") for c in costs]
+        texts = [cell_text(cell, metric.decimals) for cell in (arm.final, *areas)]
+        texts += [cell_text(arm.labels[c], 0, absent="never") for c in costs]
+        saved = ["" if arm.arm == random else cell_text(arm.saved[c], 0, unit="%") for c in costs]
         shown.append([arm.arm, arm.seeds, *texts, *saved])
     groups = [("", 3), *((f"AUC against {c}", len(SCALES)) for c in costs), (target_text(statistics), len(costs))]
     heads = ["arm", "seeds", f"final {metric.name}", *(SCALES * len(costs)), *costs]
@@ -67,7 +67,7 @@ def _note(statistics: Statistics) -> str:
     return text + "Only complete runs count here."
 
 
-def text(cell: OverSeeds, digits: int = 2, *, absent: str = "", unit: str = "") -> str:
+def cell_text(cell: OverSeeds, digits: int = 2, *, absent: str = "", unit: str = "") -> str:
     """ "31.20 ± 0.81"; "2 of 3 seeds" where some seeds have no number, `absent` where none has."""
     if cell.mean is not None:
         return mean_and_std(cell.mean, cell.std, digits) + (f" {unit}" if unit else "")
@@ -90,10 +90,10 @@ def reference_table(statistics: Statistics) -> ReportTable | None:
         cells = [arm.share_labels[c, s] for c in costs for s in SHARES]
         rows.append([arm.arm, *(number for cell in (arm.share, *cells) for number in (cell.mean, cell.std, cell.n))])
         name = f"{arm.arm} (oracle)" if arm.oracle else arm.arm
-        shown.append([name, text(arm.share, 1, unit="%"), *(text(cell, 0, absent="never") for cell in cells)])
+        shown.append([name, cell_text(arm.share, 1, unit="%"), *(cell_text(cell, 0, absent="never") for cell in cells)])
     groups = [("", 1), (f"final {metric.name}", 1), *((f"{cost} needed for", len(SHARES)) for cost in costs)]
     heads = ["arm", f"share of all labels' {metric.name}", *(f"{share:.0%} of it" for _ in costs for share in SHARES)]
-    reached = text(statistics.reference, metric.decimals)
+    reached = cell_text(statistics.reference, metric.decimals)
     mean = f"All labels reach {metric.name} {reached} ({statistics.reference.n} runs)."
     return ReportTable(
         "reference", "How close to a training on all labels", columns, rows, (heads, shown), groups, note=mean

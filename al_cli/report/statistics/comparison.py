@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from al_cli.errors import RunError, suggest
 from al_cli.report.statistics import paired_tests
 from al_cli.report.statistics.curves import Scale, Seed
+from al_cli.report.statistics.paired_tests import Array
 from al_cli.tasks import Metric
 
-Array = NDArray[np.float64]
 Verdict = Literal["win", "tie", "loss", "unknown"]
 VERDICTS: dict[float, Verdict] = {1.0: "win", 0.0: "tie", -1.0: "loss"}
 FEWEST_SEEDS = 3  # with fewer pairs nothing is called a win or a loss, and there is no interval

@@ -98,7 +98,7 @@ def test_class_counts_are_stacked_and_sorted(monkeypatch, caplog):
 def test_many_classes_are_cut_and_it_says_so(monkeypatch):
     counts = [{f"class {k}": (k + 1, k + 1) for k in range(80)}]
     axes = drawn(monkeypatch, lambda: plots.plot_class_counts(counts, Path("x.png"), "labeled boxes"))
-    assert len(axes.get_yticklabels()) == plots.MAX_CLASSES
+    assert len(axes.get_yticklabels()) == plots.CLASSES_IN_PLOT
     assert "60 most frequent of 80" in axes.get_title()
 
 

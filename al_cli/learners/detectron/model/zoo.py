@@ -78,7 +78,7 @@ class DetectronConfig(Protocol):
 def open_config(spec: ModelSpec, num_classes: int, device: torch.device) -> DetectronConfig:
     """The config of this spec for a dataset of `num_classes`. ConfigError for an unknown file, key or value."""
     name = str(spec.config)
-    overrides = flatten(spec.overrides)
+    overrides = flatten_overrides(spec.overrides)
     for key in overrides:
         if key in _OURS:
             raise ConfigError(
@@ -127,12 +127,12 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten_overrides(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"A": {"B": 1}, "C.D": 2} -> {"A.B": 1, "C.D": 2}."""
     flat: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
+            flat |= flatten_overrides(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
@@ -173,7 +173,7 @@ class YacsConfig:
 
     @staticmethod
     def _override(cfg: CfgNode, key: str, value: Any) -> None:
-        known = flatten(cfg)
+        known = flatten_overrides(cfg)
         where = f"model.overrides.{key}={value}"
         if key not in known:
             remedy = _nearest(key, list(known)) + "the keys are those of detectron2/config/defaults.py"

@@ -36,7 +36,7 @@ from al_cli.types import Checkpoint
 
 XI = 0.6  # how much the class probability counts against the IoU
 MOMENTUM = 0.99
-Report = Callable[[Tensor, Tensor, Tensor], None]  # classes [P], probabilities [P], IoUs [P] of a batch's matches
+Watch = Callable[[Tensor, Tensor, Tensor], None]  # classes [P], probabilities [P], IoUs [P] of a batch's matches
 
 
 class ClassDifficulty(HookBase):
@@ -77,7 +77,7 @@ class ClassDifficulty(HookBase):
         self.momentum = np.where(here, MOMENTUM, MOMENTUM * m)
 
 
-def watched(model: Any, report: Report) -> nn.Module:
+def watched(model: Any, report: Watch) -> nn.Module:
     """`model` under another class: same parameters, buffers, modes, state and losses; each training forward also reports.
 
     ModelError for an architecture whose matches cannot be seen.
@@ -97,7 +97,7 @@ def watched(model: Any, report: Report) -> nn.Module:
     )
 
 
-def _watched_predictor(report: Report) -> type:
+def _watched_predictor(report: Watch) -> type:
     class WatchedPredictor(FastRCNNOutputLayers):
         def losses(self, predictions: tuple[Tensor, Tensor], proposals: list[Instances]) -> dict[str, Tensor]:
             with torch.no_grad():
@@ -124,7 +124,7 @@ def _proposal_matches(
     return classes, probs.gather(1, classes[:, None])[:, 0], matched_pairwise_iou(boxes, objects)
 
 
-def _watched_dense(report: Report) -> type:
+def _watched_dense(report: Watch) -> type:
     class WatchedDense:
         def losses(
             self: Any, anchors: Any, logits: list[Tensor], labels: Any, deltas: list[Tensor], boxes: Any, *more: Any

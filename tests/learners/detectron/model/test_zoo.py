@@ -12,7 +12,7 @@ from detectron2.utils.file_io import PathManager
 
 from al_cli.errors import ConfigError, ModelError
 from al_cli.learners.detectron.model.weights import load_weights, locate
-from al_cli.learners.detectron.model.zoo import build, choose_device, flatten, open_config
+from al_cli.learners.detectron.model.zoo import build, choose_device, flatten_overrides, open_config
 from al_cli.learners.spec import ModelSpec
 
 CPU = torch.device("cpu")
@@ -138,7 +138,7 @@ def test_devices():
 
 
 def test_flatten():
-    assert flatten({"A": {"B": 1, "C": {}}, "D.E": (2, 3)}) == {"A.B": 1, "D.E": (2, 3)}
+    assert flatten_overrides({"A": {"B": 1, "C": {}}, "D.E": (2, 3)}) == {"A.B": 1, "D.E": (2, 3)}
 
 
 # ---- weights
