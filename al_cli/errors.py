@@ -1,4 +1,4 @@
-"""One tree of errors that are the user's to mend: what is wrong, where, and what to do.
+"""One tree of errors that the user can correct: what is wrong, where, and what to do.
 
 The command line prints them as one message without a traceback and exits with code 2. Anything else that is raised is a
 bug of ours and keeps its traceback in the run's log.
@@ -45,5 +45,5 @@ def suggest(word: str, choices: Iterable[str]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, without its full stop; empty where it says nothing."""
+    """The first line of what an exception says, without its full stop; empty where it has none."""
     return (str(error).strip().splitlines() or [""])[0].rstrip(".")

@@ -60,7 +60,7 @@ def _fields(values: dict[str, float]) -> str:
 
 @contextmanager
 def phase(name: str, total: int, unit: str = "images") -> Iterator[Callable[..., None]]:
-    """A named piece of work of `total` steps. Yields `step(n=1, **numbers)`; the numbers are shown beside the bar."""
+    """A named piece of work of `total` steps. Yields `step(n=1, **numbers)`; the numbers are shown next to the bar."""
     if console.is_terminal:
         yield from _live(name, total, unit)
     else:

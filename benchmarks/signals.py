@@ -21,7 +21,7 @@ from al_cli.experiment.job import jobs_of
 from al_cli.samplers.guide import guide
 from al_cli.types import Dataset, Infer, Learner, Request, Signal
 
-BESIDE = frozenset({Signal.PREDICTED_LOSS, Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
+EXTRA = frozenset({Signal.PREDICTED_LOSS, Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
 
 
 def answers(learner: Learner, images: Dataset) -> Infer:
@@ -43,7 +43,7 @@ def main() -> None:
 
     print(f"{args.images} unlabeled and {args.labeled} labeled images, budget {args.budget}, median of {args.repeats}")
     print(f"{'sampler':<28}{'x one pass':>11}   from - to      passes over")
-    learners = {}  # one for all samplers but those whose signal changes what training must do beside the detector
+    learners = {}  # one for all samplers but those whose signal changes what training must do besides the detector
     for entry in entries:
         try:
             [job] = jobs_of([*words, f"sampler={entry.name}"])
@@ -54,7 +54,7 @@ def main() -> None:
         splits = build.load_dataset(experiment.config["dataset"])
         labeled, pool = np.split(splits.train.ids[: args.labeled + args.images], [args.labeled])
         train = splits.train.select(labeled)
-        key = experiment.strategy.needs & BESIDE
+        key = experiment.strategy.needs & EXTRA
         if key not in learners:
             learners[key] = build.build_learner(experiment, splits.train.class_names)
             learners[key].fit(train, val=splits.val, seed=0, init=None)

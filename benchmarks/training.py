@@ -3,7 +3,7 @@
     python benchmarks/training.py [--steps 60] [--repeats 5] [model overrides of al run ...]
 
 Prints seconds per step and the ratios within each repeat; ratios are what to quote, the seconds are this machine's.
-"A" is Detectron2's SimpleTrainer as its tutorial sets it up (DatasetMapper that decodes each image anew, metrics written to
+"A" is Detectron2's SimpleTrainer as its tutorial sets it up (DatasetMapper that decodes each image again, metrics written to
 the event storage). "B" is the same trainer with images that are decoded once. "C" is ours, with weight averaging.
 """
 

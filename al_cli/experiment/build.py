@@ -122,7 +122,7 @@ def plan_imported(
     picks = rows.picks(train, drawn, again=again)
     for round, (ids, size) in enumerate(zip(picks, sizes, strict=True)):
         key = "budget" if round else "initial"
-        if config[key] is not None and not (again and round):  # a training set selected anew is larger than the budget
+        if config[key] is not None and not (again and round):  # a round's own training set is larger than the budget
             rows.require_size(round, ids, size, key)
     validating = set(picks[0][: math.ceil(config["dataset"]["holdout"] * len(picks[0]))])
     if again and (both := validating & set(itertools.chain(*picks[1:]))):
@@ -150,7 +150,7 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
 
 
 def store_path(config: Mapping[str, Any]) -> Path:
-    """AL_STORE, else `.store` beside the studies."""
+    """AL_STORE, else `.store` next to the studies."""
     return Path(os.environ.get("AL_STORE") or Path(config["outputs"]) / ".store").expanduser()
 
 

@@ -206,7 +206,7 @@ def group_choices(group: str) -> list[str]:
 
 
 def known_keys(near: str) -> list[str]:
-    """Every setting beside the unknown one: those of its parent where that exists, else the top level and the groups."""
+    """The settings that were perhaps meant: those of its parent where that exists, else the top level and the groups."""
     config = OmegaConf.to_container(compose(CONFIG_NAME, []), resolve=False)
     parent: object = config
     prefix = near.split(".")[:-1]

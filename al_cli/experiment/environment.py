@@ -1,4 +1,4 @@
-"""What a result may depend on beside its configuration: versions, machine, git revision."""
+"""What a result may depend on besides its configuration: versions, machine, git revision."""
 
 import os
 import platform

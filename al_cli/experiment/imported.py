@@ -1,7 +1,7 @@
 """Selections from a file: which images each round labels, as another tool or an earlier run chose them.
 
-    round,image       `image` is a file name of the pool, with as many folders before it as tell it from others;
-    0,street/07.jpg   `image_id` may stand beside it or instead of it. Round 0 is the initial set; without rows for it,
+    round,image       `image` is a file name of the pool, with as many folders before it as its name needs to be unique;
+    0,street/07.jpg   `image_id` may stand next to it or instead of it. Round 0 is the initial set; without rows for it,
     1,street/12.jpg   that is drawn from the seed as in any other run. The order of a round's rows is kept.
 
 `read` needs no dataset and `Imported.picks` no model, so a wrong row is named, with its line, before anything is trained.

@@ -128,7 +128,7 @@ def _config(source: dict[str, Any], words: Sequence[str], typed: Sequence[str], 
 
 
 def _picks(run: RunFolder, rounds: int, was: str, data: str) -> str:
-    """The images of each round as a CSV: those it labeled, or its whole training set where each round selects that anew."""
+    """The images of each round as a CSV: those it labeled, or its whole training set where each round selects one."""
     if data == "reselect" and was != "reselect":
         raise ConfigError(
             f"training.data={was} in this run has not selected a training set in each round",

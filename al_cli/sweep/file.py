@@ -35,7 +35,7 @@ KEYWORDS = {"null", "true", "false", "nan", "inf"}
 
 @dataclass(frozen=True)
 class Arm:
-    """One line of the comparison: a name and the overrides that make it, beside those that all arms share."""
+    """One line of the comparison: a name and the overrides that make it, besides those that all arms share."""
 
     name: str
     overrides: tuple[str, ...]
@@ -227,7 +227,7 @@ def check_distinct(arms: Iterable[Arm], base: tuple[str, ...], after: tuple[str,
             raise ConfigError(
                 f"arms {seen[words]} and {arm.name} are the same{' with what the command line sets' if after else ''}",
                 where=where or "arms",
-                remedy="leave out what makes them equal" if after else "leave one out",
+                remedy="leave out the override that makes both arms the same" if after else "leave one out",
             )
         seen[words] = arm.name
 

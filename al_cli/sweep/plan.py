@@ -37,7 +37,7 @@ class Study:
 
 
 def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
-    """The checked runs of a sweep: arm by arm, an arm's seeds in a row, the reference last.
+    """The checked runs of a sweep: arm by arm, the seeds of an arm one after the other, the reference last.
 
     So runs that share trainings, the arms of a seed, are apart, and two processes at once seldom wait for one another.
     `words` are overrides for all runs, and `seeds=[0,1]`, `arms=[a,b]` (some of the arms), `reference=true|false`.
