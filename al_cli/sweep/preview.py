@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.table import Table
 
@@ -16,20 +17,25 @@ def show(jobs: Sequence[Job], at_once: int = 1, source: str = "") -> None:
     """Print the runs and the forecast of their trainings, with `at_once` runs at a time."""
     for study in dict.fromkeys(job.folder.parent for job in jobs):
         say(f"{study}{f': {source}' if source else ''}")
-    out.print(runs_table(jobs))
-    for sentence in forecast(jobs).sentences(at_once):
+    states = {job.folder: state(job) for job in jobs}
+    out.print(runs_table(jobs, states))
+    able = [job for job in jobs if states[job.folder] != "other"]
+    if refused := len(jobs) - len(able):
+        runs = "1 run" if refused == 1 else f"{refused} runs"
+        say(f"{runs} would be refused: the folder holds another run. study=NAME or run_name=NAME gives a new one.")
+    for sentence in forecast(able).sentences(at_once) if able else ():
         say(sentence)
 
 
-def runs_table(jobs: Sequence[Job]) -> Table:
-    """A row a run: arm, seed, sampler, rounds, and what lies on disk already."""
+def runs_table(jobs: Sequence[Job], states: Mapping[Path, str]) -> Table:
+    """A row a run: arm, seed, sampler, rounds, and what lies on disk already: the state of each folder."""
     table = Table()
     for column in ("arm", "seed", "sampler", "rounds", "on disk"):
         table.add_column(column, justify="right" if column in ("seed", "rounds") else "left", overflow="fold")
     for job in jobs:
         sampler = "all labels" if job.experiment.reference else str(job.config["sampler"]["name"])
-        done, found = rounds_done(job), state(job)
-        on_disk = {"new": "", "other": "a run of another configuration"}.get(found, found)
+        done, found = rounds_done(job), states[job.folder]
+        on_disk = {"new": "", "other": "a run of another configuration or version"}.get(found, found)
         if found in ("running", "failed", "stopped"):
             on_disk += f" after {done} of {job.rounds} trainings"
         table.add_row(job.arm, str(job.seed), sampler, str(job.rounds - 1), on_disk)

@@ -225,6 +225,8 @@ def test_every_command_has_the_same_options_and_the_same_table(al, fake):
     assert not (al.cwd / "outputs").exists()
     done = al(*words, "-m", "seed=0,1", "sampler=random", "--jobs", "2")
     assert "2 of 2 runs done" in done.stdout and "Report:  al report outputs/s" in done.stdout
+    other = al(*words, "training.lr=1", "-m", "seed=0,1", "run_name=random_fake_rounds1_s${seed}", "--dry-run").stdout
+    assert "2 runs would be refused" in other and "another configuration" in other
     run = next((al.cwd / "outputs/s").iterdir())
     dry = al("replay", str(run), "training.iterations=30", "--dry-run").stdout
     assert "2 trainings run one by one" in dry and not (al.cwd / "outputs/s_replay").exists()
