@@ -20,7 +20,7 @@ from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import compose, imported
 from al_cli.experiment.job import Job, make_job
 from al_cli.records import RunFolder
-from al_cli.records.files import csv_text
+from al_cli.records.formats import csv_text
 from al_cli.samplers.catalog import IMPORTED
 from al_cli.system import write_atomic
 

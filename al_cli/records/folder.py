@@ -34,7 +34,7 @@ from typing import Any, Literal
 import yaml
 
 from al_cli.errors import AlError, RunError
-from al_cli.records.files import csv_text, json_text, load_predictions, markdown_text, read_csv
+from al_cli.records.formats import csv_text, json_text, load_predictions, markdown_text, read_csv
 from al_cli.records.rounds import (
     PICKED,
     RESELECTED,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from al_cli.records.files import csv_text, json_text, predictions_bytes
+from al_cli.records.formats import csv_text, json_text, predictions_bytes
 from al_cli.tasks import Evaluation, Task
 from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord, StageLog
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.errors import RunError
-from al_cli.records.files import json_text
+from al_cli.records.formats import json_text
 from al_cli.system import lock, write_atomic
 
 STUDY_FILE = "study.json"

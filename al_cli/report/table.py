@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from al_cli.records.files import csv_text, markdown_text
+from al_cli.records.formats import csv_text, markdown_text
 from al_cli.system import write_atomic
 
 LONG = 48  # characters of a cell that may be broken into lines

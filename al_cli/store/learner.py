@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.learners.identity import file_digest
-from al_cli.records.files import load_predictions, predictions_bytes
+from al_cli.records.formats import load_predictions, predictions_bytes
 from al_cli.store.disk import Store
 from al_cli.system import unfinished
 from al_cli.types import Checkpoint, Dataset, Learner, Predictions, Signal

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from al_cli.records.files import npz_bytes
+from al_cli.records.formats import npz_bytes
 from al_cli.samplers.base import function_of
 from al_cli.store.code import OURS, code_of_modules
 from al_cli.store.disk import Store

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from al_cli.errors import RunError
-from al_cli.records.files import json_text
+from al_cli.records.formats import json_text
 from al_cli.system import write_atomic
 
 

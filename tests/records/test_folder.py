@@ -15,7 +15,7 @@ import yaml
 
 from al_cli import system
 from al_cli.errors import ConfigError, RunError
-from al_cli.records import Round, RunFolder, files, find_runs
+from al_cli.records import Round, RunFolder, find_runs, formats
 from al_cli.records import folder as folder_module
 from al_cli.records.rounds import parse_record, record_text
 from al_cli.tasks import Evaluation
@@ -192,8 +192,8 @@ def test_predictions_are_a_plain_npz_without_timestamps(tmp_path):
 
 def test_npz_bytes_depend_on_values_not_on_memory_layout():
     array = np.arange(12.0).reshape(3, 4)
-    assert files.npz_bytes({"a": array}) == files.npz_bytes({"a": np.asfortranarray(array)})
-    assert files.npz_bytes({"a": array}) != files.npz_bytes({"a": array + 1})
+    assert formats.npz_bytes({"a": array}) == formats.npz_bytes({"a": np.asfortranarray(array)})
+    assert formats.npz_bytes({"a": array}) != formats.npz_bytes({"a": array + 1})
 
 
 def test_equal_runs_have_equal_bytes(tmp_path):
@@ -203,7 +203,7 @@ def test_equal_runs_have_equal_bytes(tmp_path):
 
 
 def test_markdown_escapes_what_would_break_the_table():
-    table = files.markdown_text(("name", "n"), [("a|b", 1)])
+    table = formats.markdown_text(("name", "n"), [("a|b", 1)])
     assert table.splitlines()[2] == "| a\\|b |   1 |"
 
 
@@ -445,7 +445,7 @@ def test_find_runs(tmp_path):
 def test_csv_reads_back_with_the_standard_reader(tmp_path):
     path = tmp_path / "t.csv"
     rows = [('say "x"', 1.5), ("ü", None), ("c", 12345678.25), ("d", 1e-9)]
-    system.write_atomic(path, files.csv_text(("a", "b"), rows))
+    system.write_atomic(path, formats.csv_text(("a", "b"), rows))
     with path.open(newline="", encoding="utf-8") as file:
         read = list(csv.reader(file))
     assert read == [["a", "b"], ['say "x"', "1.5"], ["ü", ""], ["c", "12345678.25"], ["d", "1e-09"]]

@@ -16,7 +16,7 @@ import pytest
 from al_cli import tracking
 from al_cli.errors import ConfigError
 from al_cli.records import RunFolder
-from al_cli.records.files import csv_text
+from al_cli.records.formats import csv_text
 from al_cli.records.rounds import record_text
 from al_cli.system import write_atomic
 from al_cli.tasks.detection import TASK

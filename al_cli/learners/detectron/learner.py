@@ -18,10 +18,10 @@ from torch import nn
 
 from al_cli.errors import ConfigError
 from al_cli.learners.detectron.checkpoint import put_weights, read_checkpoint, write_checkpoint
+from al_cli.learners.detectron.image_reader import ImageReader
 from al_cli.learners.detectron.model.weights import load_weights, locate
 from al_cli.learners.detectron.model.zoo import build, choose_device, open_config
-from al_cli.learners.detectron.reading import ImageReader
-from al_cli.learners.detectron.trained import KnownLabels, TrainedModel
+from al_cli.learners.detectron.trained_model import KnownLabels, TrainedModel
 from al_cli.learners.detectron.training.data import to_dicts, training_batches
 from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty

@@ -14,7 +14,7 @@ from learner_tables import assert_same
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError, ModelError, RunError
-from al_cli.learners.detectron import reading
+from al_cli.learners.detectron import image_reader
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.spec import ModelSpec, TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Signal, Splits
@@ -130,7 +130,7 @@ def test_same_detections_as_detectrons_predictor(trained, shapes, tmp_path, size
     """DefaultPredictor reads our checkpoint by itself (MODEL.WEIGHTS) and one image at a time."""
     source, checkpoint = trained
     sizes = {} if size is None else {"INPUT.MIN_SIZE_TEST": size}
-    monkeypatch.setattr(reading, "INFERENCE_BATCH", 1)
+    monkeypatch.setattr(image_reader, "INFERENCE_BATCH", 1)
     one = learner(source.spec.name, overrides={**source.spec.overrides, **sizes})
     source.save(checkpoint, tmp_path / "model.pth")
     one.load(tmp_path / "model.pth")
@@ -151,7 +151,7 @@ def test_same_detections_as_detectrons_predictor(trained, shapes, tmp_path, size
 def test_the_batch_an_image_is_in_does_not_matter(trained, shapes, monkeypatch):
     one, _ = trained
     together = one.infer(shapes.test, SIGNALS)
-    monkeypatch.setattr(reading, "INFERENCE_BATCH", 1)
+    monkeypatch.setattr(image_reader, "INFERENCE_BATCH", 1)
     alone = one.infer(shapes.test, SIGNALS)
     assert np.array_equal(together.counts, alone.counts) and np.array_equal(together.classes, alone.classes)
     assert np.allclose(together.boxes, alone.boxes, atol=1e-3) and np.allclose(together.scores, alone.scores, atol=1e-5)

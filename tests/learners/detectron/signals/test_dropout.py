@@ -9,7 +9,7 @@ from narrow_models import C4, CLASSES, FCOS_LAZY, FPN, RETINANET, assert_same, c
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError, ModelError
-from al_cli.learners.detectron import reading
+from al_cli.learners.detectron import image_reader
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.signals.dropout import class_head, insert_dropout, stochastic_part
 from al_cli.learners.detectron.signals.tap import tap
@@ -204,7 +204,7 @@ def test_a_trained_learner_gives_the_same_passes_after_save_and_load_and_in_any_
     fresh = learner(model, dropout=0.3, dropout_passes=4)
     fresh.load(tmp_path / "a.pth")
     assert np.array_equal(fresh.infer(shapes.test, DROPOUT).columns[Signal.DROPOUT], p.columns[Signal.DROPOUT])
-    monkeypatch.setattr(reading, "INFERENCE_BATCH", 1)
+    monkeypatch.setattr(image_reader, "INFERENCE_BATCH", 1)
     alone = one.infer(shapes.test, DROPOUT)
     assert np.array_equal(alone.counts, p.counts)
     same = np.isclose(alone.boxes, p.boxes, atol=1e-2).all(1)  # nearly equal scores may change places

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from al_cli.errors import ConfigError
+from al_cli.learners.detectron.image_reader import ImageReader
 from al_cli.learners.detectron.influence.source import InfluenceSource
-from al_cli.learners.detectron.reading import ImageReader
 from al_cli.learners.detectron.signals.columns import DetectionArrays, predictions, true_boxes
 from al_cli.learners.detectron.signals.tap import MapReader, Tap, tap
 from al_cli.learners.detectron.training.determinism import deterministic
