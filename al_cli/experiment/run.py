@@ -3,8 +3,8 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ PLOT_EVERY_S = 30  # plots of a long run can be looked at while it goes on
 def run_job(job: Job) -> list[RoundRecord]:
     """One run, from its configuration to its finished folder; continues where an earlier one stopped."""
     experiment, path = job.experiment, job.folder
-    found_empty = not path.exists() or not any(path.iterdir())
+    was_empty = not path.exists() or not any(path.iterdir())
     where = environment(experiment.config["device"], kernels(experiment.model))
     with RunFolder.create(path, experiment.recorded, where, experiment.task) as folder, log_to(path / "run.log"):
         try:
@@ -41,7 +41,7 @@ def run_job(job: Job) -> list[RoundRecord]:
             raise
         except Exception as error:
             mistake = isinstance(error, ConfigError | DatasetError | ModelError)
-            if found_empty and mistake and not folder.records():
+            if was_empty and mistake and not folder.records():
                 shutil.rmtree(path)  # nothing was computed: a mistake that is corrected leaves no trace
                 with suppress(OSError):  # other runs of the study
                     path.parent.rmdir()
@@ -120,16 +120,14 @@ def round_summary(record: RoundRecord, task: Task) -> str:
     return f"{costs} labeled: {values}"
 
 
-class log_to:
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
     """Everything the program says also goes to this file, with tracebacks, for as long as the block lasts."""
-
-    def __init__(self, path: Path):
-        self.handler = logging.FileHandler(path, delay=True)
-        self.handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-
-    def __enter__(self) -> None:
-        logging.getLogger().addHandler(self.handler)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger().removeHandler(self.handler)
-        self.handler.close()
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
