@@ -7,9 +7,11 @@ The same numbers give the same bytes: no dates in the files, fixed ids in SVG.
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,5 +158,7 @@ def frame_curves(
         low, high = min(y), max(y)
         pad = 0.1 * (high - low) or max(0.01 * (highest or 0.0), 0.1 * abs(high)) or 1.0
         axes.set_ylim(0.0 if low - pad < 0.25 * (high + pad) else low - pad, high + pad)
-    if x and len(set(x)) <= 8:
-        axes.set_xticks(sorted(set(x)))
+    places = sorted(set(x))
+    closest = min((b - a for a, b in pairwise(places)), default=math.inf)
+    if x and len(places) <= 8 and closest > 0.08 * (places[-1] - places[0]):  # else numbers would overlap
+        axes.set_xticks(places)
