@@ -6,7 +6,7 @@ DETECTRON2 ?= $(or $(shell cat $(VENV)/.detectron2 2>/dev/null),pinned)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-$(DETECTRON2)
 # Tests run side by side, so each has one thread: the detectors in them are too small for more.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run study test test-all lint format docs lock clean

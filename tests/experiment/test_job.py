@@ -31,7 +31,8 @@ def test_a_run_is_composed_once_and_checked_once(al, fake, counted):
     assert counted == {"composed": 1, "checked": 1}
 
 
-def test_a_dry_run_of_42_runs_makes_42_checks(al, fake, counted):
+def test_a_dry_run_of_42_runs_makes_42_checks(al, fake, counted, monkeypatch):
+    monkeypatch.setattr("al_cli.sweep.forecast.trainings", lambda *_: [])  # following the rounds takes seconds
     al("sweep", "thesis_digits", *fake[1:], "--dry-run")
     assert counted == {
         "composed": 14,

@@ -12,6 +12,9 @@ import pandas as pd
 import pytest
 from shapes import tree_bytes, write_yolo
 
+from al_cli.experiment.job import jobs_of
+from al_cli.experiment.run import run_job
+
 
 def records(folder):
     return [json.loads(path.read_text()) for path in sorted(folder.glob("round_*/record.json"))]
@@ -52,7 +55,8 @@ def test_equal_commands_give_equal_bytes(al, fake):
 
 
 def test_arms_of_one_seed_share_the_initial_set(al, fake):
-    al(*fake, "-m", "study=s", "sampler=random,entropy", "seed=1,2", "rounds=1")
+    for job in jobs_of([*fake[1:], "study=s", "sampler=random,entropy", "seed=1,2", "rounds=1"], many=True):
+        run_job(job)
     first = {path.name: records(path)[0]["picked"] for path in (al.cwd / "outputs/s").iterdir() if path.is_dir()}
     assert first["random_fake_rounds1_s1"] == first["entropy_fake_rounds1_s1"] != first["random_fake_rounds1_s2"]
 

@@ -76,10 +76,11 @@ arms: [{name: e, sampler: entropy}]
 
 def dry(place: Path) -> str:
     """What a new study of the same runs would cost."""
-    return al(place, "sweep", "study.yaml", "--dry-run", "study=again").splitlines()[-1]
+    printed = al(place, "sweep", "study.yaml", "--dry-run", "study=again").splitlines()
+    return next(line for line in printed if "trainings run one by one" in line)
 
 
-def test_a_sampler_that_is_added_or_edited_leaves_every_training_valid(place):
+def test_a_sampler_that_is_added_or_edited_leaves_every_training_valid_and_a_learner_does_not(place):
     (place / "study.yaml").write_text(STUDY)
     al(place, "sweep", "study.yaml")
     before = dry(place)
@@ -95,52 +96,23 @@ def test_a_sampler_that_is_added_or_edited_leaves_every_training_valid(place):
     entropy = samplers / "score_entropy.py"  # its own selections are void, and no training is
     entropy.write_text(entropy.read_text() + "\nEDITED = True\n")
     assert run(place, "edited", "sampler=entropy") == {"training": 0, "inference": 0, "selection": 2}
-
-
-def test_a_learner_that_is_edited_voids_its_trainings(place):
-    run(place, "first", "sampler=random")
     fake = place / "al/al_cli/learners/fake.py"
     fake.write_text(fake.read_text() + "\nEDITED = True\n")
-    assert run(place, "edited", "sampler=random")["training"] == 3
+    assert "3 will be made" in dry(place)
 
 
-@pytest.mark.parametrize("where", ["its file", "a helper"])
-def test_a_sampler_outside_the_package_is_asked_again_once_it_is_edited(place, where):
+def test_a_sampler_outside_the_package_is_asked_again_once_it_is_edited(place):
     """Fewest boxes first, after it was most boxes first, is another choice; trainings that are still the same are kept."""
     mine, helper = place / "my_sampler.py", place / "my_helper.py"
-    if where == "its file":
-        mine.write_text(SAMPLER.replace("SIGN", "+1"))
-    else:
-        mine.write_text("from my_helper import SIGN\n" + SAMPLER)
-        helper.write_text("SIGN = +1\n")
+    mine.write_text("from my_helper import SIGN\n" + SAMPLER)
+    helper.write_text("SIGN = +1\n")
     (place / "ext/sampler").mkdir(parents=True)
     (place / "ext/sampler/mine.yaml").write_text(YAML.replace("NAME", "mine").replace("TARGET", "my_sampler.boxes"))
     words = ["sampler=mine", f"hydra.searchpath=[file://{place / 'ext'}]"]
     run(place, "most", *words)
-    assert run(place, "again", *words) == {"training": 0, "inference": 0, "selection": 0}
-    edited = mine if where == "its file" else helper
-    edited.write_text(edited.read_text().replace("+1", "-1"))
+    helper.write_text("SIGN = -1\n")
     assert run(place, "fewest", *words) == {"training": 2, "inference": 3, "selection": 2}
     picked = [(place / f"outputs/{study}/r/round_01/selection.csv").read_text() for study in ("most", "fewest")]
     assert picked[0] != picked[1]
-
-
-def test_a_store_of_another_version_is_refused_in_a_sentence_and_can_be_listed_and_emptied(place):
-    run(place, "first", "sampler=random")
-    (place / "outputs/.store/format").unlink()
-    command = [
-        sys.executable,
-        "-m",
-        "al_cli.cli.main",
-        "run",
-        "dataset=yolo",
-        "dataset.root=data",
-        "model=fake",
-        "study=x",
-    ]
-    environment = os.environ | {"PYTHONPATH": str(place / "al")}
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
-    assert done.returncode == 2 and "al store prune --keep 0" in done.stderr and "Traceback" not in done.stderr
-    assert "training" in al(place, "store", "ls")
-    al(place, "store", "prune", "--keep", "0")
-    assert run(place, "second", "sampler=random")["training"] == 3
+    mine.write_text(mine.read_text().replace("float", "int"))
+    assert run(place, "its file", *words) == {"training": 0, "inference": 0, "selection": 2}

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from shapes import tree_bytes, write_yolo
 
+from al_cli.experiment.job import jobs_of
+from al_cli.experiment.run import run_job
+
 
 @pytest.fixture
 def few(tmp_path):
@@ -49,7 +52,8 @@ def test_nor_under_another_regime(al, few, more):
 
 
 def test_arms_share_what_they_have_in_common(al, few):
-    al(*few, "-m", "sampler=random,entropy")
+    for job in jobs_of([*few[1:], "sampler=random,entropy"], many=True):
+        run_job(job)
     assert made(Path("outputs/s"))["training"] == 5 + 3  # round 0, and the last: both label all images
     al(*few, "reference=true")
     assert made(Path("outputs/s"))["training"] == 8  # the reference is the same training as their last rounds
@@ -136,3 +140,14 @@ def test_ls_and_prune_say_what_they_did(al, few):
     assert "empty" in al("store", "ls").stdout
     al(*few, "sampler=random", "run_name=again")
     assert made(Path("outputs/s/again"))["training"] == 5
+
+
+def test_a_store_of_another_version_is_refused_in_a_sentence_and_can_be_listed_and_emptied(al, few):
+    al(*few, "sampler=random", "rounds=1")
+    Path("outputs/.store/format").unlink()
+    refused = al(*few, "sampler=random", "rounds=1", "run_name=again", code=2).stderr
+    assert "format 1" in refused and "al store prune --keep 0" in refused and "Traceback" not in refused
+    assert "training" in al("store", "ls").stdout
+    al("store", "prune", "--keep", "0")
+    al(*few, "sampler=random", "rounds=1", "run_name=again")
+    assert made(Path("outputs/s/again"))["training"] == 2

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from al_cli.records import RunFolder
+from al_cli.sweep import gpus
 
 CRASH = '''
 """Scores that end their process in the ways a process can end, unless the file `calm` exists."""
@@ -180,22 +181,33 @@ def test_a_killed_training_of_a_multirun_costs_that_run_alone(al, fake, patched)
     assert again.stderr.count("is skipped: it is done already") == 2 and "3 of 3 runs done" in again.stdout
 
 
-SEEN = 'Path(f"seen_{os.getpid()}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all")); time.sleep(0.5)'
+SEEN = 'Path(f"seen_{os.getpid()}").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all")); time.sleep(0.3)'
 
 
-@pytest.mark.parametrize(("words", "seen"), [([], "457"), (["--gpus", "5,7"], "57")], ids=str)
-def test_each_process_sees_one_gpu(al, patched, words, seen):
+def test_each_process_sees_one_gpu(al, patched):
     """A learner that writes down what it sees: runs side by side have a GPU each, and the record says which."""
-    run = ["-m", "sampler=random", "seed=0,1,2,3", "rounds=1", "study=s", "--jobs", str(len(seen)), *words]
-    patched(SEEN, *run, env={"CUDA_VISIBLE_DEVICES": "4,5,7"})
-    assert {path.read_text() for path in al.cwd.glob("seen_*")} == set(seen)
+    words = ["-m", "sampler=random", "seed=0,1,2", "rounds=1", "study=s", "--jobs", "2", "--gpus", "5,7"]
+    patched(SEEN, *words, env={"CUDA_VISIBLE_DEVICES": "4,5,7"})
+    assert {path.read_text() for path in al.cwd.glob("seen_*")} == {"5", "7"}
     environments = al.cwd.glob("outputs/s/*/environment.json")
-    assert {json.loads(path.read_text())["gpus"] for path in environments} == set(seen)
+    assert {json.loads(path.read_text())["gpus"] for path in environments} == {"5", "7"}
 
 
-def test_one_run_sees_the_gpus_that_were_asked_for(al, patched):
-    patched(SEEN, "rounds=1", "study=s", "--gpus", "1", env={"CUDA_VISIBLE_DEVICES": "0,1"})
-    assert {path.read_text() for path in al.cwd.glob("seen_*")} == {"1"}
+def test_one_run_sees_the_gpus_that_were_asked_for(al, fake, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    al(*fake, "rounds=1", "study=s", "run_name=r", "--gpus", "1")
+    assert json.loads((al.cwd / "outputs/s/r/environment.json").read_text())["gpus"] == "1"
+
+
+def test_all_visible_gpus_are_used_and_the_least_used_comes_first(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,7")
+    assert gpus.chosen(None) == ["4", "5", "7"] and gpus.chosen("5-5,4") == ["5", "4"]
+    busy: list[str | None] = []
+    for _ in range(4):
+        busy.append(gpus.least_used(gpus.chosen(None), busy))
+    assert busy == ["4", "5", "7", "4"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert gpus.chosen(None) == [] and gpus.least_used([], []) is None
 
 
 @pytest.mark.parametrize("words", [["0-3"], ["x"], ["2-1"], [""]], ids=str)
