@@ -34,10 +34,11 @@ def answered(words: list[str]) -> int | None:
     said = {word.split("=")[0] for word in words}
     if said & HELP_WORDS:
         from al_cli.cli import settings_help
-        from al_cli.cli.main import make_parser
 
-        parser = next(iter(make_parser()._subparsers._group_actions)).choices["run"]  # type: ignore[union-attr, index]
-        parser.epilog = f"{settings_help.help_text()}\n{EPILOG}"
+        text = f"{settings_help.help_text()}\n{EPILOG}"
+        raw = argparse.RawDescriptionHelpFormatter
+        parser = argparse.ArgumentParser("al run", description=__doc__, epilog=text, formatter_class=raw)
+        add_arguments(parser)
         parser.print_help()
         return 0
     if said & HYDRA:
