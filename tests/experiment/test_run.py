@@ -133,7 +133,8 @@ def test_a_changed_configuration_does_not_continue_another_run(al, fake):
 
 
 def test_report_and_show(al, fake):
-    al(*fake, "-m", "study=s", "rounds=1", "sampler=random,ccms", "seed=0,1")
+    for job in jobs_of([*fake[1:], "study=s", "rounds=1", "sampler=random,ccms", "seed=0,1"], many=True):
+        run_job(job)
     al("report", "outputs/s")
     arms = pd.read_csv(al.cwd / "outputs/s/report/arms.csv")
     assert len(arms) == 4  # two arms, two rounds

@@ -28,6 +28,7 @@ def drawn(path: Path) -> bool:
 
 
 MODELS = sorted(path.stem for path in FOLDER.glob("*.yaml") if drawn(path))
+QUICK = {"fake", "tiny_faster_rcnn"}  # the others take the same paths, and run in `make test-all`
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def splits(yolo_root) -> Splits:
     return load_yolo(yolo_root)
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=[m if m in QUICK else pytest.param(m, marks=pytest.mark.slow) for m in MODELS])
 def build(request, yolo_root, splits):
     """A new learner as a run builds it, asked for every signal that it can give."""
     words = [

@@ -48,7 +48,6 @@ STUDIES = {
     "reselect": ["sampler=random,ccms", "training.data=reselect", "rounds=2"],
     "reselect, some held out": ["sampler=random,ccms", "training.data=reselect", "rounds=2", "dataset.holdout=0.3"],
     "other last splits": ["sampler=ccms", "training=thesis", "rounds=2", "ud_split=[0.5,1],[0.5,0.5]"],
-    "images and boxes": ["sampler=entropy", "budget_unit=images,boxes", "initial=4", "budget=3", "rounds=2"],
     "references": ["sampler=random", "reference=true", "seed=0,1"],
     "without the store": ["sampler=random,entropy", "store=false", "rounds=1"],
 }
