@@ -82,6 +82,20 @@ def test_the_floors_are_counted_from_the_ground_and_each_has_a_rule():
     assert len(set(rules)) == len(rules), "two floors with one rule are one floor"
 
 
+def test_no_file_imports_itself_by_way_of_others():
+    """Imports for type checkers and those inside functions count too."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    needs = {name: imports(path) & modules.keys() - {name} for name, path in modules.items()}
+    packages = {name for name, path in modules.items() if path.name == "__init__.py"}
+    needs = {name: {other for other in others if other not in packages} for name, others in needs.items()}
+    left = dict(needs)
+    while free := [name for name, others in left.items() if not others & left.keys()]:
+        for name in free:
+            del left[name]
+    assert left == {}, f"in a circle or above one: {sorted(left)}"
+    assert sum(map(len, needs.values())) > 200  # the imports were found
+
+
 def test_what_the_tables_forbid_is_found():
     """The reader of the tables: a floor, a rule and a restricted import, from a page of three rows."""
     page = (

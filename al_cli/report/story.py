@@ -18,11 +18,11 @@ from al_cli.report.sections.differences import difference_table
 from al_cli.report.statistics.analyse import Statistics, analyse, answer
 from al_cli.report.statistics.claim_answer import answer_claim, written_before
 from al_cli.report.statistics.comparison import Measure
-from al_cli.report.statistics.curves import SCALES, Target, curves_of
+from al_cli.report.statistics.curves import SCALES, Target
 from al_cli.report.statistics.in_words import capitalised, count
 from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
 from al_cli.report.statistics.warnings import warnings_of_study
-from al_cli.report.study import StudyFolder, find_missing
+from al_cli.report.study import StudyFolder, curves_of, find_missing
 from al_cli.report.table import ReportTable
 
 ALPHA = 0.05  # where the study claims nothing

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.folder import flatten
 from al_cli.records.study import StudyFile, read_study_file
+from al_cli.report.statistics.curves import RunCurve, curve_of
 from al_cli.report.statistics.in_words import listing
 from al_cli.tasks import Task, default
 from al_cli.types import RoundRecord
@@ -121,6 +122,15 @@ def one_task(runs: Sequence[Run]) -> Task:
                 remedy="move the runs of one task into a study folder of their own",
             )
     return task
+
+
+def curves_of(runs: Iterable[Run], task: Task) -> list[RunCurve]:
+    """A curve for each run that has finished at least one round, in the order of the runs."""
+    return [
+        curve_of(run.name, run.arm, run.seed, run.records, task, complete=len(run.records) == run.summary.rounds_total)
+        for run in runs
+        if run.records
+    ]
 
 
 def read_runs(root: Path, planned: Sequence[str] = ()) -> list[Run]:

@@ -17,8 +17,9 @@ from al_cli.errors import RunError
 from al_cli.report import study, write
 from al_cli.report.of_run.terminal import rounds_table
 from al_cli.report.sections import costs, differences, hardest, numbers, selected
-from al_cli.report.statistics.curves import average_rounds, curves_of
+from al_cli.report.statistics.curves import average_rounds
 from al_cli.report.story import tell
+from al_cli.report.study import curves_of
 from al_cli.report.table import ReportTable
 from al_cli.tasks.detection import TASK
 

@@ -1,6 +1,6 @@
 """The statistics of a study, from the curves of its runs.
 
-    curves = curves_of(runs, task)                                      curves.py: a run as a curve
+    curves = curves_of(runs, task)                                      report/study.py: a run as a curve
     statistics = analyse(curves, task, curves_of(reference_runs, task), random="random")
     statistics.comparisons[Measure("AUC", task.primary, cost="images")]  comparison.py: all pairs of arms in one measure
     answer(statistics)                                                  the study in sentences

@@ -11,7 +11,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from al_cli.errors import RunError, suggest
 from al_cli.tasks import Metric, Task
 from al_cli.tasks.base import PERCENT
 from al_cli.types import RoundRecord
-
-if TYPE_CHECKING:
-    from al_cli.report.study import Run
 
 Scale = Literal["linear", "log"]
 Seed = int | None
@@ -65,15 +62,6 @@ class RunCurve:
         x = np.array([self.costs[cost][k] for k in known], float)
         y = np.array([self.metrics[metric][k] for k in known], float)
         return (x, y) if self.complete and known and not (np.diff(x) < 0).any() else None
-
-
-def curves_of(runs: Iterable[Run], task: Task) -> list[RunCurve]:
-    """A curve for each run that has finished at least one round, in the order of the runs."""
-    return [
-        curve_of(run.name, run.arm, run.seed, run.records, task, complete=len(run.records) == run.summary.rounds_total)
-        for run in runs
-        if run.records
-    ]
 
 
 def curve_of(

@@ -15,10 +15,10 @@ from al_cli.report.statistics.curves import (
     area,
     average_rounds,
     common_range,
-    curves_of,
     labels_to_reach,
     parse_target,
 )
+from al_cli.report.study import curves_of
 from al_cli.tasks.detection import TASK
 from al_cli.types import RoundRecord, StageLog
 
