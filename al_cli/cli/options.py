@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from al_cli.errors import ConfigError
@@ -20,17 +20,26 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show the runs and what they would cost; write nothing")
 
 
-def check_execution(args: argparse.Namespace) -> list[str]:
-    """The GPUs to use. ConfigError for options that cannot work."""
+def check_execution(args: argparse.Namespace) -> None:
+    """ConfigError for options that cannot work."""
     from al_cli.sweep import gpus
 
     if args.jobs < 1:
         raise ConfigError(f"--jobs is {args.jobs}", remedy="give how many runs may go on at once, at least 1")
-    return gpus.chosen(args.gpus)
+    if args.gpus is not None:
+        gpus.chosen(args.gpus)
 
 
-def carry_out(args: argparse.Namespace, jobs: Sequence[Job], gpus: Sequence[str]) -> int:
-    """Run the jobs and say at the end what became of them. Returns the exit code."""
-    from al_cli.sweep import execute, outcomes
+def carry_out(
+    args: argparse.Namespace, jobs: Sequence[Job], *, source: str = "", begin: Callable[[], object] | None = None
+) -> int:
+    """Run the jobs and say at the end what became of them, or show what that would be. Returns the exit code.
 
-    return outcomes.finish(execute.execute(jobs, args.jobs, gpus))
+    `begin` writes what belongs to the study, once the data of its runs was read and before the first of them starts.
+    """
+    from al_cli.sweep import execute, outcomes, preview
+
+    if args.dry_run:
+        preview.show(jobs, args.jobs, source)
+        return 0
+    return outcomes.finish(execute.execute(jobs, args.jobs, args.gpus, begin))

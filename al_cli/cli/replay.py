@@ -25,15 +25,11 @@ def act(args: argparse.Namespace) -> int:
     from al_cli.cli import logs, options
     from al_cli.experiment import replay
 
-    gpus = options.check_execution(args)
+    options.check_execution(args)
     logs.configure()
     groups = {"model": args.model, "training": args.training}
     words = [*(f"{key}={value}" for key, value in groups.items() if value), *args.overrides]
     planned = replay.plan_replay(args.run, words)
-    if args.dry_run:
-        from al_cli.sweep import preview
-
-        preview.show([planned.job], args.jobs)
-        return 0
-    planned.write_picks()
-    return options.carry_out(args, [planned.job], gpus)
+    if not args.dry_run:
+        planned.write_picks()
+    return options.carry_out(args, [planned.job])

@@ -57,11 +57,6 @@ def act(args: argparse.Namespace) -> int:
     from al_cli.experiment.job import jobs_of
 
     jobs = jobs_of(args.overrides, many=args.multirun)
-    gpus = options.check_execution(args)
-    if args.dry_run:
-        from al_cli.sweep import preview
-
-        preview.show(jobs, args.jobs)
-        return 0
+    options.check_execution(args)
     logs.configure()
-    return options.carry_out(args, jobs, gpus)
+    return options.carry_out(args, jobs)

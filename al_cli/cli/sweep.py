@@ -29,14 +29,9 @@ def act(args: argparse.Namespace) -> int:
     if args.name is None:
         shipped = ", ".join(file.shipped_names())
         raise ConfigError("al sweep needs the name of a sweep, or a file", remedy=f"shipped: {shipped}")
-    gpus = options.check_execution(args)
+    options.check_execution(args)
     logs.configure()
-    from al_cli.sweep import execute, plan, preview, study_file
+    from al_cli.sweep import plan, study_file
 
     study = plan.plan_study(file.read_sweep(args.name), args.overrides)
-    if args.dry_run:
-        preview.show(study.jobs, args.jobs, study.sweep.source)
-        return 0
-    execute.check_data(study.jobs)
-    study_file.write(study)
-    return options.carry_out(args, study.jobs, gpus)
+    return options.carry_out(args, study.jobs, source=study.sweep.source, begin=lambda: study_file.write(study))

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
@@ -24,7 +24,7 @@ from al_cli.experiment.job import Job
 from al_cli.progress import console, duration
 from al_cli.records import RunFolder
 from al_cli.records.folder import RUN_FORMAT
-from al_cli.sweep.gpus import VARIABLE, least_used
+from al_cli.sweep.gpus import VARIABLE, chosen, least_used
 from al_cli.sweep.outcomes import Outcome, relative, why
 from al_cli.sweep.worker import Worker, prepare
 
@@ -68,23 +68,27 @@ def check_data(jobs: Iterable[Job]) -> None:
         build.load_dataset(dataset)
 
 
-def execute(jobs: Sequence[Job], at_once: int = 1, gpus: Sequence[str] = ()) -> list[Outcome]:
+def execute(
+    jobs: Sequence[Job], at_once: int = 1, gpus: str | None = None, begin: Callable[[], object] | None = None
+) -> list[Outcome]:
     """Run what is not done; one outcome a job, in their order. One job runs in this process, several in a process each.
 
-    `at_once` of several run at a time, each of them on the least used of `gpus`. A done run is passed over, and so is one
-    that another process works on; a failed one is redone. KeyboardInterrupt stops all runs cleanly first, and so does
-    SIGTERM. AlError only where one job was asked for: its mistake ends the command.
+    `at_once` of several run at a time, each of them on the least used of `gpus` (as `--gpus` names them; None: all that
+    are visible). `begin` is called before the first run starts, once the data of all was read. A done run is passed over,
+    and so is one that another process works on; a failed one is redone. KeyboardInterrupt stops all runs cleanly first,
+    and so does SIGTERM. AlError only where one job was asked for: its mistake ends the command.
     """
     with terminate_as_interrupt():
-        if len(jobs) == 1:
-            return [_in_this_process(jobs[0], gpus)]
-        check_data(jobs)
-        return _in_processes(jobs, at_once, gpus)
+        if begin is not None or len(jobs) > 1:
+            check_data(jobs)
+        if begin is not None:
+            begin()
+        return [_in_this_process(jobs[0], gpus)] if len(jobs) == 1 else _in_processes(jobs, at_once, chosen(gpus))
 
 
-def _in_this_process(job: Job, gpus: Sequence[str]) -> Outcome:
-    if gpus:
-        os.environ[VARIABLE] = ",".join(gpus)  # before torch looks
+def _in_this_process(job: Job, gpus: str | None) -> Outcome:
+    if gpus is not None:
+        os.environ[VARIABLE] = ",".join(chosen(gpus))  # before torch looks
     shown = relative(job.folder)
     try:
         return Outcome(shown, run.run_job(job))

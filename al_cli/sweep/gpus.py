@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from al_cli.errors import ConfigError
 
@@ -49,7 +49,6 @@ def chosen(text: str | None) -> list[str]:
     return list(dict.fromkeys(wanted))
 
 
-def least_used(gpus: Collection[str], busy: Collection[str | None]) -> str | None:
+def least_used(gpus: Sequence[str], busy: Sequence[str | None]) -> str | None:
     """The GPU that the fewest running processes have, the first of equals; None where there are no GPUs."""
-    taken = list(busy)
-    return min(gpus, key=taken.count, default=None)
+    return min(gpus, key=busy.count, default=None)
