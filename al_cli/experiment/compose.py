@@ -131,7 +131,6 @@ def split_runs(words: Sequence[str], many: bool) -> list[list[str]]:
     except HydraException as error:
         remedy = "write overrides as key=value, and quote brackets: 'ud_split=[1,0.5]'"
         raise ConfigError(first_line(error), remedy=remedy) from error
-    refuse_hydra(words)
     choices = []
     for word, override in zip(words, parsed, strict=True):
         if not override.is_sweep_override():
@@ -171,6 +170,7 @@ def key_of(word: str) -> str:
 
 def compose_all(runs: Sequence[Sequence[str]]) -> list[DictConfig]:
     """The configuration of each run from its overrides. Raises ConfigError for the first that is wrong."""
+    refuse_hydra(itertools.chain(*runs))
     OmegaConf.register_new_resolver("al_folder_name", lambda root: folder_name(str(root)), replace=True)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(shipped("conf").resolve()), version_base="1.3", job_name="run"):

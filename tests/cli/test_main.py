@@ -112,8 +112,9 @@ def test_help_of_a_run_says_what_each_setting_means():
     ],
 )
 def test_what_hydra_would_do_elsewhere_is_one_sentence(al, word, said):
-    done = al("run", "-m", "seed=0,1", word, code=2)
-    assert done.stderr.count("\n") == 1 and word in done.stderr and said in done.stderr
+    for command in (["run", "-m", "seed=0,1"], ["sweep", "thesis_digits"]):
+        done = al(*command, word, code=2)
+        assert done.stderr.count("\n") == 1 and word in done.stderr and said in done.stderr
 
 
 def test_hydra_prints_the_configuration(al):
