@@ -90,21 +90,26 @@ def imported_by(path: Path, name: str) -> set[str]:
     """The modules that this source names in its imports, inside functions too."""
     found: set[str] = set()
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(_tree(path.read_text(encoding="utf-8"), str(path))):
+    for node in _imports_in(path.read_text(encoding="utf-8"), str(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*above, *([base] if base else [])])
-            modules = {f"{base}.{alias.name}" for alias in node.names}
-            inside = {module for module in modules if source_of(module) is not None}
-            found |= inside
-            # `from package import module` needs nothing of the package's own file but what is no module
-            if len(inside) < len(modules):
-                found.add(base)
+            continue
+        base = node.module or ""
+        if node.level:
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*above, *([base] if base else [])])
+        modules = {f"{base}.{alias.name}" for alias in node.names}
+        inside = {module for module in modules if source_of(module) is not None}
+        found |= inside
+        # `from package import module` needs nothing of the package's own file but what is no module
+        if len(inside) < len(modules):
+            found.add(base)
     return found
+
+
+@cache  # a forecast asks for the code of every run
+def _imports_in(source: str, where: str) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(_tree(source, where)) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 @cache

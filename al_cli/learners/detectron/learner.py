@@ -1,7 +1,7 @@
 """Detectron2 behind the Learner protocol: train, infer, measure the loss, save, load.
 
 What differs between detectors lies in `model.zoo` (configs), `signals` (taps) and `model.tiny`; nothing here asks which one
-it has. What the trained model answers lies in `trained`, how it reads images in `reading`.
+it has. What the trained model answers lies in `trained_model`, how it reads images in `image_reader`.
 """
 
 from __future__ import annotations
