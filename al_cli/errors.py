@@ -24,6 +24,10 @@ class ConfigError(AlError):
     """An override or configuration file asks for something that does not exist or cannot work."""
 
 
+class NotGiven(ConfigError):
+    """A setting that has no default is missing."""
+
+
 class DatasetError(AlError):
     """A dataset on disk breaks its format's rules; `where` names file, line and value."""
 

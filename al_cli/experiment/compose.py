@@ -18,26 +18,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from al_cli.errors import ConfigError, first_line, suggest
+from al_cli.errors import ConfigError, NotGiven, first_line, suggest
 from al_cli.tasks import DEFAULT
 
 CONFIG_NAME = "config"
 # Where a run goes, which study it belongs to and what else it writes change nothing of what it computes.
-NOT_IN_NAME = {
-    "sampler",
-    "seed",
-    "study",
-    "run_name",
-    "outputs",
-    "device",
-    "store",
-    "tracking",
-    "plots",
-    "reference",
-    "hydra.searchpath",
-}
-# Where data lies is not what is done with it; the study is named after the dataset.
-PLACES = ("dataset", "dataset.root", "dataset.name", "dataset.train", "dataset.val", "dataset.test")
+WHERE = ("outputs", "study", "run_name", "store", "tracking", "plots")
+# The study is named after the dataset; sampler, seed and reference have their own places in a name.
+NOT_IN_NAME = {*WHERE, "sampler", "seed", "reference", "device", "dataset", "hydra.searchpath"}
+PLACES = ("dataset.root", "dataset.name", "dataset.train", "dataset.val", "dataset.test")  # where data lies
 VALUE_ONLY = {"model", "training", "schedule", "sampler.file"}  # settings whose value speaks for itself
 MAX_NAME = 120
 
@@ -90,7 +79,7 @@ def arm_of(name: str) -> str:
 
 
 def _is_place(key: str) -> bool:
-    return any(key == place or (place != "dataset" and key.startswith(f"{place}.")) for place in PLACES)
+    return any(f"{key}.".startswith(f"{place}.") for place in PLACES)
 
 
 def label(word: str) -> str:
@@ -197,7 +186,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         return ConfigError(f"there is no setting called {key}", where=where, remedy=suggest(key, known_keys(key)))
     if match := re.search(r"Missing mandatory value: ([\w.]+)", text):
         key = match.group(1)
-        return ConfigError(f"{key} is not given", remedy=f"add {key}=...")
+        return NotGiven(f"{key} is not given", remedy=f"add {key}=...")
     return ConfigError(first_line(error), remedy="`al run --cfg job` prints every setting")
 
 

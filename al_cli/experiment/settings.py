@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from al_cli import tasks, tracking
-from al_cli.errors import ConfigError, DatasetError, first_line, suggest
+from al_cli.errors import ConfigError, DatasetError, NotGiven, first_line, suggest
 from al_cli.experiment import imported
+from al_cli.experiment.compose import WHERE
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
 from al_cli.records.folder import flatten
 from al_cli.rng import Seeds
@@ -21,8 +22,6 @@ from al_cli.samplers.select_random import random
 from al_cli.strategy import Stage, Strategy
 
 DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
-# Where a run goes does not change what it computes.
-WHERE = ("outputs", "study", "run_name", "store", "tracking", "plots")
 FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
@@ -83,7 +82,7 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
     """
     for key, value in flatten(OmegaConf.to_container(config)).items():
         if value == "???":
-            raise ConfigError(f"{key} is not given", remedy=f"add {key}=...")
+            raise NotGiven(f"{key} is not given", remedy=f"add {key}=...")
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from al_cli.errors import AlError, ConfigError, first_line, suggest
+from al_cli.errors import AlError, ConfigError, NotGiven, first_line, suggest
 from al_cli.experiment import compose
 from al_cli.experiment.job import Job, make_job
 from al_cli.progress import phase
@@ -111,9 +111,9 @@ def _jobs(arm: Arm, seeds: tuple[int, ...]) -> list[Job]:
             one = copy.deepcopy(config)
             one.seed = seed
             jobs.append(make_job(one, f"{arm.name}_s{seed}", arm=arm.name))
+    except NotGiven:  # of all arms alike: the data is the user's
+        raise
     except AlError as error:
-        if error.what.endswith("is not given"):  # of all arms alike: the data is the user's
-            raise
         raise _of_arm(arm, error) from error
     return jobs
 
