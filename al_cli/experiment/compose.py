@@ -73,11 +73,6 @@ def name_with(method: str, words: Iterable[str], seed: int) -> str:
     return name
 
 
-def arm_of(name: str) -> str:
-    """The name of a run without its seed: `ccms_s10` is a run of `ccms`."""
-    return re.sub(r"_s\d+$", "", name)
-
-
 def _is_place(key: str) -> bool:
     return any(f"{key}.".startswith(f"{place}.") for place in PLACES)
 

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from al_cli.errors import AlError, ConfigError
 from al_cli.experiment import compose, settings
 from al_cli.experiment.imported import Imported
+from al_cli.records.study import arm_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def jobs_of(words: Sequence[str], many: bool = False) -> list[Job]:
     for number, (said, config) in enumerate(zip(runs, compose.compose_all(runs), strict=True), 1):
         name = compose.run_name(config, said)
         try:
-            job = make_job(config, name, typed=map(compose.key_of, said), arm=compose.arm_of(name))
+            job = make_job(config, name, typed=map(compose.key_of, said), arm=arm_of(name))
         except AlError as error:
             if len(runs) == 1:
                 raise

@@ -21,6 +21,7 @@ from al_cli.experiment import compose, imported
 from al_cli.experiment.job import Job, make_job
 from al_cli.records import RunFolder
 from al_cli.records.formats import csv_text
+from al_cli.records.study import arm_of
 from al_cli.samplers.catalog import IMPORTED
 from al_cli.system import write_atomic
 
@@ -80,13 +81,13 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     config = _config(source, words, typed, rounds)
     place = {key: str(OmegaConf.select(config, key)) for key in ("outputs", "study") if key in typed}
     outputs, study = place.get("outputs", str(run.parent.parent)), place.get("study", f"{run.parent.name}_replay")
-    arm = compose.arm_of(run.name)
+    arm = arm_of(run.name)
     name = str(config.run_name or compose.name_with(_without(arm, words), words, config.seed))
     path = Path(outputs).expanduser() / study / name / "picks.csv"
     config.outputs, config.study = outputs, study
     config.sampler = {"name": IMPORTED, "file": str(path.absolute()), "stages": []}
     picks = _picks(done, rounds, source["training"]["data"], config.training.data)
-    job = make_job(config, name, typed=typed, arm=compose.arm_of(name), picks=imported.parse_picks(picks, path))
+    job = make_job(config, name, typed=typed, arm=arm_of(name), picks=imported.parse_picks(picks, path))
     return Replay(job, picks)
 
 

@@ -82,14 +82,16 @@ class RunFolder:
         folder._take_lock()
         try:
             folder._require_format()
-            if folder._begun and (found := folder.compare(config)) != "same":
-                if found == "other":
-                    folder._refuse(config)
-                folder._write_task(task or default())
+            found = folder.compare(config) if (folder.path / "config.yaml").exists() else "new"
+            if found == "other":
+                folder._refuse(config)
+            folder._write_task(task or default())
+            if found == "longer":
                 folder._longer = config, environment
             else:
-                folder._write_task(task or default())
-                folder._write(config, environment)
+                if found == "new":
+                    folder._write_config(config)
+                folder._write_environment(environment)
         except BaseException:
             folder.close()
             raise
@@ -105,7 +107,9 @@ class RunFolder:
         the first of the longer run. A process that is killed midway leaves the earlier run, not marked as done."""
         if self._longer is not None:
             (self.path / "done.json").unlink(missing_ok=True)
-            self._write(*self._longer)
+            config, environment = self._longer
+            self._write_config(config)
+            self._write_environment(environment)
             self._longer = None
 
     def compare(self, config: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
@@ -363,14 +367,8 @@ class RunFolder:
         finally:
             os.close(handle)
 
-    @property
-    def _begun(self) -> bool:
-        return (self.path / "config.yaml").exists()
-
-    def _write(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-        if not self._begun or self.compare(config) != "same":
-            write_atomic(self.path / "config.yaml", _yaml_text(config))
-        self._write_environment(environment)
+    def _write_config(self, config: Mapping[str, Any]) -> None:
+        write_atomic(self.path / "config.yaml", _yaml_text(config))
 
     def _refuse(self, config: Mapping[str, Any]) -> None:
         """RunError that says what differs from the configuration here."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -63,3 +64,8 @@ def update_study_file(folder: Path, change: Callable[[StudyFile], StudyFile]) ->
         arms = [{"name": name, "overrides": list(overrides)} for name, overrides in content.arms.items()]
         write_atomic(folder / STUDY_FILE, json_text(asdict(content) | {"arms": arms}))
     return content
+
+
+def arm_of(run: str) -> str:
+    """The name of a run without its seed: `ccms_s10` is a run of `ccms`."""
+    return re.sub(r"_s\d+$", "", run)

@@ -19,14 +19,13 @@ from typing import Any
 from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.folder import flatten
-from al_cli.records.study import StudyFile, read_study_file
+from al_cli.records.study import StudyFile, arm_of, read_study_file
 from al_cli.report.statistics.curves import RunCurve, curve_of
 from al_cli.report.statistics.in_words import listing
 from al_cli.tasks import Task, default
 from al_cli.types import RoundRecord
 
 NOT_OF_AN_ARM = ("seed", "seeds", "run_name", "study", "outputs")  # configuration keys that name a run, not its method
-SEED_AT_END = re.compile(r"_s\d+$")
 
 
 @dataclass(frozen=True)
@@ -156,12 +155,12 @@ def label_arms(configs: dict[Path, dict[str, Any]], planned: Sequence[str] = ())
 
     Planned arms are recognised by that name alone, and keep it. Others that would have the same label get a number.
     """
-    labels = {path: name for path in configs if (name := SEED_AT_END.sub("", path.name)) in planned}
+    labels = {path: name for path in configs if (name := arm_of(path.name)) in planned}
     members: dict[str, list[Path]] = {}
     for path, config in configs.items():
         if path not in labels:
             members.setdefault(json.dumps(of_the_arm(config), sort_keys=True, default=str), []).append(path)
-    bare = [SEED_AT_END.sub("", min(path.name for path in paths)) for paths in members.values()]
+    bare = [arm_of(min(path.name for path in paths)) for paths in members.values()]
     samplers = [str((configs[paths[0]].get("sampler") or {}).get("name") or "") for paths in members.values()]
     short = shorten(dict(zip(bare, samplers, strict=True)))
     if set(short.values()) & set(planned):
