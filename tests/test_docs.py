@@ -13,7 +13,7 @@ from al_cli.types import Predictions, Query
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("*/*.md"), *ROOT.glob("docs/results/*.md")})
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("[!.]*/*.md"), *ROOT.glob("docs/results/*.md")})  # no cache of a tool
 
 
 def blocks(language: str, text: str) -> list[str]:
