@@ -7,6 +7,7 @@ rounding (1e-14; pycocotools adds an epsilon to its denominators). This file doe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,10 @@ def evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
     from faster_coco_eval import COCO, COCOeval_faster
 
     _check(predictions, dataset)
-    truth = COCO(coco_ground_truth(dataset), print_function=_silent)
+    numbered = _renumbered(dataset)
+    truth = COCO(coco_ground_truth(numbered), print_function=_silent)
     detected = truth.loadRes(
-        coco_results(predictions, dataset)
+        coco_results(replace(predictions, image_ids=numbered.ids), numbered)
     )  # takes [] as "detected nothing"; pycocotools fails there
     run = COCOeval_faster(truth, detected, "bbox", print_function=_silent)
     run.run()
@@ -42,7 +44,6 @@ def evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
 
     # [T,R,K,A,M]: IoU thresholds, recall points, classes by ascending category id, areas (0 is all), detection limits
     precision = run.eval["precision"].reshape(*run.eval["counts"])[:, :, :, 0, -1]
-    column = {category: k for k, category in enumerate(sorted(dataset.category_ids))}
     boxes = np.zeros((len(dataset), len(dataset.class_names)), dtype=np.int64)  # [N,C] objects without crowd regions
     for counts, image in zip(boxes, dataset.images, strict=True):
         counts += np.bincount(image.classes[~image.crowd], minlength=len(counts))
@@ -51,12 +52,19 @@ def evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
             "class": name,
             "images": int((boxes[:, label] > 0).sum()),
             "boxes": int(boxes[:, label].sum()),
-            "AP": _mean_percent(precision[:, :, column[category]]),
-            "AP50": _mean_percent(precision[0, :, column[category]]),
+            "AP": _mean_percent(precision[:, :, label]),
+            "AP50": _mean_percent(precision[0, :, label]),
         }
-        for label, (name, category) in enumerate(zip(dataset.class_names, dataset.category_ids, strict=True))
+        for label, name in enumerate(dataset.class_names)
     ]
     return Evaluation(metrics, tuple(rows))
+
+
+def _renumbered(dataset: Dataset) -> Dataset:
+    """The same images and classes with ids 1..N and 1..C. Evaluators keep ids as doubles: above 2^53 they would crash or mix
+    images up, and the order of category ids would decide the order in which averages are summed."""
+    images = tuple(replace(image, id=number) for number, image in enumerate(dataset.images, 1))
+    return Dataset(dataset.class_names, images, tuple(range(1, len(dataset.class_names) + 1)))
 
 
 def coco_ground_truth(dataset: Dataset) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,33 @@ def test_per_class_is_pycocotools_on_that_class_alone(case):
 def nothing_found(dataset):
     n = len(dataset)
     return Predictions(dataset.ids, np.zeros(n + 1), np.zeros((0, 4)), [], [], len(dataset.class_names))
+
+
+@pytest.mark.parametrize("start", range(0, 300, 60))
+def test_three_hundred_random_sets_agree_with_pycocotools(start):
+    for seed in range(start, start + 60):
+        predictions, dataset = random_case(
+            seed, n=5, crowd=seed % 2 == 0, areas=seed % 3 == 0, absent=(seed % 4,) if seed % 5 == 0 else ()
+        )
+        expected = pycocotools_stats(predictions, dataset)
+        found = evaluate(predictions, dataset).metrics
+        for name, value in zip(NAMES, expected, strict=False):
+            assert found[name] == in_percent(value), (seed, name)
+
+
+def renumbered(predictions, dataset, ids, categories):
+    images = [replace(image, id=new) for image, new in zip(dataset.images, ids, strict=True)]
+    return replace(predictions, image_ids=np.array(ids)), Dataset(dataset.class_names, images, categories)
+
+
+@pytest.mark.parametrize("base", [0, 1, 2**31, 2**53 - 3, 20230101123456789, 2**63 - 40])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ap_does_not_depend_on_how_images_and_categories_are_numbered(base, seed):
+    """Above 2^53 a double holds every second or fourth whole number only, and COCO's evaluators keep ids as doubles."""
+    predictions, dataset = random_case(seed, n=12, crowd=True)
+    plain = evaluate(*renumbered(predictions, dataset, range(1, 13), (1, 2, 3, 4)))
+    other = evaluate(*renumbered(predictions, dataset, [base + n for n in range(12)], tuple(base + n for n in range(4))))
+    assert other == plain  # to the last bit
 
 
 def test_no_detections_at_all_is_zero_not_an_error():
