@@ -7,6 +7,7 @@ What a round selects and trains on is decided by `Plan`, `opening` and `choose`.
 training by asking the same three: decide nothing of that kind in `run`.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from al_cli.types import (
     Checkpoint,
     Choice,
     Dataset,
+    Image,
     Learner,
     Pool,
     Predictions,
@@ -144,7 +146,7 @@ def run(
             picked=splits.train.select(picked),
             labeled=labeled,
             choice=choice,
-            names={image.id: image.path.name for image in splits.train.images},
+            names={image.id: image.name for image in splits.train.images},
             timing={**clock.timing(), **extra_timing()},
         )
         record = folder.write_round(done)
@@ -169,9 +171,16 @@ def opening(splits: Splits, plan: Plan) -> Opening:
 
 
 def initial_order(train: Dataset, seed: int) -> list[int]:
-    """All pool ids in random order; the first ones are the initial set. Depends on the seed and the data alone, so every
-    arm of a study starts from the same images, and a larger initial set contains a smaller one."""
-    return rng_for(seed, 0, f"initial/{train.fingerprint}").permutation(train.ids).tolist()
+    """All pool ids in random order; the first ones are the initial set.
+
+    Each image's place comes from a hash of the seed and its name. So every arm of a study starts from the same images, a
+    larger initial set contains a smaller one, and a corrected label, another format or an image more or less moves no other
+    image."""
+
+    def place(image: Image) -> bytes:
+        return hashlib.sha256(f"initial/{seed}/{image.name}".encode()).digest()
+
+    return [image.id for image in sorted(train.images, key=place)]
 
 
 def settled(by: str, candidates: Iterable[int], ids: Sequence[int]) -> Choice:

@@ -23,7 +23,7 @@ class Seeds:
 def rng_for(seed: int, round: int, purpose: str) -> np.random.Generator:
     """The generator for one purpose in one round: same arguments, same draws, on any machine.
 
-    `purpose` is any text, for example ``"sampling"`` or ``"initial/<dataset fingerprint>"``; it is hashed into the
+    `purpose` is any text, for example ``"sampling"`` or ``"detect/07.jpg"``; it is hashed into the
     entropy, so two purposes never share a stream. Raises ValueError for a negative seed or round.
     """
     if seed < 0 or round < 0:

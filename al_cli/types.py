@@ -61,7 +61,9 @@ class Image:
 
     `boxes` [K,4] float64 xyxy in pixels, `classes` [K] int64 in 0..C-1, `crowd` [K] bool (COCO's iscrowd), `areas` [K]
     float64 px^2: what decides small, medium or large (COCO's own area where the file has one, else the box's).
-    An image without objects has K = 0: it is a negative, not an error.
+    An image without objects has K = 0: it is a negative, not an error. `id` is al's own number, `source_id` that of the
+    user's file where it has one. `name` is unique in its split (`datasets/names.py`; the file's name where nobody says);
+    `content` is a digest of the file's bytes, empty for an image that is no file.
     """
 
     id: int
@@ -72,9 +74,13 @@ class Image:
     classes: NDArray[np.int64]
     crowd: NDArray[np.bool_] = None  # type: ignore[assignment]
     areas: NDArray[np.float64] = None  # type: ignore[assignment]
+    name: str = ""
+    content: str = ""
+    source_id: int | None = None
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
+        set_(self, "name", self.name or self.path.name)
         set_(self, "boxes", np.asarray(self.boxes, dtype=np.float64).reshape(-1, 4))
         set_(self, "classes", np.asarray(self.classes, dtype=np.int64).reshape(-1))
         k = len(self.boxes)
@@ -92,6 +98,12 @@ class Image:
             bad = ~np.isfinite(self.boxes).all(1) | (self.boxes[:, 2:] <= self.boxes[:, :2]).any(1)
             _require(not bad.any(), f"{name}: box {self.boxes[bad][:1].tolist()} is empty or not finite")
             _require(self.classes.min() >= 0, f"{name}: negative class {self.classes.min()}")
+
+    @property
+    def labels_digest(self) -> str:
+        """16 hex digits of boxes, classes, crowd flags and areas."""
+        columns = (self.boxes, self.classes, self.crowd, self.areas)
+        return hashlib.sha256(b"".join(np.ascontiguousarray(column).tobytes() for column in columns)).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,13 +158,12 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of names, sizes and labels: the same data in another folder has the same fingerprint."""
-        digest = hashlib.sha256(repr((self.class_names, self.category_ids)).encode())
+        """32 hex digits of names, sizes, labels and content. The same data in another folder, with other times or under other
+        ids of images and categories, has the same fingerprint."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
         for image in self.images:
-            digest.update(repr((image.id, image.path.name, image.width, image.height)).encode())
-            for column in (image.boxes, image.classes, image.crowd, image.areas):
-                digest.update(np.ascontiguousarray(column).tobytes())
-        return digest.hexdigest()[:16]
+            digest.update(repr((image.name, image.width, image.height, image.labels_digest, image.content)).encode())
+        return digest.hexdigest()[:32]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 """The loop on its own: what it trains on, what it asks for, how shares of the pool become counts."""
 
+from dataclasses import replace
+from hashlib import sha256
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +15,7 @@ from al_cli.experiment.job import jobs_of
 from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder
 from al_cli.rng import Seeds, rng_for
-from al_cli.types import Splits
+from al_cli.types import Dataset, Splits
 
 
 @pytest.fixture
@@ -173,10 +176,24 @@ def test_pool_inference_asks_for_survivors_and_signals_only(splits, tmp_path):
     assert [stage.skipped != "" for stage in records[3].stages] == [True, False]
 
 
-def test_initial_sets_are_nested_and_depend_on_seed_and_data(splits):
-    assert loop.initial_order(splits.train, 1) == loop.initial_order(splits.train, 1)
-    assert loop.initial_order(splits.train, 1) != loop.initial_order(splits.train, 2)
-    assert loop.initial_order(splits.train, 1) != loop.initial_order(random_dataset(30, seed=9), 1)
+def test_the_initial_order_depends_on_seed_and_names_only(splits):
+    train = splits.train
+    order = [train[i].name for i in loop.initial_order(train, 1)]
+    assert order != [train[i].name for i in loop.initial_order(train, 2)]
+    spelled = sorted((image.name for image in train.images), key=lambda n: sha256(f"initial/1/{n}".encode()).digest())
+    assert order == spelled
+
+    def names(images):
+        data = Dataset(train.class_names, images)
+        return [data[i].name for i in loop.initial_order(data, 1)]
+
+    other_labels = [
+        replace(image, boxes=np.zeros((0, 4)), classes=[], crowd=None, areas=None) for image in train.images
+    ]
+    assert names(other_labels) == order
+    other_ids = [replace(image, id=1000 - image.id) for image in reversed(train.images)]
+    assert names(other_ids) == order
+    assert names(train.images[1:]) == [name for name in order if name != train.images[0].name]
 
 
 @pytest.mark.parametrize(

@@ -67,35 +67,28 @@ def to_splits(name: str, found: Mapping[str, Dataset]) -> Splits:
     return Splits(name, found["train"], None, found["val"] if "val" in found else found["test"])
 
 
-def check_leakage(splits: Mapping[str, Sequence[Path]], problems: Problems) -> None:
-    """One image in two splits: the same path, or the same bytes (links and renamed copies). Also a path twice in one.
+def read_contents(splits: Mapping[str, Sequence[Path]]) -> dict[str, list[str]]:
+    """{split: [N] digest of each file's bytes}, empty for a file that cannot be read: reading its size reports it."""
+    return {
+        split: [digest or "" for digest in read_digests(paths, lambda what, where: None)]
+        for split, paths in splits.items()
+    }
 
-    Only files that have a file of equal length in another split are read.
-    """
+
+def check_leakage(
+    splits: Mapping[str, Sequence[Path]], contents: Mapping[str, Sequence[str]], problems: Problems
+) -> None:
+    """One image in two splits: the same path, or the same bytes (links and renamed copies). Also a path twice in one."""
     seen: dict[Path, str] = {}
-    lengths: dict[int, list[tuple[str, Path]]] = {}
+    originals: dict[str, tuple[str, Path]] = {}
     for split, paths in splits.items():
-        for path in paths:
+        for path, content in zip(paths, contents[split], strict=True):
             if path in seen:
                 again = "twice" if seen[path] == split else "too"
                 problems.add(f"image of the {seen[path]} split is in the {split} split {again}", str(path))
                 continue
             seen[path] = split
-            try:
-                length = path.stat().st_size
-            except OSError:
-                continue  # reading its size reports it
-            if length:
-                lengths.setdefault(length, []).append((split, path))
-    suspects = [group for group in lengths.values() if any(split != group[0][0] for split, _ in group)]
-    digests = iter(read_digests([path for group in suspects for _, path in group], problems.add))
-    for group in suspects:
-        originals: dict[str, tuple[str, Path]] = {}
-        for split, path in group:
-            digest = next(digests)
-            if digest is None:
-                continue
-            first_split, first = originals.setdefault(digest, (split, path))
+            first_split, first = originals.setdefault(content, (split, path)) if content else (split, path)
             if first_split != split:
                 problems.add(f"image of the {split} split is also in the {first_split} split, as {first}", str(path))
 

@@ -24,10 +24,12 @@ from al_cli.datasets.checks import (
     check_leakage,
     check_not_empty,
     clip,
+    read_contents,
     require_held_out,
     to_splits,
 )
 from al_cli.datasets.headers import read_sizes
+from al_cli.datasets.names import names_of
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, Splits
 
@@ -53,7 +55,8 @@ def load_coco(
 ) -> Splits:
     """Read a COCO dataset. A split is `{"images": folder, "annotations": file}`, relative to `root`.
 
-    Where no split is named, all are found by their layout. Image ids are the file's. `name` defaults to the folder's
+    Where no split is named, all are found by their layout. Image ids count from 0 over train, val and test, each split sorted
+    by name, as those of every format; `source_id` is the file's. `name` defaults to the folder's
     name. DatasetError lists all that is broken.
     """
     root = Path(root).expanduser().absolute()
@@ -66,10 +69,15 @@ def load_coco(
     problems = Problems(root)
     categories = _categories(tables, sources, problems)
     files = {split: _image_files(*sources[split], tables[split], problems) for split in sources}
-    check_leakage({split: list(paths.values()) for split, paths in files.items()}, problems)
-    found = {
-        split: _dataset(split, sources[split][1], tables[split], files[split], categories, problems) for split in files
-    }
+    contents = read_contents({split: list(paths.values()) for split, paths in files.items()})
+    check_leakage({split: list(paths.values()) for split, paths in files.items()}, contents, problems)
+    found = {}
+    first_id = 0
+    for split, paths in files.items():
+        folder, file = sources[split]
+        ids = dict(zip(paths, contents[split], strict=True))
+        found[split] = _dataset(split, root, folder, file, tables[split], paths, ids, categories, first_id, problems)
+        first_id += len(paths)
     problems.check()
     return to_splits(name or root.name, {split: data for split, data in found.items() if data is not None})
 
@@ -195,7 +203,16 @@ def _image_files(folder: Path, file: Path, table: dict[str, Any], problems: Prob
 
 
 def _dataset(
-    split: str, file: Path, table: dict[str, Any], paths: dict[int, Path], names: dict[int, str], problems: Problems
+    split: str,
+    root: Path,
+    folder: Path,
+    file: Path,
+    table: dict[str, Any],
+    paths: dict[int, Path],
+    contents: dict[int, str],
+    names: dict[int, str],
+    first_id: int,
+    problems: Problems,
 ) -> Dataset | None:
     """One split; None where its images or annotations cannot be put in a table, which `problems` then says."""
     before = problems.count
@@ -220,8 +237,21 @@ def _dataset(
     of: dict[int, list[int]] = {image: [] for image in paths}  # rows of each image, in the file's order
     for n, row in enumerate(rows):
         of[row[0]].append(n)
+    called = names_of(list(paths.values()), [folder] * len(paths), root)
     images = (
-        Image(i, path, *sizes[i], boxes[of[i]], classes[of[i]], crowd[of[i]], areas[of[i]]) for i, path in paths.items()
+        Image(
+            number,
+            paths[i],
+            *sizes[i],
+            boxes[of[i]],
+            classes[of[i]],
+            crowd[of[i]],
+            areas[of[i]],
+            name=name,
+            content=contents[i],
+            source_id=i,
+        )
+        for number, (name, i) in enumerate(sorted(zip(called, paths, strict=True)), first_id)
     )
     return Dataset(tuple(names.values()), tuple(images), tuple(names))
 

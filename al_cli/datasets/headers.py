@@ -1,6 +1,6 @@
 """What image files contain, read once: the size in the header, the digest of the bytes.
 
-Answers are remembered in a per-user cache folder by path, modification time and length, so a second look at the same
+Answers are remembered in a per-user cache folder by path, length, times of change and inode, so a second look at the same
 folder costs one `stat` a file. The cache is only ever a shortcut: lost, corrupt or unwritable, it costs time, no more.
 """
 
@@ -10,9 +10,11 @@ import hashlib
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -27,6 +29,8 @@ Complain = Callable[[str, str], None]  # (what, where): where a reader says what
 
 EXIF_ORIENTATION = 0x0112
 QUARTER_TURNS = (5, 6, 7, 8)  # the orientations that swap width and height
+DEEP = ("I", "F")  # Pillow's modes of 32 bits; those of 16 begin with I;16
+SETTLED_NS = 2 * 10**9  # a file that changed so shortly before it was read may change again within the clock's step
 CHUNK = 64  # files a thread takes at once: one task a file costs more than reading a header
 THREADS = 8  # so that waits for a slow disk overlap; from a warm one any count takes the same, and processes longer
 
@@ -47,7 +51,8 @@ def read_sizes(paths: Sequence[Path], report: Complain | None = None) -> list[tu
 
 
 def read_digests(paths: Sequence[Path], report: Complain | None = None) -> list[str | None]:
-    """SHA-1 of each file's bytes in hex. An unreadable file is given to `report` and gets None (else: DatasetError)."""
+    """32 hex digits of the SHA-256 of each file's bytes; None for an unreadable file, which is given to `report` (without it:
+    DatasetError)."""
     return _remembered("digests", paths, _digest, report or _raise)
 
 
@@ -58,6 +63,9 @@ def _raise(what: str, where: str) -> None:
 def _size(path: Path) -> list[int]:
     with path.open("rb") as file, Image.open(file) as image:
         width, height = image.size
+        if image.mode in DEEP or image.mode.startswith("I;16"):
+            what = f"has {image.mode} pixels, more than 8 bits each, which detectors would clip to white or black"
+            raise DatasetError(what, remedy="convert it to 8 bits a channel")
         if image.format == "TIFF":  # the one format whose orientation Pillow has already applied to the size
             return [width, height]
         try:
@@ -88,7 +96,7 @@ def _png_metadata_after_pixels(file: BinaryIO) -> bool:
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha1").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def _remembered(kind: str, paths: Sequence[Path], read: Callable[[Path], Any], report: Complain) -> list[Any]:
@@ -98,25 +106,30 @@ def _remembered(kind: str, paths: Sequence[Path], read: Callable[[Path], Any], r
     store = _cache_file(kind, paths)
     known = _load(kind, store)
     answers: list[Any] = [None] * len(paths)
-    stamps: dict[int, list[int]] = {}  # of what must be read: position -> [mtime_ns, bytes]
+    stamps: dict[int, list[int]] = {}  # of what must be read, by position
+    now = time.time_ns()
     for n, path in enumerate(paths):
         try:
             stat = path.stat()
         except OSError as error:
             report(f"cannot be read: {error.strerror}", str(path))
             continue
-        row = known.get(str(path))
-        if row is not None and row[0] == stat.st_mtime_ns and row[1] == stat.st_size:
-            answers[n] = row[2]
+        if not S_ISREG(stat.st_mode):  # reading a pipe or a device may never end
+            report("is not a regular file", str(path))
+            continue
+        row, stamp = known.get(str(path)), [stat.st_mtime_ns, stat.st_size, stat.st_ctime_ns, stat.st_ino]
+        if row is not None and row[:-1] == stamp:
+            answers[n] = row[-1]
         else:
-            stamps[n] = [stat.st_mtime_ns, stat.st_size]
+            stamps[n] = stamp
     if not stamps:
         return answers
     for n, answer in _read_all(kind, paths, list(stamps), read):
         if isinstance(answer, Exception):
-            report(f"is not a readable image: {_reason(answer)}", str(paths[n]))
-        else:
-            answers[n] = answer
+            report(_reason(answer), str(paths[n]))
+            continue
+        answers[n] = answer
+        if now - max(stamps[n][0], stamps[n][2]) > SETTLED_NS:
             known[str(paths[n])] = [*stamps[n], answer]
     _save(store, known)
     return answers
@@ -145,31 +158,33 @@ def _read_all(
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, DatasetError):
+        return f"{error.what}: {error.remedy}"
     if type(error).__name__ == "UnidentifiedImageError":  # its own text is the address of a file object
-        return "no known image format"
-    return f"{type(error).__name__}: {error}"
+        return "is not a readable image: no known image format"
+    return f"is not a readable image: {type(error).__name__}: {error}"
 
 
 def _cache_file(kind: str, paths: Sequence[Path]) -> Path:
     """One file a dataset, named after the folder that holds all of these images."""
     folder = os.path.commonpath([str(path.parent) for path in paths])
-    return cache_dir() / "headers" / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}-{kind}.json"
+    return cache_dir() / "headers" / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}-{kind}-2.json"
 
 
 def _is_row(kind: str, row: Any) -> bool:
-    if not (isinstance(row, list) and len(row) == 3):
+    if not (isinstance(row, list) and len(row) == 5):
         return False
     if kind == "digests":
-        return isinstance(row[2], str)
-    return isinstance(row[2], list) and [type(number) for number in row[2]] == [int, int]
+        return isinstance(row[-1], str)
+    return isinstance(row[-1], list) and [type(number) for number in row[-1]] == [int, int]
 
 
 def _load(kind: str, store: Path) -> dict[str, list[Any]]:
-    """{path: [mtime_ns, bytes, answer]}; empty where the cache is missing or not to be trusted."""
+    """{path: [mtime_ns, bytes, ctime_ns, inode, answer]}; empty where the cache is missing or not to be trusted."""
     try:
         known = json.loads(store.read_bytes())
         if not all(_is_row(kind, row) for row in known.values()):
-            raise ValueError("a row is not [mtime_ns, bytes, answer]")
+            raise ValueError("a row is not [mtime_ns, bytes, ctime_ns, inode, answer]")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError) as error:

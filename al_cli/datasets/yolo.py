@@ -27,10 +27,12 @@ from al_cli.datasets.checks import (
     check_leakage,
     check_not_empty,
     clip,
+    read_contents,
     require_held_out,
     to_splits,
 )
 from al_cli.datasets.headers import read_sizes
+from al_cli.datasets.names import names_of
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, Splits
 
@@ -43,8 +45,8 @@ NULLS = ("", "~", "null", "Null", "NULL")
 def load_yolo(root: str | Path, name: str = "") -> Splits:
     """Read a YOLO dataset: `root` is the folder with data.yaml (or the only *.yaml in it), or the yaml file itself.
 
-    Image ids count from 0 over train, val and test, each split sorted by path relative to the dataset's root, so they
-    are the same on every machine. `name` defaults to the folder's name. DatasetError lists all that is broken.
+    Image ids count from 0 over train, val and test, each split sorted by name, so they are the same on every machine and in
+    every format. `name` defaults to the folder's name. DatasetError lists all that is broken.
     """
     file = _find_yaml(Path(root).expanduser().absolute())
     config = _read_yaml(file)
@@ -52,9 +54,15 @@ def load_yolo(root: str | Path, name: str = "") -> Splits:
     names = _class_names(file, config)
     entries = _split_entries(file, config)
     problems = Problems(file)
-    listed = {split: _image_paths(split, entry, base, file, problems) for split, entry in entries.items()}
-    images = {split: sorted(paths, key=lambda path: _relative(path, base)) for split, paths in listed.items()}
-    check_leakage(images, problems)
+    images: dict[str, list[Path]] = {}
+    called: dict[str, list[str]] = {}
+    for split, entry in entries.items():
+        pairs = _image_paths(split, entry, base, file, problems)
+        paths, folders = [path for path, _ in pairs], [folder for _, folder in pairs]
+        named = sorted(zip(names_of(paths, folders, base), paths, strict=True))
+        called[split], images[split] = [name for name, _ in named], [path for _, path in named]
+    contents = read_contents(images)
+    check_leakage(images, contents, problems)
     labels = {
         split: _read_labels(split, paths, entries[split], len(names), problems) for split, paths in images.items()
     }
@@ -71,7 +79,15 @@ def load_yolo(root: str | Path, name: str = "") -> Splits:
         found[split] = Dataset(
             names,
             tuple(
-                Image(first_id + n, path, *sizes[split][n], boxes=pixels[rows[n]], classes=classes[rows[n]])
+                Image(
+                    first_id + n,
+                    path,
+                    *sizes[split][n],
+                    boxes=pixels[rows[n]],
+                    classes=classes[rows[n]],
+                    name=called[split][n],
+                    content=contents[split][n],
+                )
                 for n, path in enumerate(paths)
             ),
         )
@@ -189,16 +205,17 @@ def _split_entries(file: Path, config: dict[str, Any]) -> dict[str, list[str]]:
     return found
 
 
-def _image_paths(split: str, entries: list[str], base: Path, file: Path, problems: Problems) -> list[Path]:
-    paths: list[Path] = []
+def _image_paths(split: str, entries: list[str], base: Path, file: Path, problems: Problems) -> list[tuple[Path, Path]]:
+    """(image, the folder that its name is relative to) of each image of a split."""
+    paths: list[tuple[Path, Path]] = []
     for entry in entries:
         # Roboflow writes ../train/images though the folder lies next to data.yaml.
         for place in (base / entry, base / entry.removeprefix("../")):
             if place.is_dir():
-                paths += _walk(place)
+                paths += [(path, place) for path in _walk(place)]
                 break
             if place.is_file():
-                paths += _read_list(place, base, problems)
+                paths += [(path, _images_folder(path, base)) for path in _read_list(place, base, problems)]
                 break
         else:
             raise DatasetError(
@@ -245,9 +262,10 @@ def _read_list(file: Path, base: Path, problems: Problems) -> Iterator[Path]:
             yield path
 
 
-def _relative(path: Path, base: Path) -> str:
-    text, prefix = str(path), f"{base}{os.sep}"
-    return (text.removeprefix(prefix) if text.startswith(prefix) else os.path.relpath(text, base)).replace(os.sep, "/")
+def _images_folder(image: Path, base: Path) -> Path:
+    """What the name of a listed image is relative to: the last folder `images` of its path, else the dataset's root."""
+    head, images, _ = image.as_posix().rpartition("/images/")
+    return Path(f"{head}/images") if images else base
 
 
 def label_path(image: Path) -> Path:

@@ -127,7 +127,7 @@ def plan_imported(
     validating = set(picks[0][: math.ceil(config["dataset"]["holdout"] * len(picks[0]))])
     if again and (both := validating & set(itertools.chain(*picks[1:]))):
         raise ConfigError(
-            f"image {train[min(both)].path.name} validates, so it cannot be trained on",
+            f"image {train[min(both)].name} validates, so it cannot be trained on",
             where=f"{rows.path}, dataset.holdout={config['dataset']['holdout']}",
             remedy="leave it out of the file, or set dataset.holdout=0",
         )

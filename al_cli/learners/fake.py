@@ -3,7 +3,7 @@
 It runs the whole loop in a second on a CPU (tests, trying out a sampler, `al run model=fake`). It cheats: predictions are
 the true boxes plus noise that shrinks with the number of labeled boxes of their class, so AP rises as labels come in.
 It provides every signal, each of the right shape and range and in the spirit of the real one, so it can try any sampler.
-No torch, no files besides its checkpoint. Everything is a function of the seed and the image id.
+No torch, no files besides its checkpoint. Everything is a function of the seed and the image's name.
 """
 
 import json
@@ -81,7 +81,7 @@ class FakeLearner(Learner):
             case Signal.CLASS_DIFFICULTY:
                 return self._blur
             case Signal.IMAGE_FEATURES:
-                features = [rng_for(0, 0, f"image/{image.id}").normal(size=FEATURES) for image in images.images]
+                features = [rng_for(0, 0, f"image/{image.name}").normal(size=FEATURES) for image in images.images]
                 return np.array(features).reshape(-1, FEATURES)
             case Signal.TRUE_BOXES:
                 return np.array([(~image.crowd).sum() for image in images.images])
@@ -102,13 +102,13 @@ class FakeLearner(Learner):
         """[N, width] normal numbers, or [M, width] where `rows`; those of an image depend on it and the seed alone."""
         draws = [np.zeros((0, width))]
         for image in images.images:
-            rng = rng_for(self.state["seed"], image.id, purpose)
+            rng = rng_for(self.state["seed"], 0, f"{purpose}/{image.name}")
             draws.append(rng.normal(size=(len(image.classes) if rows else 1, width)))
         return np.concatenate(draws)
 
     def _detect(self, image: Image) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         """Boxes [K,4], scores [K], classes [K], probs [K,C] of one image, best first."""
-        rng = rng_for(self.state["seed"], image.id, "detect")
+        rng = rng_for(self.state["seed"], 0, f"detect/{image.name}")
         k = len(image.classes)
         blur = self._blur[image.classes][:, None]  # [K, 1]
         size = np.tile(image.boxes[:, 2:] - image.boxes[:, :2], 2)

@@ -55,7 +55,8 @@ from al_cli.types import LossPoint, Predictions, RoundRecord
 
 log = logging.getLogger("al")
 
-RUN_FORMAT = 2  # of the files described above. 1: no format number, oracles marked in a stage's name
+# Of the files described above. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
+RUN_FORMAT = 3
 _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
 
 

@@ -144,7 +144,7 @@ def _selection_rows(record: RoundRecord, picked: Dataset) -> list[list[Any]]:
     rows: list[list[Any]] = []
     for order, (image_id, score) in enumerate(zip(record.picked, record.scores, strict=True), 1):
         image = picked[image_id]
-        rows.append([order, image_id, image.path.name, score, int((~image.crowd).sum())])
+        rows.append([order, image_id, image.name, score, int((~image.crowd).sum())])
     return rows
 
 

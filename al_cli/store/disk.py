@@ -33,7 +33,9 @@ from al_cli.system import lock, write_atomic
 
 log = logging.getLogger("al")
 KINDS = ("training", "inference", "selection")
-STORE_FORMAT = 2  # of entries and of what determines them. 1: no file `format`; keys held the code of all samplers
+STORE_FORMAT = (
+    3  # of entries and of what determines them. 2: keys held files' times; 1: no file `format`, code of all samplers
+)
 
 
 @dataclass(frozen=True)

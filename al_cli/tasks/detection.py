@@ -87,7 +87,7 @@ def coco_ground_truth(dataset: Dataset) -> dict[str, Any]:
             )
     return {
         "images": [
-            {"id": image.id, "file_name": image.path.name, "width": image.width, "height": image.height}
+            {"id": image.id, "file_name": image.name, "width": image.width, "height": image.height}
             for image in dataset.images
         ],
         "categories": [

@@ -84,19 +84,19 @@ def test_the_same_boxes_areas_and_categories_as_pycocotools(tmp_path):
     train = load_coco(root).train
     with contextlib.redirect_stdout(io.StringIO()):
         theirs = COCO(str(root / "annotations/train.json"))
-    assert train.ids.tolist() == sorted(theirs.getImgIds())
+    assert sorted(image.source_id for image in train.images) == sorted(theirs.getImgIds())
     assert train.category_ids == tuple(sorted(theirs.getCatIds())) == (3, 18, 90)
     assert train.class_names == tuple(row["name"] for row in theirs.loadCats(train.category_ids))
     assert sum(not len(image.boxes) for image in train.images) >= 1
     for image in train.images:
-        expected = theirs.imgToAnns[image.id]
+        expected = theirs.imgToAnns[image.source_id]
         xywh = np.array([row["bbox"] for row in expected]).reshape(-1, 4)
         np.testing.assert_allclose(image.boxes[:, :2], xywh[:, :2])
         np.testing.assert_allclose(image.boxes[:, 2:] - image.boxes[:, :2], xywh[:, 2:])
         assert image.areas.tolist() == [row["area"] for row in expected]
         assert [train.category_ids[c] for c in image.classes] == [row["category_id"] for row in expected]
         assert image.crowd.tolist() == [bool(row["iscrowd"]) for row in expected]
-        info = theirs.imgs[image.id]
+        info = theirs.imgs[image.source_id]
         assert image.path == root / "images/train" / info["file_name"]
         assert (image.width, image.height) == (info["width"], info["height"])
 
@@ -105,7 +105,7 @@ def test_absent_area_is_the_clipped_box_and_absent_crowd_is_none(tmp_path):
     root = dataset(
         tmp_path / "d", annotation(bbox=[-0.5, 10, 100.5, 90.9], area="ABSENT", iscrowd="ABSENT", id="ABSENT")
     )
-    image = load_coco(root).train[7]
+    image = load_coco(root).train.images[0]
     np.testing.assert_allclose(image.boxes, [[0, 10, 100, 100]])
     np.testing.assert_allclose(image.areas, [9000])
     assert not image.crowd.any()
@@ -113,7 +113,7 @@ def test_absent_area_is_the_clipped_box_and_absent_crowd_is_none(tmp_path):
 
 def test_absent_width_and_height_come_from_the_image(tmp_path):
     root = dataset(tmp_path / "d", table(images=[{"id": 7, "file_name": "a.png"}]))
-    image = load_coco(root).train[7]
+    image = load_coco(root).train.images[0]
     assert (image.width, image.height) == (200, 100)
 
 
@@ -123,8 +123,8 @@ def test_sizes_are_of_the_turned_image(tmp_path):
     images = [{"id": 7, "file_name": "a.png", "width": 100, "height": 200}]
     root = dataset(tmp_path / "d", {**annotation(bbox=[10, 150, 40, 50]), "images": images})
     picture(root / "images/train/a.png", 200, 100, exif=exif)
-    np.testing.assert_allclose(load_coco(root).train[7].boxes, [[10, 150, 50, 200]])
-    assert (load_coco(root).train[7].width, load_coco(root).train[7].height) == (100, 200)
+    np.testing.assert_allclose(load_coco(root).train.images[0].boxes, [[10, 150, 50, 200]])
+    assert (load_coco(root).train.images[0].width, load_coco(root).train.images[0].height) == (100, 200)
     dataset(root, TABLE)
     text = error_of(root)
     assert "a.png is 100 x 200 px, listed as 200 x 100, its size before the EXIF orientation" in text
@@ -134,9 +134,10 @@ def test_sizes_are_of_the_turned_image(tmp_path):
 def test_ids_of_two_files_may_collide_and_a_class_may_be_absent_from_one(tmp_path):
     root = dataset(tmp_path / "d", test=table(categories=[CATEGORIES[2]]))
     splits = load_coco(root)
-    assert splits.train.ids.tolist() == splits.test.ids.tolist() == [7]
+    assert (splits.train.ids.tolist(), splits.test.ids.tolist()) == ([0], [1])
+    assert splits.train.images[0].source_id == splits.test.images[0].source_id == 7
     assert splits.test.class_names == splits.train.class_names == ("cat", "dog", "owl")
-    assert splits.test[7].classes.tolist() == [1]
+    assert splits.test.images[0].classes.tolist() == [1]
     assert (splits.name, load_coco(root, name="n").name) == ("d", "n")
 
 
@@ -187,9 +188,9 @@ def test_official_layout(tmp_path, images):
         write(root / f"annotations/instances_{split}.json", TABLE)
         write(root / f"annotations/captions_{split}.json", {})
     splits = load_coco(root)
-    assert splits.train[7].path == root / images / "train2017/a.png"
+    assert splits.train.images[0].path == root / images / "train2017/a.png"
     assert splits.val is None
-    assert splits.test[7].path == root / images / "val2017/a.png"
+    assert splits.test.images[0].path == root / images / "val2017/a.png"
     write(root / "annotations/instances_train2014.json", TABLE)
     picture(root / "train2014/a.png")
     assert (
@@ -205,7 +206,11 @@ def test_plain_layout(tmp_path, images):
         picture(root / images / split / "a.png")
         write(root / f"annotations/{split}.json", TABLE)
     splits = load_coco(root)
-    assert [data[7].path.parent.name for data in (splits.train, splits.val, splits.test)] == ["train", "val", "test"]
+    assert [data.images[0].path.parent.name for data in (splits.train, splits.val, splits.test)] == [
+        "train",
+        "val",
+        "test",
+    ]
 
 
 def test_named_splits(tmp_path):
@@ -216,7 +221,7 @@ def test_named_splits(tmp_path):
     a, b = ({"images": f"pictures/{split}", "annotations": f"{split}.json"} for split in "ab")
     splits = load_coco(root, train=a, val=b)
     assert splits.val is None
-    assert splits.test[7].path == root / "pictures/b/a.png"
+    assert splits.test.images[0].path == root / "pictures/b/a.png"
     assert "no held-out split" in error_of(root, train=a)
     assert "no train split" in error_of(root, test=a)
     assert "exactly `images` and `annotations`" in error_of(root, train=a, test={"image": "x", "annotations": "b.json"})
@@ -336,7 +341,7 @@ def test_one_image_in_two_splits(tmp_path):
 
 def test_the_same_name_in_two_folders_is_not_the_same_image(tmp_path):
     splits = load_coco(dataset(tmp_path / "d"))
-    assert splits.train[7].path.name == splits.test[7].path.name
+    assert splits.train.images[0].path.name == splits.test.images[0].path.name
 
 
 def test_boxes_of_zero_size_are_left_out_with_a_warning_as_coco_has_some_itself(tmp_path, caplog):

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import struct
 import zlib
@@ -18,6 +19,7 @@ from al_cli.errors import DatasetError
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("AL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(headers, "SETTLED_NS", -(10**18))  # files of tests have just been written
 
 
 def picture(path, width=40, height=20, orientation=None, **options):
@@ -152,7 +154,7 @@ def test_second_look_reads_only_what_changed(tmp_path, monkeypatch):
 def test_corrupt_cache_costs_only_time(tmp_path, content, caplog):
     paths = [picture(tmp_path / "a.png")]
     read_sizes(paths)
-    (store,) = (tmp_path / "cache" / "headers").glob("*-sizes.json")
+    (store,) = (tmp_path / "cache" / "headers").glob("*-sizes-2.json")
     store.write_bytes(content)
     with caplog.at_level("WARNING", "al"):
         assert read_sizes(paths) == [(40, 20)]
@@ -185,13 +187,56 @@ def test_cache_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert list(store.parent.iterdir()) == [store]
 
 
-def test_digests_are_sha1_of_the_bytes(tmp_path):
+def test_digests_are_sha256_of_the_bytes(tmp_path):
     paths = [tmp_path / "a", tmp_path / "b"]
     paths[0].write_bytes(b"abc")
     paths[1].write_bytes(b"")
-    expected = [hashlib.sha1(b"abc").hexdigest(), hashlib.sha1(b"").hexdigest()]
+    expected = [hashlib.sha256(data).hexdigest()[:32] for data in (b"abc", b"")]
     assert read_digests(paths) == expected == read_digests(paths)
-    assert expected[0] == "a9993e364706816aba3e25717850c26c9cd0d89d"  # FIPS 180-4, the worked example
+    assert expected[0] == "ba7816bf8f01cfea414140de5dae2223"  # FIPS 180-4, the worked example
+
+
+def test_two_files_that_swap_places_are_read_again(tmp_path):
+    """Of one length and one time of change, as an archive unpacks them: a rename changes the inode that a path names."""
+    a, b, spare = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    for path, content in ((a, b"one"), (b, b"two")):
+        path.write_bytes(content)
+        os.utime(path, (10**9, 10**9))
+    before = read_digests([a, b])
+    a.rename(spare), b.rename(a), spare.rename(b)
+    assert read_digests([a, b]) == before[::-1]
+
+
+def test_a_file_that_has_just_changed_is_not_remembered(tmp_path, monkeypatch):
+    """It may change again within a step of the file system's clock."""
+    monkeypatch.setattr(headers, "SETTLED_NS", 2 * 10**9)
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    read_digests([path])
+    [cache] = (tmp_path / "cache/headers").iterdir()
+    assert json.loads(cache.read_text()) == {}
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_pixels_that_would_be_clipped_are_refused(tmp_path, mode):
+    """Pillow clips them to 0..255 when it converts them to RGB: an X-ray becomes white, without a word."""
+    path = tmp_path / ("a.png" if mode == "I;16" else "a.tif")
+    Image.new(mode, (4, 4)).save(path)
+    with pytest.raises(DatasetError, match=r"pixels, more than 8 bits each.*convert it to 8 bits"):
+        read_sizes([path])
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "LA", "RGBA", "1", "L"])
+def test_other_pixels_are_read(tmp_path, mode):
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    Image.new(mode, (4, 5)).save(path)
+    assert read_sizes([path]) == [(4, 5)]
+
+
+def test_a_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(DatasetError, match="is not a regular file"):
+        read_sizes([tmp_path / "a.png"])
 
 
 def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):

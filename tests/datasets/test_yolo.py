@@ -325,8 +325,8 @@ def test_list_files_and_lists(tmp_path):
     labels(root / "lists/one.txt", "./../images/train/c.png", "", "images/train/a.png ", absolute)
     (root / "lists/val.txt").write_bytes(b"\xef\xbb\xbfimages/val/a.png\r\n")
     splits = load_yolo(root)
-    assert [image.path.name for image in splits.train.images] == ["z.png", "b.png", "a.png", "c.png"]
-    assert [len(image.boxes) for image in splits.train.images] == [1, 0, 1, 0]
+    assert [image.path.name for image in splits.train.images] == ["a.png", "b.png", "c.png", "z.png"]
+    assert [len(image.boxes) for image in splits.train.images] == [1, 0, 0, 1]
     assert len(splits.test) == 1
 
 

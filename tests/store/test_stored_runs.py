@@ -41,7 +41,9 @@ def test_the_store_changes_no_byte(al, few, sampler):
     assert made(Path("outputs/s/again")) == {"training": 0, "inference": 0, "selection": 0}
 
 
-@pytest.mark.parametrize("more", [["training=thesis"], ["budget_unit=boxes"], ["training.data=reselect"]], ids=str)
+@pytest.mark.parametrize(
+    "more", [["training=thesis"], ["budget_unit=boxes", "initial=3", "budget=6"], ["training.data=reselect"]], ids=str
+)
 def test_nor_under_another_regime(al, few, more):
     al(*few, "sampler=entropy", *more, "run_name=without", "store=false")
     al(*few, "sampler=entropy", *more, "run_name=first")

@@ -152,7 +152,9 @@ def test_ap_does_not_depend_on_how_images_and_categories_are_numbered(base, seed
     """Above 2^53 a double holds every second or fourth whole number only, and COCO's evaluators keep ids as doubles."""
     predictions, dataset = random_case(seed, n=12, crowd=True)
     plain = evaluate(*renumbered(predictions, dataset, range(1, 13), (1, 2, 3, 4)))
-    other = evaluate(*renumbered(predictions, dataset, [base + n for n in range(12)], tuple(base + n for n in range(4))))
+    other = evaluate(
+        *renumbered(predictions, dataset, [base + n for n in range(12)], tuple(base + n for n in range(4)))
+    )
     assert other == plain  # to the last bit
 
 

@@ -44,7 +44,7 @@ def contact_sheet(record: RoundRecord, train: Dataset, limit: int = MAX_IMAGES) 
     cells = []
     for image_id, score in zip(shown, record.scores, strict=False):
         image = train[image_id]
-        caption = image.path.name if score is None else f"{image.path.name}   score {score:.3g}"
+        caption = image.name if score is None else f"{image.name}   score {score:.3g}"
         cells.append((draw_marks(load(image), true_marks(image, train.class_names)), caption))
     what = "initial images" if record.round == 0 else "picked images"
     first = f", the first {len(shown)} shown" if len(shown) < len(record.picked) else ""

@@ -63,7 +63,7 @@ def predictions_sheet(predictions: Predictions, dataset: Dataset, threshold: flo
     for image in dataset.images:
         of_it = predictions.select([image.id])
         shown = int((of_it.scores >= threshold).sum())
-        caption = f"{image.path.name}   {len(image.boxes)} true, {shown} predicted"
+        caption = f"{image.name}   {len(image.boxes)} true, {shown} predicted"
         cells.append((draw_predictions(image, of_it, dataset.class_names, threshold), caption))
     return grid(cells, title, columns=min(3, len(cells)))
 

@@ -80,7 +80,7 @@ def _cells(images: Ranked, splits: Splits, run: Run) -> list[tuple[Picture, str]
             image = splits.train[image_id]
         except KeyError:
             image = None
-        if image is None or image.path.name != name:
+        if image is None or image.name != name:
             raise AlError("the dataset is not the one it was", where=f"{run.name}: image {image_id} was {name}")
         cells.append((draw_marks(load(image), true_marks(image, splits.train.class_names), CELL_PX), f"{score:.3g}"))
     return cells
