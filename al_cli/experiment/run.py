@@ -17,6 +17,7 @@ from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import kernels
 from al_cli.progress import console
 from al_cli.records import RunFolder
+from al_cli.records.data import DataRecord
 from al_cli.store.disk import Store
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord, Selector
@@ -65,6 +66,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
             console.print(rounds_table(records, experiment.task))
         return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.config)]
     splits = load_dataset(experiment.config["dataset"])
+    folder.require_data(DataRecord.of(splits))
     plan = plan_rounds(experiment, splits)
     if folder.longer:
         check_longer(experiment, splits, plan, folder.config(), len(records))

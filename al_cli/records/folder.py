@@ -3,6 +3,7 @@
     outputs/<study>/<run>/
       config.yaml environment.json    resolved configuration; versions, device, git revision
       task.json                       names, units and costs of what is measured (al_cli.tasks); detection where it is absent
+      data.csv                        every image of pool, val and test with digests of its labels and bytes
       run.lock                        locked while a process works here
       round_00/record.json            written last: its presence means that the round is done
       round_00/timing.json            seconds and memory: apart, so that equal runs have equal records
@@ -34,6 +35,7 @@ from typing import Any, Literal
 import yaml
 
 from al_cli.errors import AlError, RunError
+from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.formats import csv_text, json_text, load_predictions, markdown_text, read_csv
 from al_cli.records.rounds import (
     PICKED,
@@ -112,6 +114,21 @@ class RunFolder:
             self._write_config(config)
             self._write_environment(environment)
             self._longer = None
+
+    def require_data(self, now: DataRecord) -> None:
+        """Write what the run's data is, before the first round is done; after it, `check_data`."""
+        if self.is_finished(0):
+            self.check_data(now)
+        else:
+            write_atomic(self.path / "data.csv", now.text)
+
+    def check_data(self, now: DataRecord) -> None:
+        """RunError where a run with a finished round began with other data: its rounds would have paid for other images than
+        later ones, or other runs, train on."""
+        path = self.path / "data.csv"
+        if self.is_finished(0) and (what := read_data_record(path).difference(now)):
+            remedy = "restore the data, or start again with run_name=NAME or study=NAME"
+            raise RunError(f"the data has changed since this run began: {what}", where=str(self.path), remedy=remedy)
 
     def compare(self, config: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
         """What `config` is to the configuration here: the same; `longer` where it only asks for more rounds, with the same

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from typing import Any
@@ -23,6 +23,7 @@ from al_cli.experiment import build, run
 from al_cli.experiment.job import Job
 from al_cli.progress import console, duration
 from al_cli.records import RunFolder
+from al_cli.records.data import DataRecord
 from al_cli.records.folder import RUN_FORMAT
 from al_cli.sweep.gpus import VARIABLE, chosen, least_used
 from al_cli.sweep.outcomes import Outcome, relative, why
@@ -57,15 +58,21 @@ def rounds_done(job: Job) -> int:
         return 0
 
 
-def check_data(jobs: Iterable[Job]) -> None:
-    """Read each dataset once that runs will read: DatasetError before the first run starts instead of in every one."""
+def check_data(jobs: Sequence[Job]) -> None:
+    """Read each dataset once that runs will read: DatasetError before the first run starts instead of in every one. RunError
+    where a run of these, finished or not, was made with other data than the rest would be."""
     unlike: dict[str, dict[str, Any]] = {}
     for job in jobs:
         if state(job) not in ("done", "running"):
-            dataset = job.config["dataset"]
-            unlike[json.dumps(dataset, sort_keys=True)] = dataset
-    for dataset in unlike.values():
-        build.load_dataset(dataset)
+            unlike[_data_of(job)] = job.config["dataset"]
+    now = {key: DataRecord.of(build.load_dataset(dataset)) for key, dataset in unlike.items()}
+    for job in jobs:
+        if _data_of(job) in now and state(job) != "other":
+            RunFolder(job.folder).check_data(now[_data_of(job)])
+
+
+def _data_of(job: Job) -> str:
+    return json.dumps(job.config["dataset"], sort_keys=True)
 
 
 def execute(

@@ -1,0 +1,93 @@
+"""A run that continues goes on with the data it began with, or says in one sentence what has changed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image as PILImage
+from shapes import CLASSES, tree_bytes, write_yolo
+
+
+@pytest.fixture
+def stopped(al, tmp_path):
+    """The words of a run of two rounds, its folder with the first two records, and its data, which a test may change."""
+    root = write_yolo(tmp_path / "d", {"train": 12, "val": 4, "test": 5})
+    words = ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "plots=false", "store=false", "rounds=2"]
+    words += ["initial=4", "budget=4", "sampler=entropy", "run_name=r", "study=s"]
+    al(*words, "training.keep_checkpoints=all")
+    folder = Path("outputs/s/r")
+    whole = tree_bytes(folder)
+    shutil.rmtree(folder / "round_02")
+    return [*words, "training.keep_checkpoints=all"], root, whole
+
+
+def image(root: Path, split: str, n: int = 0) -> Path:
+    return sorted((root / "images" / split).iterdir())[n]
+
+
+def remove(root):
+    image(root, "train").unlink()
+    return "of the pool is not there any more"
+
+
+def add(root):
+    new = image(root, "train").with_name("zz.png")
+    PILImage.new("RGB", (40, 30), (1, 2, 3)).save(new)
+    return "image zz.png of the pool was not there"
+
+
+def swap(root):
+    a, b = image(root, "train"), image(root, "train", 1)
+    one, two = a.read_bytes(), b.read_bytes()
+    a.write_bytes(two)
+    b.write_bytes(one)
+    return "of the pool has other pixels now"
+
+
+def relabel(root):
+    file = next(path for path in sorted((root / "labels/train").iterdir()) if path.read_text().strip())
+    file.write_text(file.read_text() + "\n0 0.5 0.5 0.123 0.1\n")
+    return "of the pool has other labels now"
+
+
+def rename_class(root):
+    text = (root / "data.yaml").read_text()
+    (root / "data.yaml").write_text(text.replace(CLASSES[1], "wolf"))
+    return "wolf"
+
+
+def drop_test_image(root):
+    image(root, "test").unlink()
+    return "of the test is not there any more"
+
+
+@pytest.mark.parametrize("change", [remove, add, swap, relabel, rename_class, drop_test_image])
+def test_other_data_is_refused_and_nothing_is_lost(al, stopped, change):
+    words, root, _ = stopped
+    before = tree_bytes(Path("outputs/s/r"))
+    expected = change(root)
+    said = al(*words, code=2).stderr
+    assert "the data has changed since this run began" in said and expected in said
+    after = tree_bytes(Path("outputs/s/r"))
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_copy_elsewhere_with_new_times_is_the_same_data(al, stopped, tmp_path):
+    words, root, whole = stopped
+    aside = tmp_path / "aside"
+    shutil.copytree(root, aside, copy_function=shutil.copyfile)
+    shutil.rmtree(root)
+    shutil.copytree(aside, root, copy_function=shutil.copyfile)
+    al(*words)
+    assert tree_bytes(Path("outputs/s/r")) == whole
+
+
+def test_a_study_is_not_continued_with_other_data(al, tmp_path):
+    """A finished run would be passed over, and the others trained on other labels."""
+    root = write_yolo(tmp_path / "d", {"train": 12, "val": 4, "test": 5})
+    words = ["run", "-m", "dataset=yolo", f"dataset.root={root}", "model=fake", "plots=false", "rounds=1", "study=s"]
+    al(*words, "seed=0,1")
+    expected = relabel(root)
+    said = al(*words, "seed=0,1,2", code=2).stderr
+    assert "the data has changed since this run began" in said and expected in said and "_s0" in said
+    assert not list(Path("outputs/s").glob("*_s2"))
