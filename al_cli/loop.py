@@ -102,6 +102,8 @@ def run(
     predictions; `extra_timing` gives what a round's timing.json holds besides the seconds."""
     start = opening(splits, plan)
     pool, checkpoint = resume(folder, learner, Pool([], splits.train.ids.tolist()))
+    if not plan.keep_checkpoints:  # a process that was killed right after a record has not dropped the round's before
+        folder.drop_checkpoints_before(len(folder.records()) - 1)
 
     for round in range(len(folder.records()), len(plan.sizes)):
         clock = Clock()
@@ -150,8 +152,8 @@ def run(
             timing={**clock.timing(), **extra_timing()},
         )
         record = folder.write_round(done)
-        if round and not plan.keep_checkpoints:
-            folder.drop_checkpoint(round - 1)
+        if not plan.keep_checkpoints:
+            folder.drop_checkpoints_before(round)
         yield record
 
 

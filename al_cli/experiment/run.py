@@ -20,7 +20,7 @@ from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
 from al_cli.store.disk import Store
 from al_cli.tasks import Task
-from al_cli.types import RoundRecord, Selector
+from al_cli.types import RoundRecord, Selector, Splits
 
 log = logging.getLogger("al")
 round_log = logging.getLogger("al.round")  # a line a round, where no terminal shows the table
@@ -55,7 +55,6 @@ def run_job(job: Job) -> list[RoundRecord]:
 
 
 def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
-    from al_cli.report.of_run import plots
     from al_cli.report.of_run.terminal import rounds_table
 
     records = folder.records()
@@ -105,13 +104,24 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         if console.is_terminal:
             console.print(rounds_table(records, experiment.task))
         if wanted and time.monotonic() - plotted > PLOT_EVERY_S:
-            plots.plot_run(folder.path, splits)
+            draw(folder, splits)
             plotted = time.monotonic()
+    folder.mark_done()  # before the plots: a picture that cannot be drawn takes nothing from a finished run
     if wanted:
-        plots.plot_run(folder.path, splits)
-    folder.mark_done()
+        draw(folder, splits)
     log.info("finished in %.0f s", time.monotonic() - start)
     return records
+
+
+def draw(folder: RunFolder, splits: Splits) -> None:
+    """The run's plots. One that cannot be drawn is a warning."""
+    from al_cli.report.of_run import plots
+
+    try:
+        plots.plot_run(folder.path, splits)
+    except Exception as error:
+        log.warning("the plots could not be drawn: %s: %s", type(error).__name__, error)
+        traceback_log.debug("the plots could not be drawn", exc_info=True)
 
 
 def round_summary(record: RoundRecord, task: Task) -> str:

@@ -320,17 +320,27 @@ class RunFolder:
     # ---- writing
 
     def clean_unfinished(self) -> None:
-        """Remove what a killed process left: rounds without a record, all rounds after one, half-written files."""
+        """Remove what a killed process left: rounds without a record and half-written files. A finished round after one that
+        is not is renamed to `round_NN.orphan`: it cannot be continued from, and it may be all that is left of it."""
         done = len(self.records())
         for path in sorted(self.path.glob("round_*")):
             number = path.name.removeprefix("round_")
-            if path.is_dir() and number.isdigit() and int(number) >= done:
-                if (path / "record.json").exists():
-                    log.warning("%s is removed: round %d before it is not finished", path, done)
+            if path.is_symlink() or not path.is_dir() or not number.isdigit() or int(number) < done:
+                continue
+            if (path / "record.json").exists():
+                aside = _unused(path.with_name(f"{path.name}.orphan"))
+                log.warning("round %d is not finished, so %s is kept as %s", done, path.name, aside.name)
+                path.rename(aside)
+            else:
                 shutil.rmtree(path)
-        for folder in (self.path, *self.path.glob("round_*")):
+        for folder in (self.path, *(path for path in self.path.glob("round_*") if not path.is_symlink())):
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink()
+
+    def drop_checkpoints_before(self, round: int) -> None:
+        """Remove the weights of all earlier rounds."""
+        for earlier in range(round):
+            self.drop_checkpoint(earlier)
 
     def write_round(self, done: Round) -> RoundRecord:
         """Write all of a round, its record last. Returns the record as `records` will read it, with the files' hashes.
@@ -486,6 +496,16 @@ def _read_record(path: Path, round: int) -> RoundRecord:
     except (ValueError, TypeError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise RunError(f"the record cannot be read: {error}", where=str(path), remedy=_redo(path)) from error
     return record
+
+
+def _unused(path: Path) -> Path:
+    """This path, or the first numbered one after it that nothing has."""
+    number = 1
+    found = path
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.name}{number}")
+    return found
 
 
 def _redo(path: Path) -> str:

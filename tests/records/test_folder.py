@@ -261,13 +261,14 @@ def test_a_kill_at_any_file_leaves_no_half_round(tmp_path, monkeypatch, step, ha
     assert tree(tmp_path / "run") == tree(tmp_path / "whole")
 
 
-def test_clean_unfinished_removes_what_follows_a_gap_and_keeps_the_rest(tmp_path):
+def test_clean_unfinished_puts_what_follows_a_gap_aside_and_keeps_the_rest(tmp_path):
     make(tmp_path, 0, 1, 2)
     (tmp_path / "round_01/record.json").unlink()
     (tmp_path / "round_notes").mkdir()
     assert [record.round for record in RunFolder(tmp_path).records()] == [0]
     RunFolder(tmp_path).clean_unfinished()
-    assert sorted(path.name for path in tmp_path.glob("round_*")) == ["round_00", "round_notes"]
+    assert sorted(path.name for path in tmp_path.glob("round_*")) == ["round_00", "round_02.orphan", "round_notes"]
+    assert (tmp_path / "round_02.orphan/record.json").exists()
 
 
 # ---- who works here
