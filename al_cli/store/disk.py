@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.errors import AlError, RunError
+from al_cli.learners.identity import file_digest
 from al_cli.progress import duration
 from al_cli.system import lock, write_atomic
 
@@ -48,6 +49,7 @@ class Entry:
     size: int  # bytes
     about: Mapping[str, Any]  # what determines it
     notes: Mapping[str, Any]  # what the writer wanted remembered
+    digests: Mapping[str, str]  # of each file's bytes
 
     @property
     def used(self) -> float:
@@ -124,8 +126,13 @@ class Store:
         nothing. A result that cannot be read is made again, with a warning.
         """
         with self._locked(kind, self.key(about)):
-            if entry := self.find(kind, about):
+            place = self._place(kind, self.key(about))
+            entry = read_entry(place)
+            if entry is None and place.exists():
+                log.warning("%s is damaged: it is computed again", place)
+            if entry is not None:
                 try:
+                    require_intact(entry, about)
                     result = read(entry.path)
                 except Exception as error:
                     log.warning("%s cannot be read (%s): it is computed again", entry.path, error)
@@ -151,7 +158,10 @@ class Store:
             if notes is None:
                 return None
             files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+            digests = {name: file_digest(folder / name) for name in files}
             entry = {"kind": kind, "seconds": round(seconds, 3), "files": files, "notes": notes, "about": about}
+            entry |= {"digests": digests}
+            entry |= {"digest": self.key(entry)}
             (folder / "entry.json").write_text(json.dumps(entry, indent=1), encoding="utf-8")
             write_atomic(self.root / "format", f"{STORE_FORMAT}\n")
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -250,11 +260,14 @@ def _try_lock(path: Path) -> Iterator[bool]:
 
 
 def read_entry(path: Path) -> Entry | None:
-    """The entry in this folder; None where there is none or a file is missing or cut short."""
+    """The entry in this folder; None where there is none, where entry.json is not as it was written, or where a file is
+    missing or cut short."""
     try:
         content = json.loads((path / "entry.json").read_text(encoding="utf-8"))
+        if content.pop("digest") != Store.key(content):
+            return None
         whole = all((path / name).stat().st_size == size for name, size in content["files"].items())
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # a flipped bit makes anything of it
         return None
     if not whole:
         return None
@@ -265,7 +278,17 @@ def read_entry(path: Path) -> Entry | None:
         sum(content["files"].values()),
         content["about"],
         content["notes"],
+        content["digests"],
     )
+
+
+def require_intact(entry: Entry, about: Mapping[str, Any]) -> None:
+    """ValueError unless this is the result of exactly these values, in the bytes that were written."""
+    if Store.key(entry.about) != Store.key(about):
+        raise ValueError("it is the result of something else")
+    for name, digest in entry.digests.items():
+        if file_digest(entry.path / name) != digest:
+            raise ValueError(f"{name} is not as it was written")
 
 
 SIZE_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
