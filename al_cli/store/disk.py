@@ -22,7 +22,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Got:
-    """A result and where it is kept; `entry` is None where it was too large to keep."""
+    """A result and where it is kept; `entry` is None where it was too large to keep, or the store cannot be written."""
 
     result: Any
     entry: Entry | None
@@ -84,6 +84,7 @@ class Store:
     def __init__(self, root: Path | str):
         self.root = Path(root)
         self.account = Account()
+        self._warned = False
 
     def take_account(self) -> dict[str, Any]:
         """What was hit and missed since the last call."""
@@ -136,17 +137,29 @@ class Store:
                     result = read(entry.path)
                 except Exception as error:
                     log.warning("%s cannot be read (%s): it is computed again", entry.path, error)
-                    shutil.rmtree(entry.path)
+                    shutil.rmtree(entry.path, ignore_errors=True)
                 else:
-                    os.utime(entry.path / "entry.json")
+                    with suppress(OSError):  # a store that several share may be read-only
+                        os.utime(entry.path / "entry.json")
                     self.account.hits[kind] += 1
                     self.account.saved_s += entry.seconds
                     return Got(result, entry, hit=True)
             start = time.perf_counter()
             result = make()
             self.account.misses[kind] += 1
-            entry = self._publish(kind, about, result, write, time.perf_counter() - start)
+            took = time.perf_counter() - start
+            try:
+                entry = self._publish(kind, about, result, write, took)
+            except OSError as error:
+                self._warn(error)
+                entry = None
             return Got(result, entry, hit=False)
+
+    def _warn(self, error: OSError) -> None:
+        """Say once that nothing can be kept here. A run needs no store: it goes on."""
+        if not self._warned:
+            log.warning("the store %s cannot be written (%s): results are not kept there", self.root, error.strerror)
+            self._warned = True
 
     def _publish(self, kind: str, about: Mapping[str, Any], result: Any, write: Writer, seconds: float) -> Entry | None:
         key = self.key(about)
@@ -178,10 +191,15 @@ class Store:
     def _locked(self, kind: str, key: str) -> Iterator[None]:
         """Alone with this result. Says so when another process has it and this one waits."""
         path = self.root / "locks" / f"{kind}-{key}"
-        path.parent.mkdir(parents=True, exist_ok=True)
         waiting = False
         while True:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:  # nobody can write here, so nobody needs to be waited for
+                self._warn(error)
+                yield
+                return
             if not lock(handle):
                 if not waiting:
                     log.info("waiting for another process that computes the same %s", kind)

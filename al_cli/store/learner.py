@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,21 @@ class StoredLearner(Learner):
             make=lambda: self.inner.fit(train, val=val, seed=seed, init=init),
             write=write,
         )
-        assert got.entry is not None
+        self._checkpoint = got.result
+        if got.entry is None:  # a store that cannot be written
+            self.weights, self._file = self._digest_of(got.result), None
+            return got.result
         if got.hit:
             log.info("this training is in the store: %.0f s saved", got.entry.seconds)
-        self.weights, self._checkpoint = got.entry.notes["weights"], got.result
-        self._file = got.entry.path / "checkpoint.pth"
+        self.weights, self._file = got.entry.notes["weights"], got.entry.path / "checkpoint.pth"
         return got.result
+
+    def _digest_of(self, checkpoint: Checkpoint) -> str:
+        """The digest that the checkpoint's file has."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "checkpoint.pth"
+            self.inner.save(checkpoint, path)
+            return file_digest(path)
 
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
         return self.store.get(
@@ -100,15 +109,12 @@ class StoredLearner(Learner):
         return self.inner.loss(images)
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:
-        """A hard link to the store's file where that can be: the weights are on disk once."""
+        """A copy of the store's file. No hard link: whoever trains on in place, in the run's folder, would edit the store."""
         if checkpoint is not self._checkpoint or self._file is None or not self._file.exists():
             self.inner.save(checkpoint, path)
             return
         with unfinished(path) as draft:
-            try:
-                os.link(self._file, draft)
-            except OSError:  # another file system, or one without links
-                shutil.copyfile(self._file, draft)
+            shutil.copyfile(self._file, draft)
 
     def load(self, path: Path) -> Checkpoint:
         self._checkpoint, self._file = self.inner.load(path), None

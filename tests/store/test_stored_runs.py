@@ -1,5 +1,6 @@
 """Runs that share a store: the same bytes as without it, and fewer trainings."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from shapes import tree_bytes, write_yolo
 
 from al_cli.experiment.job import jobs_of
 from al_cli.experiment.run import run_job
+from al_cli.store.disk import Store
 
 
 @pytest.fixture
@@ -153,3 +155,35 @@ def test_a_store_of_another_version_is_refused_in_a_sentence_and_can_be_listed_a
     al("store", "prune", "--keep", "0")
     al(*few, "sampler=random", "rounds=1", "run_name=again")
     assert made(Path("outputs/s/again"))["training"] == 2
+
+
+def test_whoever_writes_into_a_checkpoint_does_not_edit_the_store(al, few):
+    al(*few, "run_name=a")
+    [last] = Path("outputs/s/a").glob("round_*/checkpoint.pth")
+    with last.open("r+b") as file:
+        file.write(b"overwritten in place")
+    assert al(*few, "run_name=b").returncode == 0
+    assert made(Path("outputs/s/b")) == {"training": 0, "inference": 0, "selection": 0}
+    assert (Path("outputs/s/b") / last.relative_to("outputs/s/a")).read_bytes() != last.read_bytes()
+
+
+def test_a_store_that_cannot_be_written_is_gone_around(al, few, tmp_path, monkeypatch):
+    al(*few, "run_name=without", "store=false")
+    (tmp_path / "file").write_text("no folder can be made below this")
+    monkeypatch.setenv("AL_STORE", str(tmp_path / "file/store"))
+    said = al(*few, "run_name=with").stderr
+    assert said.count("cannot be written") == 1
+    assert tree_bytes(Path("outputs/s/with")) == tree_bytes(Path("outputs/s/without"))
+
+
+def test_a_store_that_can_only_be_read_still_gives_its_results(al, few, monkeypatch):
+    al(*few, "run_name=a")
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("al_cli.store.disk.os.open", refuse)
+    monkeypatch.setattr("al_cli.store.disk.os.utime", refuse)
+    [entry, *_] = Store("outputs/.store").entries()
+    got = Store("outputs/.store").get(entry.kind, entry.about, lambda folder: "read", lambda: "made", lambda *_: None)
+    assert (got.result, got.hit) == ("read", True)
