@@ -36,8 +36,9 @@ def act(args: argparse.Namespace) -> None:
         if not args.checkpoint.is_file():
             remedy = "give a checkpoint.pth of any run"
             raise RunError("there are no weights here", where=str(args.checkpoint), remedy=remedy)
-        # No prediction is judged here, and a task that a run folder names must not be imported.
-        config |= {"store": False, "plots": False, "task": DEFAULT}
+        # A run folder may come from anybody: its task and its sampler's functions must not be imported. Nothing is judged or
+        # selected here, so neither is needed; a reference asks no sampler.
+        config |= {"store": False, "plots": False, "task": DEFAULT, "reference": True}
         learner = build.build_learner(settings.check(OmegaConf.create(config)), splits.test.class_names)
         learner.load(args.checkpoint)
         predictions = learner.infer(splits.test)
