@@ -102,10 +102,14 @@ def run(
     predictions; `extra_timing` gives what a round's timing.json holds besides the seconds."""
     start = opening(splits, plan)
     pool, checkpoint = resume(folder, learner, Pool([], splits.train.ids.tolist()))
-    if not plan.keep_checkpoints:  # a process that was killed right after a record has not dropped the round's before
-        folder.drop_checkpoints_before(len(folder.records()) - 1)
+    finished = len(folder.records())
+    if (
+        not plan.keep_checkpoints
+    ):  # a process that was killed right after a record has not dropped the weights before it
+        for round in range(finished - 1):
+            folder.drop_checkpoint(round)
 
-    for round in range(len(folder.records()), len(plan.sizes)):
+    for round in range(finished, len(plan.sizes)):
         clock = Clock()
         with clock("select"):
             choice = choose(strategy, learner, splits.train, plan, start, pool, round, clock)
@@ -152,8 +156,8 @@ def run(
             timing={**clock.timing(), **extra_timing()},
         )
         record = folder.write_round(done)
-        if not plan.keep_checkpoints:
-            folder.drop_checkpoints_before(round)
+        if round and not plan.keep_checkpoints:
+            folder.drop_checkpoint(round - 1)
         yield record
 
 

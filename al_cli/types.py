@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -99,7 +100,7 @@ class Image:
             _require(not bad.any(), f"{name}: box {self.boxes[bad][:1].tolist()} is empty or not finite")
             _require(self.classes.min() >= 0, f"{name}: negative class {self.classes.min()}")
 
-    @property
+    @cached_property  # asked for in every fingerprint of every subset
     def labels_digest(self) -> str:
         """16 hex digits of boxes, classes, crowd flags and areas."""
         columns = (self.boxes, self.classes, self.crowd, self.areas)

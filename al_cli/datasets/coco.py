@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -56,8 +56,8 @@ def load_coco(
     """Read a COCO dataset. A split is `{"images": folder, "annotations": file}`, relative to `root`.
 
     Where no split is named, all are found by their layout. Image ids count from 0 over train, val and test, each split sorted
-    by name, as those of every format; `source_id` is the file's. `name` defaults to the folder's
-    name. DatasetError lists all that is broken.
+    by name, as those of every format; `source_id` is the file's. `name` defaults to the folder's name. DatasetError lists all
+    that is broken.
     """
     root = Path(root).expanduser().absolute()
     if not root.is_dir():
@@ -69,15 +69,19 @@ def load_coco(
     problems = Problems(root)
     categories = _categories(tables, sources, problems)
     files = {split: _image_files(*sources[split], tables[split], problems) for split in sources}
-    contents = read_contents({split: list(paths.values()) for split, paths in files.items()})
-    check_leakage({split: list(paths.values()) for split, paths in files.items()}, contents, problems)
+    paths = {split: list(of_split.values()) for split, of_split in files.items()}
+    contents = read_contents(paths)
+    check_leakage(paths, contents, problems)
     found = {}
     first_id = 0
-    for split, paths in files.items():
-        folder, file = sources[split]
-        ids = dict(zip(paths, contents[split], strict=True))
-        found[split] = _dataset(split, root, folder, file, tables[split], paths, ids, categories, first_id, problems)
-        first_id += len(paths)
+    for split, (folder, file) in sources.items():
+        names = names_of(paths[split], [folder] * len(paths[split]), root)
+        rows = sorted(zip(names, files[split], paths[split], contents[split], strict=True))
+        listed = {
+            i: Listed(number, name, path, content) for number, (name, i, path, content) in enumerate(rows, first_id)
+        }
+        found[split] = _dataset(split, file, tables[split], listed, categories, problems)
+        first_id += len(listed)
     problems.check()
     return to_splits(name or root.name, {split: data for split, data in found.items() if data is not None})
 
@@ -202,21 +206,27 @@ def _image_files(folder: Path, file: Path, table: dict[str, Any], problems: Prob
     return dict(sorted(paths.items()))
 
 
+class Listed(NamedTuple):
+    """An image of the file's list: al's number, the name, where it lies, and the digest of its bytes."""
+
+    number: int
+    name: str
+    path: Path
+    content: str
+
+
 def _dataset(
     split: str,
-    root: Path,
-    folder: Path,
     file: Path,
     table: dict[str, Any],
-    paths: dict[int, Path],
-    contents: dict[int, str],
+    listed: dict[int, Listed],
     names: dict[int, str],
-    first_id: int,
     problems: Problems,
 ) -> Dataset | None:
-    """One split; None where its images or annotations cannot be put in a table, which `problems` then says."""
+    """One split, its images `listed` by the file's ids, in al's order. None where its images or annotations cannot be put in a
+    table, which `problems` then says."""
     before = problems.count
-    sizes = dict(zip(paths, read_sizes(list(paths.values()), problems.add), strict=True))
+    sizes = dict(zip(listed, read_sizes([image.path for image in listed.values()], problems.add), strict=True))
     _check_sizes(file, table, sizes, problems)
     rows = _without_flat_boxes(file, list(_annotations(file, table, sizes, names, problems)))
     check_not_empty(split, len(table["images"]), len(table["annotations"]), str(file), problems)
@@ -234,24 +244,23 @@ def _dataset(
     class_of = {category: n for n, category in enumerate(names)}
     classes = np.array([class_of[row[1]] for row in rows], dtype=np.int64)
     crowd = np.array([row[4] for row in rows], dtype=bool)
-    of: dict[int, list[int]] = {image: [] for image in paths}  # rows of each image, in the file's order
+    of: dict[int, list[int]] = {image: [] for image in listed}  # rows of each image, in the file's order
     for n, row in enumerate(rows):
         of[row[0]].append(n)
-    called = names_of(list(paths.values()), [folder] * len(paths), root)
     images = (
         Image(
             number,
-            paths[i],
+            path,
             *sizes[i],
             boxes[of[i]],
             classes[of[i]],
             crowd[of[i]],
             areas[of[i]],
             name=name,
-            content=contents[i],
+            content=content,
             source_id=i,
         )
-        for number, (name, i) in enumerate(sorted(zip(called, paths, strict=True)), first_id)
+        for i, (number, name, path, content) in listed.items()
     )
     return Dataset(tuple(names.values()), tuple(images), tuple(names))
 

@@ -121,7 +121,7 @@ def draw(folder: RunFolder, splits: Splits) -> None:
         plots.plot_run(folder.path, splits)
     except Exception as error:
         log.warning("the plots could not be drawn: %s: %s", type(error).__name__, error)
-        traceback_log.debug("the plots could not be drawn", exc_info=True)
+        traceback_log.warning("the plots could not be drawn", exc_info=True)
 
 
 def round_summary(record: RoundRecord, task: Task) -> str:

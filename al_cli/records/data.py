@@ -9,13 +9,12 @@ A run that goes on with other data would mix two data sets in one table, and its
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from al_cli.errors import RunError
-from al_cli.records.formats import csv_text
+from al_cli.records.formats import csv_text, read_csv
 from al_cli.types import Splits
 
 COLUMNS = ("split", "image", "width", "height", "labels", "content")
@@ -58,10 +57,8 @@ class DataRecord:
         for (split, name), was in self.images.items():
             described = now.images.get((split, name))
             if described is None:
-                elsewhere = next((other for other in ("pool", "val", "test") if (other, name) in now.images), None)
-                return (
-                    f"image {name} of the {split} is {f'in the {elsewhere} now' if elsewhere else 'not there any more'}"
-                )
+                elsewhere = (f"in the {other} now" for other in ("pool", "val", "test") if (other, name) in now.images)
+                return f"image {name} of the {split} is {next(elsewhere, 'not there any more')}"
             for what, before, after in zip(("size", "labels", "pixels"), _parts(was), _parts(described), strict=True):
                 if before != after:
                     values = f": {before} was, {after} is" if what == "size" else ""
@@ -80,11 +77,12 @@ def _parts(described: tuple[str, ...]) -> tuple[str, str, str]:
 def read_data_record(path: Path) -> DataRecord:
     """The inverse of `DataRecord.text`. RunError for a file that is none."""
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline="")))
-        if not rows or tuple(rows[0]) != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
+        rows = read_csv(path)
+        if not rows or any(tuple(row) != COLUMNS or None in row.values() for row in rows):
             raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
     except (OSError, ValueError, csv.Error) as error:
         remedy = "restore it, or give this run another name with run_name=NAME"
         raise RunError(f"the record of the data cannot be read: {error}", where=str(path), remedy=remedy) from error
-    classes = tuple(row[1] for row in rows[1:] if row[0] == CLASS)
-    return DataRecord(classes, {(row[0], row[1]): tuple(row[2:]) for row in rows[1:] if row[0] != CLASS})
+    cells = [tuple(row.values()) for row in rows]
+    classes = tuple(name for split, name, *_ in cells if split == CLASS)
+    return DataRecord(classes, {(split, name): tuple(rest) for split, name, *rest in cells if split != CLASS})

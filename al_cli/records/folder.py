@@ -323,9 +323,13 @@ class RunFolder:
         """Remove what a killed process left: rounds without a record and half-written files. A finished round after one that
         is not is renamed to `round_NN.orphan`: it cannot be continued from, and it may be all that is left of it."""
         done = len(self.records())
-        for path in sorted(self.path.glob("round_*")):
+        folders = [path for path in sorted(self.path.glob("round_*")) if path.is_dir() and not path.is_symlink()]
+        for folder in (self.path, *folders):
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink()
+        for path in folders:
             number = path.name.removeprefix("round_")
-            if path.is_symlink() or not path.is_dir() or not number.isdigit() or int(number) < done:
+            if not number.isdigit() or int(number) < done:
                 continue
             if (path / "record.json").exists():
                 aside = _unused(path.with_name(f"{path.name}.orphan"))
@@ -333,14 +337,6 @@ class RunFolder:
                 path.rename(aside)
             else:
                 shutil.rmtree(path)
-        for folder in (self.path, *(path for path in self.path.glob("round_*") if not path.is_symlink())):
-            for leftover in folder.glob(".*.tmp"):
-                leftover.unlink()
-
-    def drop_checkpoints_before(self, round: int) -> None:
-        """Remove the weights of all earlier rounds."""
-        for earlier in range(round):
-            self.drop_checkpoint(earlier)
 
     def write_round(self, done: Round) -> RoundRecord:
         """Write all of a round, its record last. Returns the record as `records` will read it, with the files' hashes.

@@ -34,9 +34,8 @@ from al_cli.system import lock, write_atomic
 
 log = logging.getLogger("al")
 KINDS = ("training", "inference", "selection")
-STORE_FORMAT = (
-    3  # of entries and of what determines them. 2: keys held files' times; 1: no file `format`, code of all samplers
-)
+# Of entries and of what determines them. 2: keys held files' times; 1: no file `format`, keys held the code of all samplers
+STORE_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -126,10 +125,10 @@ class Store:
         `write(result, folder)` puts the files into an empty folder and returns notes to remember, or None to keep
         nothing. A result that cannot be read is made again, with a warning.
         """
-        with self._locked(kind, self.key(about)):
-            place = self._place(kind, self.key(about))
-            entry = read_entry(place)
-            if entry is None and place.exists():
+        key = self.key(about)
+        with self._locked(kind, key):
+            entry = self.find(kind, about)
+            if entry is None and (place := self._place(kind, key)).exists():
                 log.warning("%s is damaged: it is computed again", place)
             if entry is not None:
                 try:
@@ -173,8 +172,8 @@ class Store:
             files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
             digests = {name: file_digest(folder / name) for name in files}
             entry = {"kind": kind, "seconds": round(seconds, 3), "files": files, "notes": notes, "about": about}
-            entry |= {"digests": digests}
-            entry |= {"digest": self.key(entry)}
+            entry["digests"] = digests
+            entry["digest"] = self.key(entry)
             (folder / "entry.json").write_text(json.dumps(entry, indent=1), encoding="utf-8")
             write_atomic(self.root / "format", f"{STORE_FORMAT}\n")
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ class StoredLearner(Learner):
         def write(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
             self.inner.save(checkpoint, folder / "checkpoint.pth")
             iterations = checkpoint.history[-1].iteration if checkpoint.history else 0
-            return {"weights": file_digest(folder / "checkpoint.pth"), "iterations": iterations, "images": len(train)}
+            return {"iterations": iterations, "images": len(train)}
 
         got = self.store.get(
             "training",
@@ -72,7 +72,7 @@ class StoredLearner(Learner):
             return got.result
         if got.hit:
             log.info("this training is in the store: %.0f s saved", got.entry.seconds)
-        self.weights, self._file = got.entry.notes["weights"], got.entry.path / "checkpoint.pth"
+        self.weights, self._file = got.entry.digests["checkpoint.pth"], got.entry.path / "checkpoint.pth"
         return got.result
 
     def _digest_of(self, checkpoint: Checkpoint) -> str:

@@ -61,18 +61,12 @@ def rounds_done(job: Job) -> int:
 def check_data(jobs: Sequence[Job]) -> None:
     """Read each dataset once that runs will read: DatasetError before the first run starts instead of in every one. RunError
     where a run of these, finished or not, was made with other data than the rest would be."""
-    unlike: dict[str, dict[str, Any]] = {}
-    for job in jobs:
-        if state(job) not in ("done", "running"):
-            unlike[_data_of(job)] = job.config["dataset"]
+    asked = [(job, state(job), json.dumps(job.config["dataset"], sort_keys=True)) for job in jobs]
+    unlike = {key: job.config["dataset"] for job, found, key in asked if found not in ("done", "running")}
     now = {key: DataRecord.of(build.load_dataset(dataset)) for key, dataset in unlike.items()}
-    for job in jobs:
-        if _data_of(job) in now and state(job) != "other":
-            RunFolder(job.folder).check_data(now[_data_of(job)])
-
-
-def _data_of(job: Job) -> str:
-    return json.dumps(job.config["dataset"], sort_keys=True)
+    for job, found, key in asked:
+        if key in now and found != "other":
+            RunFolder(job.folder).check_data(now[key])
 
 
 def execute(

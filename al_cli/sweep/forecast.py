@@ -200,7 +200,7 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
             about = {**learner.identity, "train": f"{plan.data} after {history}", "val": maybe_digest(start.val)}
             about |= {"seed": seed, "init": init}
         entry = store.find("training", about)
-        learner.weights = entry.notes["weights"] if entry else f"of {Store.key(about)}"
+        learner.weights = entry.digests["checkpoint.pth"] if entry else f"of {Store.key(about)}"
         yield Training(Store.key(about), entry is not None, about, len(splits.test), selection)
 
 

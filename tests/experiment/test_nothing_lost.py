@@ -25,13 +25,10 @@ def test_a_kill_between_a_record_and_dropping_weights_leaves_none_behind(al, wor
     whole = tree_bytes(RUN)
     RUN.rename("whole")
 
-    def kill(*_):
-        raise Killed
-
     def write(folder, done, original=RunFolder.write_round):
         record = original(folder, done)
         if record.round == 2:
-            kill()
+            raise Killed
         return record
 
     with monkeypatch.context() as patch:

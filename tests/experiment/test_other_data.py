@@ -13,12 +13,12 @@ def stopped(al, tmp_path):
     """The words of a run of two rounds, its folder with the first two records, and its data, which a test may change."""
     root = write_yolo(tmp_path / "d", {"train": 12, "val": 4, "test": 5})
     words = ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "plots=false", "store=false", "rounds=2"]
-    words += ["initial=4", "budget=4", "sampler=entropy", "run_name=r", "study=s"]
-    al(*words, "training.keep_checkpoints=all")
+    words += ["initial=4", "budget=4", "sampler=entropy", "run_name=r", "study=s", "training.keep_checkpoints=all"]
+    al(*words)
     folder = Path("outputs/s/r")
     whole = tree_bytes(folder)
     shutil.rmtree(folder / "round_02")
-    return [*words, "training.keep_checkpoints=all"], root, whole
+    return words, root, whole
 
 
 def image(root: Path, split: str, n: int = 0) -> Path:
