@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from al_cli.datasets.headers import read_digests
+from al_cli.datasets.headers import OF_NOTHING, read_digests
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Splits
 
@@ -68,9 +68,14 @@ def to_splits(name: str, found: Mapping[str, Dataset]) -> Splits:
 
 
 def read_contents(splits: Mapping[str, Sequence[Path]]) -> dict[str, list[str]]:
-    """{split: [N] digest of each file's bytes}, empty for a file that cannot be read: reading its size reports it."""
+    """{split: [N] digest of each file's bytes}, empty for a file without bytes or one that cannot be read: reading its size
+    reports it."""
+
+    def content(digest: str | None) -> str:
+        return "" if digest in (None, OF_NOTHING) else str(digest)
+
     return {
-        split: [digest or "" for digest in read_digests(paths, lambda what, where: None)]
+        split: [content(digest) for digest in read_digests(paths, lambda what, where: None)]
         for split, paths in splits.items()
     }
 

@@ -99,6 +99,9 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
+OF_NOTHING = hashlib.sha256().hexdigest()[:32]  # the digest of a file without bytes
+
+
 def _remembered(kind: str, paths: Sequence[Path], read: Callable[[Path], Any], report: Complain) -> list[Any]:
     """`read(path)` (a JSON value) of each path, None where it failed, from the cache where the file has not changed."""
     if not paths:

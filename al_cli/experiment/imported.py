@@ -4,6 +4,9 @@
     0,street/07.jpg   `image_id` may stand next to it or instead of it. Round 0 is the initial set; without rows for it,
     1,street/12.jpg   that is drawn from the seed as in any other run. The order of a round's rows is kept.
 
+An `image_id` alone is the id that the data itself gives the image (COCO's), where it gives one; next to a name it is al's
+number.
+
 `read` needs no dataset and `Imported.picks` no model, so a wrong row is named, with its line, before anything is trained.
 """
 
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from al_cli.errors import ConfigError
-from al_cli.types import Dataset
+from al_cli.types import Dataset, Image
 
 PICKS_EXAMPLE = "give a CSV with the columns round and image (or image_id), for example sampler.file=picks.csv"
 
@@ -67,12 +70,18 @@ class Imported:
         initial = () if self.fixes_initial else tuple(drawn)
         by_name: dict[str, list[int]] = defaultdict(list)
         for image in train.images:
-            by_name[image.path.name].append(image.id)
-        known = set(train.ids.tolist())
+            for name in {
+                image.path.name,
+                PurePosixPath(image.name).name,
+            }:  # two where the disk spells it in another way
+                by_name[name].append(image.id)
+        # Next to a name an image_id is al's number, as in al's own tables; alone it is what the data itself calls the image.
+        als = {i: i for i in train.ids.tolist()}
+        own = {image.id if image.source_id is None else image.source_id: image.id for image in train.images}
         found: list[list[int]] = [[] for _ in range(max((row.round for row in self.rows), default=0) + 1)]
         first: dict[tuple[int, int], int] = {}  # (image, round or 0 where rounds do not matter) -> line
         for row in self.rows:
-            image_id = self._look_up(row, train, by_name, known)
+            image_id = self._look_up(row, train, by_name, als if row.image else own)
             earlier = first.setdefault((image_id, row.round if again else 0), row.line)
             if earlier != row.line:
                 raise self._error(f"{row.what} is named in line {earlier} already", "leave one out", row)
@@ -88,17 +97,22 @@ class Imported:
             what = f"round {round} has {len(ids)} images in the file and {size} by {key}"
             raise self._error(what, f"leave out {key}: the file decides")
 
-    def _look_up(self, row: PickedRow, train: Dataset, by_name: dict[str, list[int]], known: set[int]) -> int:
+    def _look_up(self, row: PickedRow, train: Dataset, by_name: dict[str, list[int]], numbers: dict[int, int]) -> int:
+        """al's number of the row's image. `numbers` has what an `image_id` stands for."""
         wanted = PurePosixPath(row.image.replace("\\", "/")).parts
+
+        def is_called(image: Image) -> bool:
+            return row.image == image.name or image.path.parts[-len(wanted) :] == wanted
+
         if row.image_id is not None:
-            if row.image_id not in known:
+            if row.image_id not in numbers:
                 raise self._error(f"the pool has no image with image_id {row.image_id}", "is it of this dataset?", row)
-            if wanted and train[row.image_id].path.parts[-len(wanted) :] != wanted:
-                name = train[row.image_id].path.name
-                what = f"image_id {row.image_id} is {name} here, not {row.image}"
+            image = train[numbers[row.image_id]]
+            if wanted and not is_called(image):
+                what = f"image_id {row.image_id} is {image.name} here, not {row.image}"
                 raise self._error(what, "is it of this dataset? Leave the column image_id out to go by name", row)
-            return row.image_id
-        same = [i for i in by_name.get(wanted[-1], ()) if train[i].path.parts[-len(wanted) :] == wanted]
+            return image.id
+        same = [i for i in by_name.get(wanted[-1], ()) if is_called(train[i])]
         if not same:
             raise self._error(f"the pool has no image {row.image}", "name the file as the train split has it", row)
         if len(same) > 1:

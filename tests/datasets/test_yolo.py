@@ -467,3 +467,11 @@ def test_nothing_is_written_or_run_and_a_second_load_opens_no_image(tmp_path, mo
     monkeypatch.setattr(headers, "_size", fail)
     monkeypatch.setattr(headers, "_digest", fail)
     assert load_yolo(root).train.fingerprint == first.train.fingerprint
+
+
+def test_empty_files_in_two_splits_are_unreadable_and_not_one_image(tmp_path):
+    root = dataset(tmp_path / "d")
+    for split in ("train", "val"):
+        (root / f"images/{split}/empty.png").write_bytes(b"")
+    text = error_of(root)
+    assert text.startswith("2 problems") and text.count("is not a readable image") == 2

@@ -16,7 +16,7 @@ from al_cli.types import Dataset
 def named(names):
     """A pool of these files, with ids from 10 on."""
     images = random_dataset(len(names), first_id=10).images
-    renamed = [replace(image, path=Path(name)) for image, name in zip(images, names, strict=True)]
+    renamed = [replace(image, path=Path(name), name="") for image, name in zip(images, names, strict=True)]
     return Dataset(("circle", "square", "star"), tuple(renamed))
 
 
@@ -35,6 +35,27 @@ def test_names_folders_and_ids_find_their_images_in_the_files_order(tmp_path):
     )
     assert found.picks(POOL, drawn=[13]) == ((14, 12), (11, 10), (13,))
     found.check_rounds(2)
+
+
+def test_an_id_alone_is_the_one_of_the_data_itself(tmp_path):
+    """COCO's ids are not al's numbers: taken for those, such a file would choose other images without a word."""
+    images = [replace(image, source_id=13 - n) for n, image in enumerate(POOL.images)]
+    pool = Dataset(POOL.class_names, images)
+    assert rows(tmp_path, "round,image_id\n1,13\n").picks(pool, drawn=[14]) == ((14,), (10,))
+    with pytest.raises(ConfigError, match="no image with image_id 14"):
+        rows(tmp_path, "round,image_id\n1,14\n").picks(pool, drawn=[10])
+
+
+def test_a_name_in_als_spelling_finds_the_file_in_the_disks(tmp_path):
+    """A disk of another system may spell é as e and an accent; al's tables, which a replay reads, have é."""
+    images = [replace(image, path=Path("data/e\u0301.jpg"), name="\u00e9.jpg") for image in POOL.images[:1]]
+    pool = Dataset(POOL.class_names, (*images, *POOL.images[1:]))
+    for text in (
+        "round,image\n1,\u00e9.jpg\n",
+        "round,image_id,image\n1,10,\u00e9.jpg\n",
+        "round,image\n1,e\u0301.jpg\n",
+    ):
+        assert rows(tmp_path, text).picks(pool, drawn=[14]) == ((14,), (10,))
 
 
 def test_without_round_0_the_drawn_images_are_the_initial_set(tmp_path):
