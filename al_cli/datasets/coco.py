@@ -30,6 +30,7 @@ from al_cli.datasets.checks import (
 )
 from al_cli.datasets.headers import read_sizes
 from al_cli.datasets.names import names_of
+from al_cli.datasets.notes import Notes
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, Splits
 
@@ -52,13 +53,15 @@ def load_coco(
     val: Split | None = None,
     test: Split | None = None,
     name: str = "",
+    notes: Notes | None = None,
 ) -> Splits:
     """Read a COCO dataset. A split is `{"images": folder, "annotations": file}`, relative to `root`.
 
     Where no split is named, all are found by their layout. Image ids count from 0 over train, val and test, each split sorted
-    by name, as those of every format; `source_id` is the file's. `name` defaults to the folder's name. DatasetError lists all
-    that is broken.
+    by name, as those of every format; `source_id` is the file's. `name` defaults to the folder's name. What is odd but read
+    goes into `notes`. DatasetError lists all that is broken.
     """
+    notes = Notes() if notes is None else notes
     root = Path(root).expanduser().absolute()
     if not root.is_dir():
         raise DatasetError("there is no such folder", where=str(root), remedy="correct dataset.root")
@@ -80,7 +83,7 @@ def load_coco(
         listed = {
             i: Listed(number, name, path, content) for number, (name, i, path, content) in enumerate(rows, first_id)
         }
-        found[split] = _dataset(split, file, tables[split], listed, categories, problems)
+        found[split] = _dataset(split, file, tables[split], listed, categories, problems, notes)
         first_id += len(listed)
     problems.check()
     return to_splits(name or root.name, {split: data for split, data in found.items() if data is not None})
@@ -222,13 +225,14 @@ def _dataset(
     listed: dict[int, Listed],
     names: dict[int, str],
     problems: Problems,
+    notes: Notes,
 ) -> Dataset | None:
     """One split, its images `listed` by the file's ids, in al's order. None where its images or annotations cannot be put in a
     table, which `problems` then says."""
     before = problems.count
     sizes = dict(zip(listed, read_sizes([image.path for image in listed.values()], problems.add), strict=True))
     _check_sizes(file, table, sizes, problems)
-    rows = _without_flat_boxes(file, list(_annotations(file, table, sizes, names, problems)))
+    rows = _without_flat_boxes(file, list(_annotations(file, table, sizes, names, problems)), notes)
     check_not_empty(split, len(table["images"]), len(table["annotations"]), str(file), problems)
     boxes = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
@@ -265,12 +269,14 @@ def _dataset(
     return Dataset(tuple(names.values()), tuple(images), tuple(names))
 
 
-def _without_flat_boxes(file: Path, rows: list[Any]) -> list[Any]:
+def _without_flat_boxes(file: Path, rows: list[Any], notes: Notes) -> list[Any]:
     """The rows without boxes of zero width or height: COCO's own train2017 has two, so they are no reason to refuse a file."""
     flat = [row for row in rows if np.isfinite(row[2]).all() and min(row[2][2:]) == 0]
     if flat:
         shown = ", ".join(row[5] for row in flat[:5]) + (", ..." if len(flat) > 5 else "")
         log.warning("%s: %d box(es) of zero width or height are left out (%s)", file, len(flat), shown)
+    for row in flat:
+        notes.add("boxes of zero width or height, left out", f"{file}, {row[5]}")
     dropped = {id(row) for row in flat}
     return [row for row in rows if id(row) not in dropped]
 

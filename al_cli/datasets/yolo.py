@@ -33,6 +33,7 @@ from al_cli.datasets.checks import (
 )
 from al_cli.datasets.headers import read_sizes
 from al_cli.datasets.names import names_of
+from al_cli.datasets.notes import Notes
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, Splits
 
@@ -42,12 +43,14 @@ HELD_OUT = "give data.yaml a `train:` line and a `val:` or `test:` line with a f
 NULLS = ("", "~", "null", "Null", "NULL")
 
 
-def load_yolo(root: str | Path, name: str = "") -> Splits:
+def load_yolo(root: str | Path, name: str = "", *, notes: Notes | None = None) -> Splits:
     """Read a YOLO dataset: `root` is the folder with data.yaml (or the only *.yaml in it), or the yaml file itself.
 
     Image ids count from 0 over train, val and test, each split sorted by name, so they are the same on every machine and in
-    every format. `name` defaults to the folder's name. DatasetError lists all that is broken.
+    every format. `name` defaults to the folder's name. What is odd but read goes into `notes`. DatasetError lists all that
+    is broken.
     """
+    notes = Notes() if notes is None else notes
     file = _find_yaml(Path(root).expanduser().absolute())
     config = _read_yaml(file)
     base = _base(file, config)
