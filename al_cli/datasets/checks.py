@@ -5,6 +5,7 @@ Knows nothing of YOLO or COCO: paths and arrays come in, problems and tables go 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -12,40 +13,94 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.datasets.headers import OF_NOTHING, read_digests
+from al_cli.datasets.names import CONTROL
+from al_cli.datasets.notes import Notes
+from al_cli.datasets.places import IMAGE_SUFFIXES
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Splits
 
 SHOWN = 10
 TINY_PX = 1e-12  # a side this short is the rounding of a subtraction, and gone once scaled to pixels
 SMALL_PX2, MEDIUM_PX2 = 32**2, 96**2  # COCO's borders between small, medium and large
-IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpeg", ".jpg", ".mpo", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+LEAK = "images in two splits"
+UNLABELED_TEST = "test split without labels, val is used as test"
+LONGEST_CLASS_NAME = 200  # letters; a longer one is a mistake, and fits no figure
+GIVE_IMAGES = "put images there, or name another folder"
+GIVE_LABELS = "label some of them, or name another split"
 
 
 class Problems:
-    """Collects what is wrong with a dataset, so that the user corrects all of it at once."""
+    """Collects what is wrong with a dataset, so that the user corrects all of it at once.
 
-    def __init__(self, root: Path):
-        self.root, self.count = root, 0
-        self.first: list[tuple[str, str]] = []
+    With `leave_out`, single rows and images are left out and noted instead (dataset.bad_rows=leave_out).
+    """
 
-    def add(self, what: str, where: str) -> None:
+    def __init__(self, root: Path, notes: Notes | None = None, *, leave_out: bool = False):
+        self.root, self.notes, self.leave_out = root, Notes() if notes is None else notes, leave_out
+        self.all: list[tuple[str, str, str]] = []  # what, where, remedy
+        self.removable = 0  # of these, how many `leave_out` would leave out
+
+    @property
+    def count(self) -> int:
+        return len(self.all)
+
+    def add(self, what: str, where: str, remedy: str = "") -> None:
         """`what` is wrong and with which value; `where` is the file and its line or annotation id."""
-        self.count += 1
-        if len(self.first) < SHOWN:
-            self.first.append((what, where))
+        self.all.append((what, where, remedy))
+
+    def row(self, kind: str, what: str, where: str) -> None:
+        """The same of one row or image, which can be left out: then it is noted as one of `kind`, in the plural."""
+        if self.leave_out:
+            self.notes.add(f"{kind}, left out", f"{where}: {what}")
+        else:
+            self.removable += 1
+            self.add(what, where)
 
     def check(self) -> None:
         """DatasetError with the count and the first ten problems, if there are any."""
-        if not self.count:
+        if not self.all:
             return
+        aloud = ", or leave out what is wrong with dataset.bad_rows=leave_out" if self.removable == self.count else ""
         if self.count == 1:
-            what, where = self.first[0]
-            raise DatasetError(what, where=where, remedy="correct or remove it and run again")
+            what, where, remedy = self.all[0]
+            raise DatasetError(what, where=where, remedy=remedy or f"correct or remove it and run again{aloud}")
         these = "these" if self.count <= SHOWN else f"these and {self.count - SHOWN} more"
-        lines = "".join(f"\n  {where}: {what}" for what, where in self.first)
-        raise DatasetError(
-            f"{self.count} problems", where=str(self.root), remedy=f"correct or remove {these} and run again{lines}"
+        lines = "".join(
+            f"\n  {where}: {what}" + (f": {remedy}" if remedy else "") for what, where, remedy in self.all[:SHOWN]
         )
+        raise DatasetError(
+            f"{self.count} problems",
+            where=str(self.root),
+            remedy=f"correct or remove {these} and run again{aloud}{lines}",
+        )
+
+
+def shortened(text: object) -> str:
+    """A value as it is shown in an error: cut where it is long."""
+    shown = str(text)
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
+def require_class_names(names: Sequence[str], where: str) -> None:
+    """DatasetError for a name that is empty, comes twice, or cannot be shown on one line."""
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise DatasetError(
+            f"two classes are named '{shortened(name)}'", where=where, remedy="give each class its own name"
+        )
+    for name in names:
+        if not name.strip() or CONTROL.search(name) or len(name) > LONGEST_CLASS_NAME:
+            what = (
+                f"class name {shortened(repr(name))} is empty, longer than {LONGEST_CLASS_NAME} letters or not one line"
+            )
+            raise DatasetError(what, where=where, remedy="give the class a name that can be shown")
+
+
+def require_left(split: str, data: Dataset, where: Path) -> None:
+    """DatasetError where what was left out leaves no object in a split."""
+    if not any((~image.crowd).any() for image in data.images):
+        what = f"the {split} split has {len(data)} images but not one object after what is left out"
+        raise DatasetError(what, where=str(where), remedy=GIVE_LABELS)
 
 
 def require_held_out(found: Collection[str], where: Path, remedy: str) -> None:
@@ -82,28 +137,61 @@ def read_contents(splits: Mapping[str, Sequence[Path]]) -> dict[str, list[str]]:
 
 def check_leakage(
     splits: Mapping[str, Sequence[Path]], contents: Mapping[str, Sequence[str]], problems: Problems
-) -> None:
-    """One image in two splits: the same path, or the same bytes (links and renamed copies). Also a path twice in one."""
+) -> dict[str, set[int]]:
+    """One image in two splits: the same path, or the same bytes (links and renamed copies). Also a path twice in one.
+
+    Where `problems` leaves out, the positions in each split that go: of two splits the pool's image, else val's.
+    """
+    gone: dict[str, set[int]] = {split: set() for split in splits}
     seen: dict[Path, str] = {}
-    originals: dict[str, tuple[str, Path]] = {}
-    for split, paths in splits.items():
-        for path, content in zip(paths, contents[split], strict=True):
+    holders: dict[str, list[tuple[str, int]]] = {}  # of each content: where it was met last, all in one split
+    for split, paths in splits.items():  # train, val, test
+        for n, (path, content) in enumerate(zip(paths, contents[split], strict=True)):
+            earlier = holders.get(content or str(path), [])
             if path in seen:
                 again = "twice" if seen[path] == split else "too"
-                problems.add(f"image of the {seen[path]} split is in the {split} split {again}", str(path))
-                continue
+                problems.row(LEAK, f"image of the {seen[path]} split is in the {split} split {again}", str(path))
+                if seen[path] == split:
+                    gone[split].add(n)
+            elif earlier and earlier[0][0] != split:
+                first_split, first = earlier[0]
+                what = f"image of the {split} split is also in the {first_split} split, as {splits[first_split][first]}"
+                problems.row(LEAK, what, str(path))
             seen[path] = split
-            first_split, first = originals.setdefault(content, (split, path)) if content else (split, path)
-            if first_split != split:
-                problems.add(f"image of the {split} split is also in the {first_split} split, as {first}", str(path))
+            if earlier and earlier[0][0] != split:
+                for first_split, first in earlier:
+                    gone[first_split].add(first)
+                earlier = []
+            holders[content or str(path)] = [*earlier, (split, n)]
+    return gone
 
 
-def check_not_empty(split: str, images: int, boxes: int, where: str, problems: Problems) -> None:
-    """A split without images or without a single object can neither be learned from nor evaluated on."""
+def require_apart(splits: Mapping[str, Sequence[Path]], problems: Problems, how: str) -> dict[str, Sequence[Path]]:
+    """The splits, with val left out (and noted) where it is test under another name. DatasetError where the pool is the
+    held-out split, or holds all of it; `how` says where splits are named, for the remedy."""
+    paths = {split: set(of_split) for split, of_split in splits.items()}
+    for split in ("val", "test"):
+        inside = bool(paths.get(split)) and paths[split] <= paths["train"]
+        if inside and (not problems.leave_out or paths[split] == paths["train"]):
+            raise DatasetError(
+                f"every image of the {split} split is in the train split too",
+                where=str(problems.root),
+                remedy=f"name other images as {split}{how}, or remove it and draw one from the pool: dataset.test=20%",
+            )
+    if paths.get("val") and paths.get("val") == paths.get("test"):
+        problems.notes.add("split named twice: val and test are the same images, used as test", str(problems.root))
+        return {split: of_split for split, of_split in splits.items() if split != "val"}
+    return dict(splits)
+
+
+def check_not_empty(split: str, images: int, boxes: int, where: str, problems: Problems, lost: str = "") -> None:
+    """A split without images or without a single object can neither be learned from nor evaluated on. `boxes` are those left
+    after every filter, `lost` says what the filters took."""
     if not images:
-        problems.add(f"the {split} split has no images ({', '.join(IMAGE_SUFFIXES)})", where)
+        problems.add(f"the {split} split has no images ({', '.join(IMAGE_SUFFIXES)})", where, GIVE_IMAGES)
     elif not boxes:
-        problems.add(f"the {split} split has {images} images but not one labeled object", where)
+        left = f": {lost}" if lost else ""
+        problems.add(f"the {split} split has {images} images but not one labeled object{left}", where, GIVE_LABELS)
 
 
 def box_problems(boxes: NDArray[np.float64], extent: NDArray[np.float64], slack: float) -> dict[int, str]:

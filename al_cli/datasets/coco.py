@@ -2,45 +2,53 @@
 
 Category ids may have gaps: they become classes 0..C-1 in ascending order, and `Dataset.category_ids` maps them back.
 Crowd regions and the file's own areas are kept; images without annotations are negatives. Where no split is named, the
-layouts of Roboflow, of COCO itself and `annotations/{train,val,test}.json` are recognised.
+layouts of Roboflow and of COCO itself are recognised.
 Format: https://cocodataset.org/#format-data
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
-import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 import numpy as np
 
 from al_cli.datasets.checks import (
+    UNLABELED_TEST,
     Problems,
     box_problems,
     check_leakage,
     check_not_empty,
     clip,
     read_contents,
+    require_apart,
+    require_class_names,
     require_held_out,
+    require_left,
+    shortened,
     to_splits,
 )
-from al_cli.datasets.headers import read_sizes
-from al_cli.datasets.names import names_of
+from al_cli.datasets.headers import is_turned, read_sizes
+from al_cli.datasets.names import CONTROL, names_of
 from al_cli.datasets.notes import Notes
+from al_cli.datasets.places import Places, elsewhere, read_regular, walk_images
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, Splits
 
-log = logging.getLogger("al")
+HUGE = 1e30  # px: what no image has and every float holds
+BAD_ANNOTATION = "annotations that cannot be read"
 SLACK_PX = 1.0  # how far a corner may lie outside its image: rounding, clipped
 FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 LAYOUTS = (
     "name the splits: dataset.train.images=DIR dataset.train.annotations=FILE, and the same for val and test. "
-    "Recognised without: train/_annotations.coco.json (with valid/, test/), annotations/instances_train2017.json with "
-    "train2017/, annotations/train.json with images/train/ or train/"
+    "Recognised without: train/_annotations.coco.json (with valid/, test/), instances_train2017.json or train.json, in "
+    "annotations/ or beside the images, with train2017/, train/ or images/train/"
 )
 ImagesAndJson = tuple[Path, Path]  # folder of images, instances json
 Split = Mapping[str, str]
@@ -53,13 +61,15 @@ def load_coco(
     val: Split | None = None,
     test: Split | None = None,
     name: str = "",
+    bad_rows: Literal["refuse", "leave_out"] = "refuse",
     notes: Notes | None = None,
 ) -> Splits:
     """Read a COCO dataset. A split is `{"images": folder, "annotations": file}`, relative to `root`.
 
     Where no split is named, all are found by their layout. Image ids count from 0 over train, val and test, each split sorted
-    by name, as those of every format; `source_id` is the file's. `name` defaults to the folder's name. What is odd but read
-    goes into `notes`. DatasetError lists all that is broken.
+    by name, as those of every format; `source_id` is the file's. `name` defaults to the folder's name. `bad_rows` says
+    whether rows and images that cannot be read, and the pool's images that are held out too, stop the reading. What is odd but
+    read goes into `notes`. DatasetError lists all that is broken.
     """
     notes = Notes() if notes is None else notes
     root = Path(root).expanduser().absolute()
@@ -68,25 +78,49 @@ def load_coco(
     given = {split: value for split, value in (("train", train), ("val", val), ("test", test)) if value is not None}
     sources = {split: _named(root, split, value) for split, value in given.items()} if given else _detect(root)
     require_held_out(sources, root, LAYOUTS)
-    tables = {split: _read_json(file) for split, (_, file) in sources.items()}
-    problems = Problems(root)
+    problems = Problems(root, notes, leave_out=bad_rows == "leave_out")
+    tables = {
+        split: _read_json(file, labeled=split != "test" or "val" not in sources) for split, (_, file) in sources.items()
+    }
+    if "val" in tables and not tables.get("test", {"annotations": True})["annotations"]:
+        notes.add(UNLABELED_TEST, str(sources["test"][1]))
+        del tables["test"]
+    places = Places()
     categories = _categories(tables, sources, problems)
-    files = {split: _image_files(*sources[split], tables[split], problems) for split in sources}
-    paths = {split: list(of_split.values()) for split, of_split in files.items()}
+    files = {split: _image_files(*sources[split], tables[split], places, problems) for split in tables}
+    apart = require_apart({split: list(of_split.values()) for split, of_split in files.items()}, problems, "")
+    paths = {split: list(of_split) for split, of_split in apart.items()}
     contents = read_contents(paths)
-    check_leakage(paths, contents, problems)
+    gone = check_leakage(paths, contents, problems)
     found = {}
     first_id = 0
-    for split, (folder, file) in sources.items():
-        names = names_of(paths[split], [folder] * len(paths[split]), root)
-        rows = sorted(zip(names, files[split], paths[split], contents[split], strict=True))
-        listed = {
-            i: Listed(number, name, path, content) for number, (name, i, path, content) in enumerate(rows, first_id)
-        }
-        found[split] = _dataset(split, file, tables[split], listed, categories, problems, notes)
+    unread = functools.partial(problems.row, "images that cannot be read")
+    for split, of_split in paths.items():
+        folder, file = sources[split]
+        sizes = read_sizes(of_split, unread)
+        names = names_of(of_split, [folder] * len(of_split), root)
+        rows = zip(names, files[split], of_split, contents[split], sizes, range(len(of_split)), strict=True)
+        kept = [row[:-1] for row in sorted(rows) if row[-1] not in gone[split] and row[-2] != (0, 0)]
+        listed = {i: Listed(first_id + n, name, *rest) for n, (name, i, *rest) in enumerate(kept)}
+        skipped = files[split].keys() - listed.keys()
+        found[split] = _dataset(split, file, tables[split], listed, skipped, categories, problems)
         first_id += len(listed)
+    _note_unlisted({sources[split][0] for split in paths}, itertools.chain(*paths.values()), notes)
     problems.check()
-    return to_splits(name or root.name, {split: data for split, data in found.items() if data is not None})
+    splits = {split: data for split, data in found.items() if data is not None}
+    for split, data in splits.items():
+        require_left(split, data, sources[split][1])
+    return to_splits(name or root.name, splits)
+
+
+def _note_unlisted(folders: Iterable[Path], listed: Iterable[Path], notes: Notes) -> None:
+    """Note the images that lie among those of a split and are in no list."""
+    known = set(listed)
+    for folder in sorted(folders):
+        for path in walk_images(folder, notes):
+            if path not in known:
+                known.add(path)
+                notes.add("images in the folders that no json lists, left out", str(path))
 
 
 def _named(root: Path, split: str, value: Split) -> ImagesAndJson:
@@ -118,12 +152,11 @@ def _detect(root: Path) -> dict[str, ImagesAndJson]:
 def _candidates(root: Path, split: str) -> Iterator[ImagesAndJson]:
     if (root / split / "_annotations.coco.json").is_file():
         yield root / split, root / split / "_annotations.coco.json"
-    annotations = root / "annotations"
-    if not annotations.is_dir():
-        return
-    for file in sorted(annotations.iterdir()):
-        match = re.fullmatch(rf"(?:instances_)?({split}\d*)\.json", file.name)
-        if match:
+    for place in (root / "annotations", root):
+        for file in sorted(place.iterdir()) if place.is_dir() else ():
+            match = re.fullmatch(rf"(?:instances_)?({split}\d*)\.json", file.name)
+            if not match:
+                continue
             for folder in (root / "images" / match[1], root / match[1]):
                 if folder.is_dir():
                     yield folder, file
@@ -136,16 +169,19 @@ def _candidates(root: Path, split: str) -> Iterator[ImagesAndJson]:
                 )
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    """The file's three tables, each a list of mappings. DatasetError where it is something else."""
+def _read_json(file: Path, labeled: bool = True) -> dict[str, Any]:
+    """The file's three tables, each a list of mappings. DatasetError where it is something else; a file that need not be
+    `labeled` may have no list of annotations."""
     try:
-        table = json.loads(file.read_bytes())
+        table = json.loads(read_regular(file))
     except FileNotFoundError as error:
         raise DatasetError("there is no such file", where=str(file), remedy=LAYOUTS) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
             f"cannot be read as JSON: {error}", where=str(file), remedy="correct or replace it"
         ) from error
+    if isinstance(table, dict) and not labeled:
+        table.setdefault("annotations", [])
     for key in ("images", "annotations", "categories"):
         rows = table.get(key) if isinstance(table, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -159,7 +195,7 @@ def _categories(tables: Mapping[str, Any], sources: Mapping[str, ImagesAndJson],
     Roboflow adds a category for the whole project: one that is another's supercategory and has no annotation goes.
     """
     names: dict[int, str] = {}
-    parents: dict[str, set[str]] = {}  # supercategory -> its categories
+    parents: dict[str, set[int]] = {}  # supercategory -> its categories
     for split, table in tables.items():
         where = str(sources[split][1])
         listed = Counter(repr(row.get("id")) for row in table["categories"])
@@ -170,21 +206,28 @@ def _categories(tables: Mapping[str, Any], sources: Mapping[str, ImagesAndJson],
             category, name = row.get("id"), row.get("name")
             if not _is_id(category) or not isinstance(name, str) or not name:
                 problems.add(
-                    f"a category needs a whole number as id and a name, got id {category!r}, name {name!r}", where
+                    f"a category needs a whole number as id and a name, got id {shortened(repr(category))}, "
+                    f"name {shortened(repr(name))}",
+                    where,
                 )
             elif names.setdefault(category, name) != name:
-                problems.add(f"category {category} is '{name}' here and '{names[category]}' elsewhere", where)
+                here, elsewhere = shortened(name), shortened(names[category])
+                problems.add(f"category {category} is '{here}' here and '{elsewhere}' elsewhere", where)
             else:
-                parents.setdefault(str(row.get("supercategory")), set()).add(name)
+                parents.setdefault(str(row.get("supercategory")), set()).add(category)
     used = {repr(row.get("category_id")) for table in tables.values() for row in table["annotations"]}
     kept = {
         category: name
         for category, name in sorted(names.items())
-        if repr(category) in used or not parents.get(name, set()) - {name}
+        if repr(category) in used or not parents.get(name, set()) - {category}
     }
-    for name, count in Counter(kept.values()).items():
-        if count > 1:
-            problems.add(f"{count} categories are named '{name}'", str(problems.root))
+    if not problems.count:  # else a class may be missing or doubled because of what is told already
+        if not kept:
+            what = "lists no category"
+            raise DatasetError(
+                what, where=str(next(iter(sources.values()))[1]), remedy="list the classes as categories"
+            )
+        require_class_names(list(kept.values()), str(problems.root))
     return kept
 
 
@@ -192,30 +235,40 @@ def _is_id(value: Any) -> TypeGuard[int]:
     return type(value) is int and abs(value) < 2**63  # what fits a column of int64
 
 
-def _image_files(folder: Path, file: Path, table: dict[str, Any], problems: Problems) -> dict[int, Path]:
-    """{image id: path} of the images that are listed soundly, ids ascending."""
+def _image_files(
+    folder: Path, file: Path, table: dict[str, Any], places: Places, problems: Problems
+) -> dict[int, Path]:
+    """{image id: path} of the images that are listed soundly and lie in the folder, ids ascending."""
     paths: dict[int, Path] = {}
-    ids: dict[str, int] = {}
+    ids: dict[Path, int] = {}
     for row in table["images"]:
         image, name = row.get("id"), row.get("file_name")
-        if not _is_id(image) or not isinstance(name, str) or not name:
-            problems.add(f"an image needs a whole number as id and a file_name, got id {image!r}, {name!r}", str(file))
+        where = f"{file}, image id {shortened(repr(image))}"
+        wrong = ""
+        if not _is_id(image) or not isinstance(name, str) or not name or CONTROL.search(name):
+            got = f"id {shortened(repr(image))}, {shortened(repr(name))}"
+            wrong = f"an image needs a whole number as id and a file_name, got {got}"
         elif image in paths:
-            problems.add(f"image id {image} is given to {paths[image].name} and to {name}", str(file))
-        elif name in ids:
-            problems.add(f"file_name {name} is given to the images {ids[name]} and {image}", str(file))
+            wrong = f"image id {image} is given to {paths[image].name} and to {name}"
+        elif (path := places.find(name, [folder])) is None:
+            wrong = f"there is no image {folder / name}{elsewhere(name)}"
+        elif path in ids:
+            wrong = f"file_name {name} is given to the images {ids[path]} and {image}"
         else:
-            paths[image], ids[name] = folder / name, image
+            paths[image], ids[path] = path, image
+        if wrong:
+            problems.row("images that are not listed soundly or not there", wrong, where)
     return dict(sorted(paths.items()))
 
 
 class Listed(NamedTuple):
-    """An image of the file's list: al's number, the name, where it lies, and the digest of its bytes."""
+    """An image of the file's list: al's number, the name, where it lies, the digest of its bytes, and its size."""
 
     number: int
     name: str
     path: Path
     content: str
+    size: tuple[int, int]
 
 
 def _dataset(
@@ -223,22 +276,25 @@ def _dataset(
     file: Path,
     table: dict[str, Any],
     listed: dict[int, Listed],
+    skipped: Collection[int],
     names: dict[int, str],
     problems: Problems,
-    notes: Notes,
 ) -> Dataset | None:
-    """One split, its images `listed` by the file's ids, in al's order. None where its images or annotations cannot be put in a
-    table, which `problems` then says."""
+    """One split, its images `listed` by the file's ids, in al's order; the annotations of the `skipped` are passed over. None
+    where its annotations cannot be put in a table, which `problems` then says."""
     before = problems.count
-    sizes = dict(zip(listed, read_sizes([image.path for image in listed.values()], problems.add), strict=True))
-    _check_sizes(file, table, sizes, problems)
-    rows = _without_flat_boxes(file, list(_annotations(file, table, sizes, names, problems)), notes)
-    check_not_empty(split, len(table["images"]), len(table["annotations"]), str(file), problems)
+    sizes = {i: image.size for i, image in listed.items()}
+    _check_sizes(file, table, listed, problems)
+    rows = _without_flat_boxes(file, list(_annotations(file, table, sizes, skipped, names, problems)), problems.notes)
+    rows = _without_bad_boxes(file, rows, sizes, problems)
+    told = problems.count > before or (skipped and not problems.leave_out)  # why there may be nothing left
+    if not told and all(row[4] for row in rows):
+        crowds = sum(row[4] for row in rows)
+        lost = f"of {len(table['annotations'])} annotations {crowds} are crowd regions, the others are left out"
+        check_not_empty(split, len(table["images"]), 0, str(file), problems, lost if table["annotations"] else "")
     boxes = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     extent = np.array([sizes[row[0]] for row in rows], dtype=np.float64).reshape(-1, 2)
-    for n, wrong in box_problems(boxes, extent, SLACK_PX).items():
-        problems.add(wrong, f"{file}, {rows[n][5]}")
     if problems.count > before:
         return None
     boxes = clip(boxes, extent)
@@ -264,36 +320,57 @@ def _dataset(
             content=content,
             source_id=i,
         )
-        for i, (number, name, path, content) in listed.items()
+        for i, (number, name, path, content, _) in listed.items()
     )
     return Dataset(tuple(names.values()), tuple(images), tuple(names))
 
 
-def _without_flat_boxes(file: Path, rows: list[Any], notes: Notes) -> list[Any]:
+def _without_flat_boxes(file: Path, rows: list[JsonRow], notes: Notes) -> list[JsonRow]:
     """The rows without boxes of zero width or height: COCO's own train2017 has two, so they are no reason to refuse a file."""
-    flat = [row for row in rows if np.isfinite(row[2]).all() and min(row[2][2:]) == 0]
-    if flat:
-        shown = ", ".join(row[5] for row in flat[:5]) + (", ..." if len(flat) > 5 else "")
-        log.warning("%s: %d box(es) of zero width or height are left out (%s)", file, len(flat), shown)
-    for row in flat:
-        notes.add("boxes of zero width or height, left out", f"{file}, {row[5]}")
-    dropped = {id(row) for row in flat}
-    return [row for row in rows if id(row) not in dropped]
+    kept = []
+    for row in rows:
+        if np.isfinite(row[2]).all() and min(row[2][2:]) == 0:
+            notes.add("boxes of zero width or height, left out", f"{file}, {row[5]}")
+        else:
+            kept.append(row)
+    return kept
 
 
-def _check_sizes(file: Path, table: dict[str, Any], sizes: dict[int, tuple[int, int]], problems: Problems) -> None:
+def _without_bad_boxes(
+    file: Path, rows: list[JsonRow], sizes: Mapping[int, tuple[int, int]], problems: Problems
+) -> list[JsonRow]:
+    """The rows whose box is one within its image; the others are told."""
+    boxes = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    extent = np.array([sizes[row[0]] for row in rows], dtype=np.float64).reshape(-1, 2)
+    bad = box_problems(boxes, extent, SLACK_PX)
+    for n, wrong in bad.items():
+        problems.row(BAD_ANNOTATION, wrong, f"{file}, {rows[n][5]}")
+    return [row for n, row in enumerate(rows) if n not in bad]
+
+
+def _check_sizes(file: Path, table: dict[str, Any], listed: Mapping[int, Listed], problems: Problems) -> None:
     """The file's width and height against the image's own, as it is seen after its EXIF orientation."""
     for row in table["images"]:
         image = row.get("id")
-        if type(image) is not int or sizes.get(image, (0, 0)) == (0, 0) or "width" not in row or "height" not in row:
+        if type(image) is not int or image not in listed:
             continue
-        written, seen = (row["width"], row["height"]), sizes[image]
-        if written != seen:
-            turned = ", its size before the EXIF orientation is applied" if written == seen[::-1] else ""
-            problems.add(
-                f"{row.get('file_name')} is {seen[0]} x {seen[1]} px, listed as {written[0]} x {written[1]}{turned}",
-                f"{file}, image id {image}",
-            )
+        written, seen = (row.get("width"), row.get("height")), listed[image].size
+        if None in written or written == seen:  # absent, as null is
+            continue
+        texts = [side for side in written if isinstance(side, str)]
+        if texts:
+            wrong = f"lists a size as text, {texts[0]!r}, which must be a number"
+        else:
+            wrong = f"is {seen[0]} x {seen[1]} px, listed as {shortened(written[0])} x {shortened(written[1])}"
+            if written == seen[::-1]:
+                turned = is_turned(listed[image].path)
+                wrong += (
+                    ", its size before the EXIF orientation is applied"
+                    if turned
+                    else ": width and height are exchanged"
+                )
+        problems.add(f"{row.get('file_name')} {wrong}", f"{file}, image id {image}")
 
 
 JsonRow = tuple[int, int, list[float], float, bool, str]  # image id, category id, x y w h, area or NaN, crowd, where
@@ -303,32 +380,40 @@ def _annotations(
     file: Path,
     table: dict[str, Any],
     sizes: Mapping[int, tuple[int, int]],
+    skipped: Collection[int],
     names: Mapping[int, str],
     problems: Problems,
 ) -> Iterator[JsonRow]:
     """The annotations whose fields are sound and whose image could be read; the others are reported."""
     seen = set()
     number = {int, float}
-    unread = {image for image, size in sizes.items() if size == (0, 0)}
     for n, row in enumerate(table["annotations"]):
-        where = f"annotation id {row['id']!r}" if "id" in row else f"annotations[{n}]"
+        where = f"annotation id {shortened(repr(row['id']))}" if "id" in row else f"annotations[{n}]"
         image, category, box = row.get("image_id"), row.get("category_id"), row.get("bbox")
         area, crowd = row.get("area"), row.get("iscrowd", 0)
         wrong = ""
         if "id" in row and repr(row["id"]) in seen:
             wrong = "its id comes twice"
-        elif type(image) is not int or image not in sizes:
-            wrong = f"image_id {image!r} is not in the list of images"
-        elif type(category) is not int or category not in names:
-            wrong = f"category_id {category!r} is not in the list of categories"
+        elif type(image) is not int:
+            wrong = f"image_id {shortened(repr(image))} is not a whole number"
+        elif image not in sizes and image not in skipped:
+            wrong = f"image_id {shortened(image)} is not in the list of images"
+        elif type(category) is not int:
+            wrong = f"category_id {shortened(repr(category))} is not a whole number"
+        elif category not in names:
+            wrong = f"category_id {shortened(category)} is not in the list of categories"
         elif not isinstance(box, list) or len(box) != 4 or not {type(value) for value in box} <= number:
-            wrong = f"bbox {box!r} is not [x, y, width, height]"
-        elif area is not None and (type(area) not in number or not 0 <= area < float("inf")):
-            wrong = f"area {area!r} is not a number of at least 0"
+            wrong = f"bbox {shortened(repr(box))} is not [x, y, width, height]"
+        elif HUGE < max(map(abs, box)) < float("inf"):  # more than a float may hold; infinity is told with the box
+            wrong = f"bbox {shortened(repr(box))} is beyond any image"
+        elif area is not None and (type(area) not in number or not 0 <= area <= HUGE):
+            wrong = f"area {shortened(repr(area))} is not a number of at least 0"
         elif crowd not in (0, 1):
-            wrong = f"iscrowd {crowd!r} is neither 0 nor 1"
+            wrong = f"iscrowd {shortened(repr(crowd))} is neither 0 nor 1"
         seen.add(repr(row.get("id")))
+        if row.get("ignore") and not crowd and not wrong:
+            problems.notes.add("annotations marked `ignore`, read as ordinary objects", f"{file}, {where}")
         if wrong:
-            problems.add(wrong, f"{file}, {where}")
-        elif image not in unread:
+            problems.row(BAD_ANNOTATION, wrong, f"{file}, {where}")
+        elif image not in skipped:
             yield image, category, box, float("nan") if area is None else area, bool(crowd), where

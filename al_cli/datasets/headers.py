@@ -78,6 +78,12 @@ def _size(path: Path) -> list[int]:
     return [height, width] if turned else [width, height]
 
 
+def is_turned(path: Path) -> bool:
+    """Whether a readable image's EXIF orientation swaps its width and height."""
+    with Image.open(path) as image:
+        return [*image.size] != _size(path)
+
+
 def _png_metadata_after_pixels(file: BinaryIO) -> bool:
     """Whether an eXIf or iTXt (XMP) chunk follows the first IDAT. Leaves the file where it was."""
     position, pixels = file.tell(), False
@@ -114,8 +120,8 @@ def _remembered(kind: str, paths: Sequence[Path], read: Callable[[Path], Any], r
     for n, path in enumerate(paths):
         try:
             stat = path.stat()
-        except OSError as error:
-            report(f"cannot be read: {error.strerror}", str(path))
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            report(f"cannot be read: {getattr(error, 'strerror', error)}", str(path))
             continue
         if not S_ISREG(stat.st_mode):  # reading a pipe or a device may never end
             report("is not a regular file", str(path))

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what would break a line, or a terminal
 
 
 def names_of(paths: Sequence[Path], folders: Sequence[Path], base: Path) -> list[str]:
@@ -47,4 +47,4 @@ def _below(path: Path, folder: Path) -> str:
 
 def _printable(name: str) -> str:
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -1,101 +1,134 @@
 """YOLO datasets as Ultralytics and Roboflow write them, read in place.
 
 A folder with a data.yaml that names classes and splits; a split is a folder of images, a text file that lists them,
-or a list of either. The labels of `.../images/x.jpg` are `.../labels/x.txt` (the last `/images/` of the path counts;
-without one the label file lies next to the image), one row an object: `class cx cy w h` as shares of the image's width
-and height, or `class x1 y1 x2 y2 x3 y3 ...`, a polygon, which becomes its bounding box. An image without label file or
-with an empty one is a negative. Differs from Ultralytics: nothing is dropped or repaired silently, and `download:` is
-never executed.
+or a list of either. Label files (`labels.py`) have one row an object: `class cx cy w h` as shares of the image's width
+and height, or `class x1 y1 x2 y2 x3 y3 ...`, a polygon, which becomes its bounding box. Differs from Ultralytics: nothing
+is dropped or repaired silently, and `download:` is never executed.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+import functools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from al_cli.datasets.checks import (
-    IMAGE_SUFFIXES,
+    UNLABELED_TEST,
     Problems,
-    box_problems,
     check_leakage,
-    check_not_empty,
-    clip,
     read_contents,
+    require_apart,
+    require_class_names,
     require_held_out,
+    require_left,
+    shortened,
     to_splits,
 )
 from al_cli.datasets.headers import read_sizes
+from al_cli.datasets.labels import LabelFiles, MissingLabels, images_folder, read_labels
 from al_cli.datasets.names import names_of
 from al_cli.datasets.notes import Notes
+from al_cli.datasets.places import IMAGE_SUFFIXES, Places, elsewhere, read_regular, walk_images
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, Splits
 
-SLACK = 0.01  # shares of the image that a corner may lie outside: rounding, clipped
+MOST_CLASSES = 100_000  # more are a mistake, and would take minutes to list
 SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 HELD_OUT = "give data.yaml a `train:` line and a `val:` or `test:` line with a folder of other images"
 NULLS = ("", "~", "null", "Null", "NULL")
 
 
-def load_yolo(root: str | Path, name: str = "", *, notes: Notes | None = None) -> Splits:
+def load_yolo(
+    root: str | Path,
+    name: str = "",
+    *,
+    missing_labels: MissingLabels = None,
+    bad_rows: Literal["refuse", "leave_out"] = "refuse",
+    notes: Notes | None = None,
+) -> Splits:
     """Read a YOLO dataset: `root` is the folder with data.yaml (or the only *.yaml in it), or the yaml file itself.
 
     Image ids count from 0 over train, val and test, each split sorted by name, so they are the same on every machine and in
-    every format. `name` defaults to the folder's name. What is odd but read goes into `notes`. DatasetError lists all that
-    is broken.
+    every format. `name` defaults to the folder's name. `missing_labels` says what an image without a label file is (None: a
+    negative, refused above 30% of a split), `bad_rows` whether rows and images that cannot be read, and the pool's images that
+    are held out too, stop the reading. What is odd but read goes into `notes`. DatasetError lists all that is broken.
     """
-    notes = Notes() if notes is None else notes
     file = _find_yaml(Path(root).expanduser().absolute())
+    notes = Notes() if notes is None else notes
+    problems = Problems(file, notes, leave_out=bad_rows == "leave_out")
+    reading = _Reading(file, Places(), problems)
     config = _read_yaml(file)
     base = _base(file, config)
-    names = _class_names(file, config)
+    names = _class_names(file, config, notes)
     entries = _split_entries(file, config)
-    problems = Problems(file)
-    images: dict[str, list[Path]] = {}
+    found = {split: _image_paths(split, entry, base, reading) for split, entry in entries.items()}
+    apart = require_apart(
+        {split: [path for path, _ in pairs] for split, pairs in found.items()}, problems, " in data.yaml"
+    )
+    files = LabelFiles(base, reading.places, notes)
+    if "val" in apart and apart.get("test") and not any(files.of(apart["test"])):
+        notes.add(UNLABELED_TEST, str(apart.pop("test")[0]))
     called: dict[str, list[str]] = {}
-    for split, entry in entries.items():
-        pairs = _image_paths(split, entry, base, file, problems)
-        paths, folders = [path for path, _ in pairs], [folder for _, folder in pairs]
+    images: dict[str, list[Path]] = {}
+    for split in apart:
+        paths, folders = [path for path, _ in found[split]], [folder for _, folder in found[split]]
         named = sorted(zip(names_of(paths, folders, base), paths, strict=True))
         called[split], images[split] = [name for name, _ in named], [path for _, path in named]
     contents = read_contents(images)
-    check_leakage(images, contents, problems)
+    gone = check_leakage(images, contents, problems)
     labels = {
-        split: _read_labels(split, paths, entries[split], len(names), problems) for split, paths in images.items()
+        split: read_labels(split, paths, ", ".join(entries[split]), files, len(names), missing_labels, problems)
+        for split, paths in images.items()
     }
-    sizes = {split: read_sizes(paths, problems.add) for split, paths in images.items()}
+    files.note_orphans(reading.lists)
+    unread = functools.partial(problems.row, "images that cannot be read")
+    sizes = {split: read_sizes(paths, unread) for split, paths in images.items()}
     problems.check()
 
-    found: dict[str, Dataset] = {}
+    splits: dict[str, Dataset] = {}
     first_id = 0
     for split, paths in images.items():
-        offsets, classes, shares = labels[split]
+        offsets, classes, shares, missing = labels[split]
         extent = np.array(sizes[split], dtype=np.float64)  # [N, 2]
         pixels = shares * np.tile(np.repeat(extent, np.diff(offsets), axis=0), 2)  # [K, 4]
         rows = [slice(a, b) for a, b in pairwise(offsets.tolist())]
-        found[split] = Dataset(
+        out = gone[split] | (set(missing) if missing_labels == "leave_out" else set())
+        kept = [n for n in range(len(paths)) if n not in out and sizes[split][n] != (0, 0)]
+        splits[split] = Dataset(
             names,
             tuple(
                 Image(
-                    first_id + n,
-                    path,
+                    first_id + place,
+                    paths[n],
                     *sizes[split][n],
                     boxes=pixels[rows[n]],
                     classes=classes[rows[n]],
                     name=called[split][n],
                     content=contents[split][n],
                 )
-                for n, path in enumerate(paths)
+                for place, n in enumerate(kept)
             ),
         )
-        first_id += len(paths)
-    return to_splits(name or base.resolve().name, found)
+        first_id += len(kept)
+        require_left(split, splits[split], file)
+    return to_splits(name or base.resolve().name, splits)
+
+
+@dataclass
+class _Reading:
+    """What one reading goes by, and the text files that it found to list images."""
+
+    file: Path
+    places: Places
+    problems: Problems
+    lists: list[Path] = field(default_factory=list)
 
 
 def _find_yaml(root: Path) -> Path:
@@ -118,17 +151,16 @@ class _TextLoader(yaml.BaseLoader):
     """YAML in which every scalar is text (a class called `no` or `on` is not a boolean) and no key comes twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        twice = [key for key in keys if keys.count(key) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"the key '{twice[0]}' comes twice", node.start_mark)
+        for key, count in Counter(key.value for key, _ in node.value if isinstance(key.value, str)).items():
+            if count > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' comes twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        config = yaml.load(file.read_bytes(), _TextLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        config = yaml.load(read_regular(file), _TextLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise DatasetError(f"cannot be read as YAML: {error}", where=str(file), remedy="correct the file") from error
     if not isinstance(config, dict):
         raise DatasetError("is not a mapping", where=str(file), remedy="it needs the keys train, val and names")
@@ -151,17 +183,18 @@ def _base(file: Path, config: dict[str, Any]) -> Path:
     if given in NULLS:
         return file.parent
     given = str(given)
-    for folder in (file.parent / Path(given).expanduser(), file.parent.parent / given):
-        if folder.is_dir():
-            return folder
+    for text in (given, given.replace("\\", "/")):
+        for folder in (file.parent / Path(text).expanduser(), file.parent.parent / text):
+            if folder.is_dir():
+                return folder
     raise DatasetError(
-        f"path: {given} is not a folder",
+        f"path: {given} is not a folder{elsewhere(given)}",
         where=str(file),
         remedy="correct it, or remove the line if the images lie next to the file",
     )
 
 
-def _class_names(file: Path, config: dict[str, Any]) -> tuple[str, ...]:
+def _class_names(file: Path, config: dict[str, Any], notes: Notes) -> tuple[str, ...]:
     names, count = config.get("names", ""), config.get("nc", "")
     if isinstance(names, dict):
         try:
@@ -170,21 +203,26 @@ def _class_names(file: Path, config: dict[str, Any]) -> tuple[str, ...]:
             by_id = {}
         if sorted(by_id) != list(range(len(names))):
             raise DatasetError(
-                f"names must number the classes 0..{len(names) - 1} without gaps, got {', '.join(names)}",
+                f"names must number the classes 0..{len(names) - 1} without gaps, got {shortened(', '.join(names))}",
                 where=str(file),
                 remedy="name every class id",
             )
         names = [by_id[n] for n in range(len(by_id))]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        raise DatasetError(
-            f"names is {names!r}", where=str(file), remedy="it must be a list, or {id: name}, of class names"
-        )
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DatasetError(f"two classes are named '{twice}'", where=str(file), remedy="give each class its own name")
+    if names in (*NULLS, [], {}):
+        if not (isinstance(count, str) and count.isascii() and count.isdigit() and 0 < int(count[:9]) < MOST_CLASSES):
+            what = f"names no classes, and nc is {shortened(repr(count))}" if count not in NULLS else "names no classes"
+            raise DatasetError(
+                what, where=str(file), remedy="give data.yaml a list of class names: `names: [cat, dog]`"
+            )
+        notes.add("data.yaml without class names: classes are called by their numbers", str(file))
+        names = [str(n) for n in range(int(count))]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        what = f"names is {shortened(repr(names))}"
+        raise DatasetError(what, where=str(file), remedy="it must be a list, or {id: name}, of class names")
+    require_class_names(names, str(file))
     if count not in NULLS and str(count) != str(len(names)):
         raise DatasetError(
-            f"nc is {count} but names has {len(names)}", where=str(file), remedy="correct either of them"
+            f"nc is {shortened(count)} but names has {len(names)}", where=str(file), remedy="correct either of them"
         )
     return tuple(names)
 
@@ -201,138 +239,56 @@ def _split_entries(file: Path, config: dict[str, Any]) -> dict[str, list[str]]:
             entry = [entry] if isinstance(entry, str) else entry
             if not isinstance(entry, list) or not all(isinstance(item, str) for item in entry):
                 raise DatasetError(
-                    f"{given[0]} is {entry!r}", where=str(file), remedy="give a folder, a .txt file, or a list"
+                    f"{given[0]} is {shortened(repr(entry))}",
+                    where=str(file),
+                    remedy="give a folder, a .txt file, or a list",
                 )
             found[split] = entry
     require_held_out(found, file, HELD_OUT)
     return found
 
 
-def _image_paths(split: str, entries: list[str], base: Path, file: Path, problems: Problems) -> list[tuple[Path, Path]]:
+def _image_paths(split: str, entries: list[str], base: Path, reading: _Reading) -> list[tuple[Path, Path]]:
     """(image, the folder that its name is relative to) of each image of a split."""
     paths: list[tuple[Path, Path]] = []
     for entry in entries:
         # Roboflow writes ../train/images though the folder lies next to data.yaml.
-        for place in (base / entry, base / entry.removeprefix("../")):
-            if place.is_dir():
-                paths += [(path, place) for path in _walk(place)]
-                break
-            if place.is_file():
-                paths += [(path, _images_folder(path, base)) for path in _read_list(place, base, problems)]
-                break
+        texts = [entry, entry.removeprefix("../").removeprefix("..\\")]
+        place = next((place for text in texts if (place := reading.places.find(text, [base])) is not None), None)
+        if place is not None and place.is_dir():
+            paths += [(path, place) for path in walk_images(place, reading.problems.notes)]
+        elif place is not None and place.exists():
+            reading.lists.append(place)
+            for path in _read_list(place, base, reading):
+                below = images_folder(path, base)
+                paths.append((path, base if below is None else below[0]))
         else:
             raise DatasetError(
-                f"{split}: {entry} is neither a folder nor a file in {base}",
-                where=str(file),
+                f"{split}: {entry} is neither a folder nor a file in {base}{elsewhere(entry)}",
+                where=str(reading.file),
                 remedy="correct the line, or remove it where there is no such split",
             )
     return paths
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """The images in a folder and below, hidden ones (`._x.jpg`, `.ipynb_checkpoints/`) left out. Follows links."""
-    visited = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        stat = Path(place).stat()
-        if (stat.st_dev, stat.st_ino) in visited:  # a link to a folder that contains it
-            folders.clear()
-            continue
-        visited.add((stat.st_dev, stat.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        parent = Path(place)
-        for name in sorted(files):
-            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
-                yield parent / name
-
-
-def _read_list(file: Path, base: Path, problems: Problems) -> Iterator[Path]:
+def _read_list(file: Path, base: Path, reading: _Reading) -> Iterator[Path]:
     """The images named by a text file; `./` lines are relative to the file, others to the dataset's root."""
     try:
-        lines = file.read_text("utf-8-sig").splitlines()
+        lines = read_regular(file).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        problems.add(f"cannot be read as a list of images: {error}", str(file))
+        reading.problems.add(f"cannot be read as a list of images: {error}", str(file))
         return
     for number, line in enumerate(lines, 1):
         line = line.strip()
         if not line:
             continue
-        path = file.parent / line.removeprefix("./") if line.startswith("./") else base / line
         if not line.lower().endswith(IMAGE_SUFFIXES):
-            problems.add(f"'{line}' is not a known image type", f"{file}:{number}")
-        elif not path.is_file():
-            problems.add(f"there is no image {path}", f"{file}:{number}")
+            reading.problems.row("lines that name no image", f"'{line}' is not a known image type", f"{file}:{number}")
+            continue
+        text, folder = (line[2:], file.parent) if line.startswith(("./", ".\\")) else (line, base)
+        path = reading.places.find(text, [folder])
+        if path is None or not path.is_file():
+            what = f"there is no image {folder / text}{elsewhere(line)}"
+            reading.problems.row("lines that name no image", what, f"{file}:{number}")
         else:
             yield path
-
-
-def _images_folder(image: Path, base: Path) -> Path:
-    """What the name of a listed image is relative to: the last folder `images` of its path, else the dataset's root."""
-    head, images, _ = image.as_posix().rpartition("/images/")
-    return Path(f"{head}/images") if images else base
-
-
-def label_path(image: Path) -> Path:
-    """Where the labels of an image are: the last `/images/` of its path becomes `/labels/`, the suffix `.txt`."""
-    head, images, tail = image.as_posix().rpartition("/images/")
-    return Path(f"{head}/labels/{tail}" if images else tail).with_suffix(".txt")
-
-
-LabelArrays = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
-
-
-def _read_labels(
-    split: str, images: Sequence[Path], entries: list[str], num_classes: int, problems: Problems
-) -> LabelArrays:
-    """offsets [N+1], classes [K] and boxes [K,4] (xyxy shares of the image, clipped to 0..1) of N images."""
-    rows: list[list[float]] = []  # class x1 y1 x2 y2
-    places: list[tuple[Path, int]] = []  # label file and line of each row
-    offsets, lines = [0], 0
-    owner: dict[Path, Path] = {}
-    for image in images:
-        file = label_path(image)
-        if owner.setdefault(file, image) != image:
-            problems.add(f"shares its label file {file} with {owner[file].name}", str(image))
-        try:
-            text = file.read_bytes()
-        except FileNotFoundError:
-            text = b""
-        except OSError as error:
-            problems.add(f"cannot be read: {error.strerror}", str(file))
-            text = b""
-        for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-            if tokens := line.split():
-                lines += 1
-                try:
-                    rows.append(_parse_row(tokens))
-                except ValueError as error:
-                    problems.add(f"{error} in '{line.decode(errors='replace').strip()[:80]}'", f"{file}:{number}")
-                else:
-                    places.append((file, number))
-        offsets.append(len(rows))
-    where = ", ".join(entries) + (f", labels looked for as {label_path(images[0])}" if images else "")
-    check_not_empty(split, len(images), lines, where, problems)
-
-    table = np.array(rows, dtype=np.float64).reshape(-1, 5)
-    classes, boxes = table[:, 0], table[:, 1:]
-    unit = np.ones((len(boxes), 2))
-    wrong = box_problems(boxes, unit, SLACK)
-    for row in np.flatnonzero(~(np.isin(classes, np.arange(num_classes)))).tolist():
-        wrong[row] = f"class {classes[row]:g} is not one of 0..{num_classes - 1}"
-    for row in sorted(wrong):
-        problems.add(wrong[row], f"{places[row][0]}:{places[row][1]}")
-    good = np.where(np.isfinite(classes), classes, 0)
-    return np.array(offsets), good.astype(np.int64), clip(boxes, unit)
-
-
-def _parse_row(tokens: list[bytes]) -> list[float]:
-    """class, x1, y1, x2, y2 of one row's tokens. ValueError says what is wrong with it."""
-    numbers = [float(token) for token in tokens]  # its own ValueError names the token
-    if len(numbers) == 5:
-        label, cx, cy, w, h = numbers
-        return [label, cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]
-    if len(numbers) == 6:
-        raise ValueError("6 numbers, a prediction with its confidence and not a label,")
-    if len(numbers) < 5 or len(numbers) % 2 == 0:
-        raise ValueError(f"{len(numbers)} numbers, neither `class cx cy w h` nor a polygon,")
-    x, y = numbers[1::2], numbers[2::2]
-    return [numbers[0], min(x), min(y), max(x), max(y)]

@@ -1,6 +1,7 @@
 """The parts of a run, built from a checked configuration: dataset, plan of the rounds, learner, store."""
 
 import itertools
+import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli import budget, loop
+from al_cli.datasets.notes import Notes
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import asking_identity, training_identity
@@ -19,16 +21,28 @@ from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
 from al_cli.types import Dataset, Learner, Signal, Splits
 
+log = logging.getLogger("al")
 
-def load_dataset(dataset: dict[str, Any]) -> Splits:
-    """Read the dataset that the configuration names. Raises DatasetError with file, line and value."""
+
+def load_dataset(dataset: dict[str, Any], notes: Notes | None = None) -> Splits:
+    """Read the dataset that the configuration names. What is odd but read goes into `notes`, or is logged as warnings where
+    nobody asks for them. Raises DatasetError with file, line and value."""
     from al_cli.datasets import digits, load_coco, load_yolo
 
+    noted = Notes() if notes is None else notes
     if dataset["format"] == "coco":
         root = Path(dataset["root"]).expanduser()
-        return load_coco(root, name=dataset["name"], **{split: dataset[split] for split in ("train", "val", "test")})
-    root = digits.digits_root() if dataset["format"] == "digits" else Path(dataset["root"]).expanduser()
-    return load_yolo(root, name=dataset["name"])
+        named = {split: dataset[split] for split in ("train", "val", "test")}
+        splits = load_coco(root, name=dataset["name"], bad_rows=dataset["bad_rows"], notes=noted, **named)
+    elif dataset["format"] == "digits":
+        splits = load_yolo(digits.digits_root(), name=dataset["name"], notes=noted)
+    else:
+        how = {key: dataset[key] for key in ("missing_labels", "bad_rows")}
+        splits = load_yolo(Path(dataset["root"]).expanduser(), name=dataset["name"], notes=noted, **how)
+    if notes is None:
+        for kind, count, first in noted:
+            log.warning("%d %s (the first: %s)", count, kind, first)
+    return splits
 
 
 def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:

@@ -1,0 +1,216 @@
+"""YOLO label files: which one belongs to an image, what its rows say, and which images have none.
+
+`.../images/x.jpg` has its labels in `.../labels/x.txt`, by the last folder `images` of its path below the dataset's root;
+without one, next to the image. A file is also found next to an image that has a folder of labels, in other capitals and in
+another of Unicode's forms; label files that no image claims are counted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_cli.datasets.checks import Problems, box_problems, check_not_empty, clip
+from al_cli.datasets.notes import Notes
+from al_cli.datasets.places import Places, read_regular
+
+SLACK = 0.01  # shares of the image that a corner may lie outside: rounding, clipped
+FEW_MISSING = 0.3  # COCO as YOLO lacks the files of its 1% of images without objects; a half-labeled folder lacks 50%
+NO_LABELS = ("classes.txt", "labels.txt", "notes.txt", "obj.names.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
+BAD_ROW = "rows that are no label"
+MissingLabels = Literal["negative", "refuse", "leave_out"] | None
+
+
+class Labels(NamedTuple):
+    """Of N images with K objects: offsets [N+1], classes [K], boxes [K,4] (xyxy, shares of the image, clipped to 0..1), and
+    the positions of the images without a label file."""
+
+    offsets: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    boxes: NDArray[np.float64]
+    missing: list[int]
+
+
+def images_folder(image: Path, base: Path) -> tuple[Path, str] | None:
+    """(the last folder `images` on the way to an image, the image's place in it); None where there is none.
+
+    Below the root `base` only folders below it count: what the root itself lies in says nothing about the dataset.
+    """
+    for position, part in _parts(image.parent, base):
+        if part.casefold() == "images":
+            return Path(*image.parts[: position + 1]), "/".join(image.parts[position + 1 :])
+    return None
+
+
+def _parts(folder: Path, base: Path) -> list[tuple[int, str]]:
+    """(position, name) of the folders of a path, the last first: those below `base`, all where it does not lie there."""
+    first = len(base.parts) if folder.is_relative_to(base) else 1
+    return list(enumerate(folder.parts))[first:][::-1]
+
+
+class LabelFiles:
+    """Finds the label file of each image of a dataset, and afterwards those of no image."""
+
+    def __init__(self, base: Path, places: Places, notes: Notes):
+        self.base, self.places, self.notes = base, places, notes
+        self.claimed: dict[Path, Path] = {}  # label file -> its image
+        self._folders: dict[Path, list[Path]] = {}
+
+    def expected(self, image: Path) -> Path:
+        """Where the labels of an image belong."""
+        return self.folders(image.parent)[0] / f"{image.stem}.txt"
+
+    def folders(self, images: Path) -> list[Path]:
+        """The folders in which the labels of the images of one folder may lie, the most likely first."""
+        if images not in self._folders:
+            swapped = []
+            for position, part in _parts(images, self.base):
+                if part.casefold() == "images":
+                    above = Path(*images.parts[:position])
+                    name = self.places.alike(above, "labels") or "labels"
+                    swapped.append(above.joinpath(name, *images.parts[position + 1 :]))
+            head, found, tail = f"{images.as_posix()}/".rpartition("/images/")  # as Ultralytics, also above the root
+            above_root = [Path(f"{head}/labels/{tail}")] if found else []
+            self._folders[images] = list(dict.fromkeys([*swapped, images, *above_root]))
+        return self._folders[images]
+
+    def of(self, images: Sequence[Path]) -> list[Path | None]:
+        """[N] the label file of each image; None where there is none."""
+        found: list[Path | None] = []
+        for image in images:  # files that are spelled as they should be go first: a.txt is a.jpg's, not A.jpg's
+            name, folders = f"{image.stem}.txt", self.folders(image.parent)
+            found.append(next((folder / name for folder in folders if name in self.places.names(folder)), None))
+        exact = {path for path in found if path is not None}
+        for n, image in enumerate(images):
+            if found[n] is None:
+                near = self._alike(image)
+                if near is not None and near not in exact:
+                    found[n] = near
+                    self.notes.add("label files found in another spelling than their image's", str(near))
+            elif (path := found[n]) is not None and path.parent != self.folders(image.parent)[0]:
+                self.notes.add("label files found in another place than the others", str(path))
+        return found
+
+    def _alike(self, image: Path) -> Path | None:
+        for folder in self.folders(image.parent):
+            if (name := self.places.alike(folder, f"{image.stem}.txt")) is not None:
+                return folder / name
+        return None
+
+    def note_orphans(self, lists: Iterable[Path]) -> None:
+        """Note the label files below the root that no image claims; `lists` are the text files that list images."""
+        known = {*self.claimed, *lists}
+        searched = {folder for folders in self._folders.values() for folder in folders}
+        for place, folders, files in os.walk(self.base):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            folder = Path(place)
+            if folder not in searched and not any(part.casefold() == "labels" for _, part in _parts(folder, self.base)):
+                continue
+            for name in sorted(files):
+                is_label = name.lower().endswith(".txt") and not name.startswith(".") and name.lower() not in NO_LABELS
+                if is_label and not name.lower().startswith("readme") and folder / name not in known:
+                    self.notes.add("label files of no image", str(folder / name))
+
+
+def read_labels(
+    split: str,
+    images: Sequence[Path],
+    where: str,
+    files: LabelFiles,
+    num_classes: int,
+    missing_labels: MissingLabels,
+    problems: Problems,
+) -> Labels:
+    """The labels of one split's images; `where` is what data.yaml calls it."""
+    rows: list[list[float]] = []  # class x1 y1 x2 y2
+    places: list[str] = []  # label file and line of each row
+    owner: list[int] = []  # the image of each row
+    missing: list[int] = []
+    lines = 0
+    for n, (image, file) in enumerate(zip(images, files.of(images), strict=True)):
+        if file is None:
+            missing.append(n)
+            continue
+        if files.claimed.setdefault(file, image) != image:
+            problems.add(f"shares its label file {file} with {files.claimed[file].name}", str(image))
+        try:
+            text = read_regular(file)
+        except OSError as error:
+            problems.add(f"cannot be read: {error.strerror}", str(file))
+            continue
+        for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+            if tokens := line.split():
+                lines += 1
+                try:
+                    row = parse_row(tokens)
+                except ValueError as error:
+                    what = f"{error} in '{line.decode(errors='replace').strip()[:80]}'"
+                    problems.row(BAD_ROW, what, f"{file}:{number}")
+                else:
+                    rows.append(row)
+                    places.append(f"{file}:{number}")
+                    owner.append(n)
+
+    table = np.array(rows, dtype=np.float64).reshape(-1, 5)
+    classes, boxes = table[:, 0], table[:, 1:]
+    unit = np.ones((len(boxes), 2))
+    wrong = box_problems(boxes, unit, SLACK)
+    for n in np.flatnonzero(~(np.isin(classes, np.arange(num_classes)))).tolist():
+        wrong[n] = f"class {classes[n]:g} is not one of 0..{num_classes - 1}"
+    for n in sorted(wrong):
+        problems.row(BAD_ROW, wrong[n], places[n])
+    good = np.setdiff1d(np.arange(len(rows)), np.fromiter(wrong, dtype=np.int64, count=len(wrong)))
+
+    left = len(good) if problems.leave_out else lines  # rows that are refused are a problem of their own
+    if left:
+        _settle_missing(split, [images[n] for n in missing], len(images), files, missing_labels, problems)
+    else:
+        looked_for = f", labels looked for as {files.expected(images[0])}" if images else ""
+        lost = [f"{len(missing)} have no label file"] * bool(missing) + [f"{lines} rows are left out"] * bool(lines)
+        check_not_empty(split, len(images), 0, where + looked_for, problems, ", ".join(lost))
+    offsets = np.concatenate(
+        [[0], np.cumsum(np.bincount(np.array(owner, dtype=np.int64)[good], minlength=len(images)))]
+    )
+    return Labels(offsets, classes[good].astype(np.int64), clip(boxes[good], unit[good]), missing)
+
+
+def _settle_missing(
+    split: str, missing: Sequence[Path], total: int, files: LabelFiles, how: MissingLabels, problems: Problems
+) -> None:
+    """What becomes of images without a label file: they may hold no object, or not be labeled yet."""
+    if not missing:
+        return
+    many = len(missing) > FEW_MISSING * total
+    if how == "refuse" or (how is None and many):
+        these = "this image has" if len(missing) == 1 else f"{len(missing)} of {total} {split} images have"
+        problems.add(
+            f"{these} no label file, looked for as {files.expected(missing[0])}",
+            str(missing[0]),
+            "if they hold no object, set dataset.missing_labels=negative; if they are not labeled yet, "
+            "dataset.missing_labels=leave_out",
+        )
+    else:
+        what = "left out" if how == "leave_out" else "read as images without objects"
+        for image in missing:
+            files.notes.add(f"{split} images without a label file, {what}", str(image))
+
+
+def parse_row(tokens: list[bytes]) -> list[float]:
+    """class, x1, y1, x2, y2 of one row's tokens. ValueError says what is wrong with it."""
+    if any(b"_" in token for token in tokens):
+        raise ValueError("'_' is no part of a number")  # which Python's float would take
+    numbers = [float(token) for token in tokens]  # its own ValueError names the token
+    if len(numbers) == 5:
+        label, cx, cy, w, h = numbers
+        return [label, cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]
+    if len(numbers) == 6:
+        raise ValueError("6 numbers, a prediction with its confidence and not a label,")
+    if len(numbers) < 5 or len(numbers) % 2 == 0:
+        raise ValueError(f"{len(numbers)} numbers, neither `class cx cy w h` nor a polygon,")
+    x, y = numbers[1::2], numbers[2::2]
+    return [numbers[0], min(x), min(y), max(x), max(y)]
