@@ -5,6 +5,7 @@ Knows nothing of YOLO or COCO: paths and arrays come in, problems and tables go 
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,10 @@ UNLABELED_TEST = "test split without labels, val is used as test"
 LONGEST_CLASS_NAME = 200  # letters; a longer one is a mistake, and fits no figure
 GIVE_IMAGES = "put images there, or name another folder"
 GIVE_LABELS = "label some of them, or name another split"
+
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxlong = 2, 70, 70
 
 
 class Problems:
@@ -81,6 +86,11 @@ def shortened(text: object) -> str:
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
+def quoted(value: object) -> str:
+    """A value's `repr` as it is shown in an error: cut where it is long or deep, so that it costs nothing either."""
+    return shortened(_REPR.repr(value))
+
+
 def require_class_names(names: Sequence[str], where: str) -> None:
     """DatasetError for a name that is empty, comes twice, or cannot be shown on one line."""
     name, count = Counter(names).most_common(1)[0]
@@ -90,9 +100,7 @@ def require_class_names(names: Sequence[str], where: str) -> None:
         )
     for name in names:
         if not name.strip() or CONTROL.search(name) or len(name) > LONGEST_CLASS_NAME:
-            what = (
-                f"class name {shortened(repr(name))} is empty, longer than {LONGEST_CLASS_NAME} letters or not one line"
-            )
+            what = f"class name {quoted(name)} is empty, longer than {LONGEST_CLASS_NAME} letters or not one line"
             raise DatasetError(what, where=where, remedy="give the class a name that can be shown")
 
 

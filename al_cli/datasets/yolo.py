@@ -23,6 +23,7 @@ from al_cli.datasets.checks import (
     UNLABELED_TEST,
     Problems,
     check_leakage,
+    quoted,
     read_contents,
     require_apart,
     require_class_names,
@@ -210,14 +211,14 @@ def _class_names(file: Path, config: dict[str, Any], notes: Notes) -> tuple[str,
         names = [by_id[n] for n in range(len(by_id))]
     if names in (*NULLS, [], {}):
         if not (isinstance(count, str) and count.isascii() and count.isdigit() and 0 < int(count[:9]) < MOST_CLASSES):
-            what = f"names no classes, and nc is {shortened(repr(count))}" if count not in NULLS else "names no classes"
+            what = f"names no classes, and nc is {quoted(count)}" if count not in NULLS else "names no classes"
             raise DatasetError(
                 what, where=str(file), remedy="give data.yaml a list of class names: `names: [cat, dog]`"
             )
         notes.add("data.yaml without class names: classes are called by their numbers", str(file))
         names = [str(n) for n in range(int(count))]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        what = f"names is {shortened(repr(names))}"
+        what = f"names is {quoted(names)}"
         raise DatasetError(what, where=str(file), remedy="it must be a list, or {id: name}, of class names")
     require_class_names(names, str(file))
     if count not in NULLS and str(count) != str(len(names)):
@@ -239,7 +240,7 @@ def _split_entries(file: Path, config: dict[str, Any]) -> dict[str, list[str]]:
             entry = [entry] if isinstance(entry, str) else entry
             if not isinstance(entry, list) or not all(isinstance(item, str) for item in entry):
                 raise DatasetError(
-                    f"{given[0]} is {shortened(repr(entry))}",
+                    f"{given[0]} is {quoted(entry)}",
                     where=str(file),
                     remedy="give a folder, a .txt file, or a list",
                 )
