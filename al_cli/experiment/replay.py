@@ -18,8 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import compose, imported
+from al_cli.experiment.build import load_dataset
 from al_cli.experiment.job import Job, make_job
 from al_cli.records import RunFolder
+from al_cli.records.data import DataRecord
 from al_cli.records.formats import csv_text
 from al_cli.records.study import arm_of
 from al_cli.samplers.catalog import IMPORTED
@@ -32,10 +34,16 @@ REGIME = ("training.data", "training.init")  # what a round trains on: the run's
 
 @dataclass(frozen=True)
 class Replay:
-    """A checked replay: its job, and the selections as a CSV."""
+    """A checked replay of the run in `source`: its job, and the selections as a CSV."""
 
     job: Job
     picks: str
+    source: Path
+
+    def check_data(self) -> None:
+        """RunError where the dataset is not the one that the run's images were picked from."""
+        now = DataRecord.of(load_dataset(self.job.config["dataset"]))
+        RunFolder(self.source).check_data(now, "restore the data, or say where a copy of it lies: dataset.root=DIR")
 
     def write_picks(self) -> None:
         """Put the selections where the configuration says they are."""
@@ -88,7 +96,7 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     config.sampler = {"name": IMPORTED, "file": str(path.absolute()), "stages": []}
     picks = _picks(done, rounds, source["training"]["data"], config.training.data)
     job = make_job(config, name, typed=typed, arm=arm_of(name), picks=imported.parse_picks(picks, path))
-    return Replay(job, picks)
+    return Replay(job, picks, run)
 
 
 def _without(arm: str, words: Sequence[str]) -> str:

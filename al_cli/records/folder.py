@@ -22,6 +22,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 import traceback
@@ -60,6 +61,11 @@ log = logging.getLogger("al")
 # Of the files described above. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
 RUN_FORMAT = 3
 _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
+
+
+OTHER_DATA = "restore the data, or start again with run_name=NAME or study=NAME"
+# What a dataset is called and where its files lie: a copy elsewhere is the same data.
+PLACE_OF_DATA = re.compile(r"dataset\.(root|name|(train|val|test)\.(images|annotations))")
 
 
 class RunFolder:
@@ -122,21 +128,22 @@ class RunFolder:
         else:
             write_atomic(self.path / "data.csv", now.text)
 
-    def check_data(self, now: DataRecord) -> None:
+    def check_data(self, now: DataRecord, remedy: str = OTHER_DATA) -> None:
         """RunError where a run with a finished round began with other data: its rounds would have paid for other images than
         later ones, or other runs, train on."""
         path = self.path / "data.csv"
         if self.is_finished(0) and (what := read_data_record(path).difference(now)):
-            remedy = "restore the data, or start again with run_name=NAME or study=NAME"
             raise RunError(f"the data has changed since this run began: {what}", where=str(self.path), remedy=remedy)
 
     def compare(self, config: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
         """What `config` is to the configuration here: the same; `longer` where it only asks for more rounds, with the same
-        UD-splits and perhaps further ones; or another. RunError where the one here cannot be read."""
+        UD-splits and perhaps further ones; or another. Where the data lies does not count: the data itself is compared
+        (`check_data`). RunError where the one here cannot be read."""
         old, new = self.config(), _as_stored(config)
-        if old == new:
+        methods = [{k: v for k, v in flatten(c).items() if not PLACE_OF_DATA.fullmatch(k)} for c in (old, new)]
+        if methods[0] == methods[1]:
             return "same"
-        rest = [{k: v for k, v in flatten(c).items() if k not in ("rounds", "ud_split")} for c in (old, new)]
+        rest = [{k: v for k, v in c.items() if k not in ("rounds", "ud_split")} for c in methods]
         more = all(isinstance(c.get("rounds"), int) for c in (old, new)) and new["rounds"] > old["rounds"]
         before, now = old.get("ud_split"), new.get("ud_split")
         if isinstance(before, list) and isinstance(now, list):

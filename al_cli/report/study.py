@@ -18,6 +18,7 @@ from typing import Any
 
 from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
+from al_cli.records.data import require_alike
 from al_cli.records.folder import flatten
 from al_cli.records.study import StudyFile, arm_of, read_study_file
 from al_cli.report.statistics.curves import RunCurve, curve_of
@@ -98,10 +99,16 @@ class StudyFolder:
 
 
 def read_study(study_dir: Path | str) -> StudyFolder:
-    """The study in this folder (a single run is a study of one). RunError where there is no run, or runs of two tasks."""
+    """The study in this folder (a single run is a study of one). RunError where there is no run, or runs of two tasks, or
+    runs that began with other data under one dataset's name."""
     root = Path(study_dir)
     plan = read_study_file(root)
     runs = read_runs(root, tuple(plan.arms))
+    of_data: dict[str, list[Path]] = {}
+    for run in runs:
+        of_data.setdefault(str((run.config.get("dataset") or {}).get("name")), []).append(run.path)
+    for paths in of_data.values():
+        require_alike(paths)
     of_arms, references = [run for run in runs if not run.reference], [run for run in runs if run.reference]
     return StudyFolder(root, root.resolve().name, plan, of_arms, references, one_task(runs))
 
