@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import compose, imported
 from al_cli.experiment.job import Job, make_job
+from al_cli.experiment.known import known_from
 from al_cli.records import RunFolder
 from al_cli.records.formats import csv_text
 from al_cli.records.study import arm_of
@@ -87,7 +88,9 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     config.outputs, config.study = outputs, study
     config.sampler = {"name": IMPORTED, "file": str(path.absolute()), "stages": []}
     picks = _picks(done, rounds, source["training"]["data"], config.training.data)
-    job = make_job(config, name, typed=typed, arm=arm_of(name), picks=imported.parse_picks(picks, path))
+    job = make_job(
+        config, name, typed=typed, arm=arm_of(name), picks=imported.parse_picks(picks, path), known=known_from(words)
+    )
     return Replay(job, picks)
 
 
