@@ -24,12 +24,13 @@ def act(args: argparse.Namespace) -> None:
     from omegaconf import OmegaConf
 
     from al_cli.experiment import build, settings
+    from al_cli.experiment.known import recorded_config
     from al_cli.progress import say
     from al_cli.records import RunFolder
     from al_cli.report.of_run.show import show_run
     from al_cli.tasks import DEFAULT
 
-    config = RunFolder(args.run).config()
+    config = recorded_config(args.run)
     splits = build.load_dataset(config["dataset"])
     predictions = None
     if args.checkpoint is not None:

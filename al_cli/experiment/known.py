@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from al_cli.errors import RunError
 from al_cli.lookup import Known, folders_of
+from al_cli.records import RunFolder
+from al_cli.records.folder import flatten
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 SEARCHPATH = "hydra.searchpath"
@@ -39,6 +43,20 @@ def known_from(words: Iterable[str]) -> Known:
         conf.append(here / "conf")
         folders.append(here)
     return Known(frozenset(names), tuple(conf), tuple(folders))
+
+
+def recorded_config(run: Path) -> dict[str, Any]:
+    """The configuration of a run that may be somebody else's, to compose from. RunError for a missing or broken one.
+
+    What al records is resolved, so `${...}` was put there: it could read this machine's environment into a file or a URL.
+    """
+    config = RunFolder(run).config()
+    if texts := [key for key, value in flatten(config).items() if "${" in f"{key}{value}"]:
+        remedy = "restore config.yaml as al wrote it"
+        raise RunError(
+            f"{texts[0]} of this run holds ${{...}}, which is not read from a run", where=str(run), remedy=remedy
+        )
+    return config
 
 
 def _values(word: str) -> list[str]:

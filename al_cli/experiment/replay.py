@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import compose, imported
 from al_cli.experiment.job import Job, make_job
-from al_cli.experiment.known import known_from
+from al_cli.experiment.known import known_from, recorded_config
 from al_cli.records import RunFolder
 from al_cli.records.formats import csv_text
 from al_cli.records.study import arm_of
@@ -53,7 +53,7 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     settled.
     """
     run = run.resolve()
-    source, done = RunFolder(run).config(), RunFolder(run)
+    source, done = recorded_config(run), RunFolder(run)
     words = compose.open_keys(words)
     compose.split_runs(words, many=False)  # refuses what is no override
     typed = [compose.key_of(word) for word in words]

@@ -274,6 +274,17 @@ def test_nothing_that_a_run_folder_names_is_imported(al, canary, theirs, changes
     assert not canary.exists()
 
 
+@pytest.mark.parametrize("key", ["dataset__name", "model__name", "model__weights", "seed", "training__lr"])
+def test_a_run_folder_reads_nothing_of_this_machines_environment(al, theirs, monkeypatch, key):
+    monkeypatch.setenv("TOKEN_OF_MINE", "12345")
+    run = theirs(**{key: "${oc.env:TOKEN_OF_MINE}"})
+    weights = run / "round_01/checkpoint.pth"
+    for words in (("replay", run), ("replay", run, "--dry-run"), ("show", run, "--checkpoint", weights)):
+        said = al(*words, code=2).stderr
+        assert "holds ${...}, which is not read from a run" in said and "12345" not in said
+    assert not (al.cwd / "outputs/s_replay").exists()
+
+
 def test_a_page_and_a_replay_import_nothing_either(al, canary, theirs):
     run = theirs(sampler__stages=[{"select": {"_target_": "planted.fine"}}], tracking="planted.fine")
     read(al, run, "show", "report", "replay")
