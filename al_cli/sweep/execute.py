@@ -247,6 +247,7 @@ def shown(jobs: Sequence[Job]) -> Iterator[Board]:
     if not console.is_terminal:
         yield Board(jobs, None)
         return
-    columns = (BarColumn(bar_width=30), TextColumn("{task.fields[text]}"), TextColumn("[dim]{task.fields[now]}"))
+    said = TextColumn("{task.fields[text]}", markup=False)
+    columns = (BarColumn(bar_width=30), said, TextColumn("{task.fields[now]}", style="dim", markup=False))
     with Progress(*columns, console=console, transient=True) as progress:
         yield Board(jobs, progress)
