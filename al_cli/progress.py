@@ -30,7 +30,7 @@ HIDDEN = re.compile(
 )  # moves, colours, overwrites
 
 
-def visible(text: str) -> str:
+def spelled_out(text: str) -> str:
     """Text in which a character that would steer the terminal, or cannot be encoded, is spelled out: ESC as `\\x1b`."""
     return HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
@@ -43,7 +43,7 @@ class PlainConsole(Console):
         super().__init__(markup=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(visible(text), **options)
+        return super().render_str(spelled_out(text), **options)
 
 
 def make_console(stderr: bool = False) -> Console:

@@ -56,6 +56,8 @@ def recorded_config(run: Path) -> dict[str, Any]:
         raise RunError(
             f"{texts[0]} of this run holds ${{...}}, which is not read from a run", where=str(run), remedy=remedy
         )
+    if not isinstance(dataset := config.get("dataset"), dict) or "format" not in dataset:
+        raise RunError("config.yaml does not say what the data is", where=str(run), remedy="restore it as al wrote it")
     return config
 
 

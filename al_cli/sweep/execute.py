@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from al_cli.errors import AlError, RunError
+from al_cli.errors import OF_SYSTEM, AlError, RunError
 from al_cli.experiment import build, run
 from al_cli.experiment.job import Job
 from al_cli.progress import console, duration
@@ -93,7 +93,7 @@ def _in_this_process(job: Job, gpus: str | None) -> Outcome:
     shown = relative(job.folder)
     try:
         return Outcome(shown, run.run_job(job))
-    except AlError:
+    except (AlError, *OF_SYSTEM):
         raise
     except Exception as error:
         outcome = Outcome(shown, [], why(error, shown), state="failed")

@@ -9,7 +9,7 @@ from rich.table import Table
 from shapes import write_yolo
 
 import al_cli
-from al_cli.progress import PlainConsole, visible
+from al_cli.progress import PlainConsole, spelled_out
 from al_cli.sweep.outcomes import Outcome, outcomes_table
 
 FILES = sorted(Path(al_cli.__file__).parent.rglob("*.py"))
@@ -39,8 +39,8 @@ def test_a_table_shows_every_text_as_it_is(tmp_path):
 
 
 def test_nothing_steers_the_terminal():
-    assert visible("a\tb\nc é 猫 😀") == "a\tb\nc é 猫 😀"
-    assert visible("\x1b[2J\r\x07\u202e\x9b\udcff") == "\\x1b[2J\\r\\x07\\u202e\\x9b\\udcff"
+    assert spelled_out("a\tb\nc é 猫 😀") == "a\tb\nc é 猫 😀"
+    assert spelled_out("\x1b[2J\r\x07\u202e\x9b\udcff") == "\\x1b[2J\\r\\x07\\u202e\\x9b\\udcff"
     console = PlainConsole(width=80, record=True)
     table = Table(title="\x1b]0;t\x07")
     table.add_row("\x1b[2J")
