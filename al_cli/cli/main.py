@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from al_cli.errors import AlError, suggest
+from al_cli.errors import OF_SYSTEM, AlError, of_system, suggest
 
 EPILOG = """\
 start here:
@@ -25,17 +25,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. The exit code: 0 done, 2 the user's to correct, 1 ours (with a traceback), 130 stopped by Ctrl-C,
     143 by SIGTERM."""
     words = list(sys.argv[1:] if argv is None else argv)
+    before, sys.argv = sys.argv, [sys.argv[0], *words]  # what records keep as the command, in processes of a study too
     try:
         return dispatch(words)
     except AlError as error:
-        print(f"al: {error}", file=sys.stderr)
-        return 2
+        return refuse(error)
     except KeyboardInterrupt as stop:
         print("al: stopped", file=sys.stderr)
         return getattr(stop, "exit_code", 130)
     except BrokenPipeError:  # `al ls | head`
         sys.stderr.close()
         return 0
+    except OF_SYSTEM as error:
+        return refuse(of_system(error))
+    finally:
+        sys.argv = before
+
+
+def refuse(error: AlError) -> int:
+    """Say on standard error what is the user's to correct."""
+    from al_cli.progress import spelled_out
+
+    print(f"al: {spelled_out(str(error))}", file=sys.stderr)
+    return 2
 
 
 def dispatch(words: list[str]) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from al_cli import budget, loop
 from al_cli.datasets.notes import Notes
-from al_cli.errors import ConfigError, RunError
+from al_cli.errors import ConfigError, RunError, first_line
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import asking_identity, training_identity
 from al_cli.learners.spec import InfluenceSpec
@@ -153,7 +153,11 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
     if experiment.model.family == "fake":
         from al_cli.learners.fake import FakeLearner
 
-        return FakeLearner(class_names, **experiment.model.overrides)
+        try:
+            return FakeLearner(class_names, **experiment.model.overrides)
+        except TypeError as error:
+            what = f"the fake cannot take model.overrides={experiment.model.overrides}: {first_line(error)}"
+            raise ConfigError(what, remedy="leave out what it does not know") from error
     from al_cli.learners.detectron.learner import DetectronLearner
 
     device = experiment.config["device"]

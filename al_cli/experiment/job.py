@@ -17,6 +17,8 @@ from omegaconf import DictConfig
 from al_cli.errors import AlError, ConfigError
 from al_cli.experiment import compose, settings
 from al_cli.experiment.imported import Imported
+from al_cli.experiment.known import known_from
+from al_cli.lookup import NOBODY, Known
 from al_cli.records.study import arm_of
 
 
@@ -49,11 +51,18 @@ class Job:
 
 
 def make_job(
-    config: DictConfig, name: str, *, typed: Iterable[str] = (), arm: str = "", picks: Imported | None = None
+    config: DictConfig,
+    name: str,
+    *,
+    typed: Iterable[str] = (),
+    arm: str = "",
+    picks: Imported | None = None,
+    known: Known = NOBODY,
 ) -> Job:
-    """The job of a composed configuration, whose folder is called `name`. ConfigError for what cannot work."""
+    """The job of a composed configuration, whose folder is called `name`. `known`: whose functions it may name. ConfigError
+    for what cannot work."""
     config.run_name = name
-    experiment = settings.check(config, frozenset(typed), picks)
+    experiment = settings.check(config, frozenset(typed), picks, known)
     folder = Path(experiment.config["outputs"]).expanduser() / experiment.config["study"] / name
     return Job(folder, experiment, arm)
 
@@ -65,10 +74,11 @@ def jobs_of(words: Sequence[str], many: bool = False) -> list[Job]:
     """
     runs = compose.split_runs(compose.open_keys(words), many)
     jobs: list[Job] = []
+    known = known_from(words)
     for number, (said, config) in enumerate(zip(runs, compose.compose_all(runs), strict=True), 1):
         name = compose.run_name(config, said)
         try:
-            job = make_job(config, name, typed=map(compose.key_of, said), arm=arm_of(name))
+            job = make_job(config, name, typed=map(compose.key_of, said), arm=arm_of(name), known=known)
         except AlError as error:
             if len(runs) == 1:
                 raise

@@ -20,6 +20,7 @@ from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import compose, imported
 from al_cli.experiment.build import load_dataset
 from al_cli.experiment.job import Job, make_job
+from al_cli.experiment.known import known_from, recorded_config
 from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
 from al_cli.records.formats import csv_text
@@ -60,7 +61,7 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     settled.
     """
     run = run.resolve()
-    source, done = RunFolder(run).config(), RunFolder(run)
+    source, done = recorded_config(run), RunFolder(run)
     words = compose.open_keys(words)
     compose.split_runs(words, many=False)  # refuses what is no override
     typed = [compose.key_of(word) for word in words]
@@ -95,7 +96,9 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     config.outputs, config.study = outputs, study
     config.sampler = {"name": IMPORTED, "file": str(path.absolute()), "stages": []}
     picks = _picks(done, rounds, source["training"]["data"], config.training.data)
-    job = make_job(config, name, typed=typed, arm=arm_of(name), picks=imported.parse_picks(picks, path))
+    job = make_job(
+        config, name, typed=typed, arm=arm_of(name), picks=imported.parse_picks(picks, path), known=known_from(words)
+    )
     return Replay(job, picks, run)
 
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from al_cli import tasks, tracking
-from al_cli.errors import ConfigError, DatasetError, NotGiven, first_line, suggest
+from al_cli.errors import AlError, ConfigError, DatasetError, NotGiven, first_line, suggest
 from al_cli.experiment import imported
 from al_cli.experiment.compose import WHERE
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
+from al_cli.lookup import NOBODY, Known
 from al_cli.records.folder import flatten
 from al_cli.rng import Seeds
-from al_cli.samplers.catalog import IMPORTED
+from al_cli.samplers.catalog import IMPORTED, read_stage
 from al_cli.samplers.select_random import random
 from al_cli.strategy import Stage, Strategy
 
@@ -41,14 +41,15 @@ class Experiment:
     seeds: Seeds
     task: tasks.Task
     file: imported.Imported | None = None  # selections made elsewhere
+    known: Known = NOBODY  # whose functions it may name
 
     def __getstate__(self) -> dict[str, Any]:
         """Without strategy and task: their functions may be made on the spot, and the configuration says how."""
         return {key: value for key, value in vars(self).items() if key not in ("strategy", "task")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        config = state["config"]
-        vars(self).update(state, strategy=strategy_of(config), task=tasks.named(config["task"]))
+        config, known = state["config"], state["known"]
+        vars(self).update(state, strategy=strategy_of(config, known), task=tasks.named(config["task"], known))
 
     @property
     def recorded(self) -> dict[str, Any]:
@@ -74,11 +75,16 @@ class Experiment:
         return each * (self.config["rounds"] + 1) if self.reference and continued else each
 
 
-def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Imported | None = None) -> Experiment:
+def check(
+    config: DictConfig,
+    typed: Collection[str] = (),
+    picks: imported.Imported | None = None,
+    known: Known = NOBODY,
+) -> Experiment:
     """Build everything cheap and refuse what cannot work. Raises ConfigError with the values and the way out.
 
     `typed` are the keys that the user typed: a setting that would do nothing is refused where a person gave it. `picks`
-    are the selections of a replay, which stand in no file yet.
+    are the selections of a replay, which stand in no file yet. `known`: whose functions the configuration may name.
     """
     for key, value in flatten(OmegaConf.to_container(config)).items():
         if value == "???":
@@ -94,7 +100,7 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
         amount(plain[name], name, unit)
     if plain["device"] not in DEVICES:
         raise ConfigError(f"device is {plain['device']!r}", remedy=suggest(str(plain["device"]), DEVICES))
-    task = tasks.named(plain.get("task", tasks.DEFAULT))
+    task = tasks.named(plain.get("task", tasks.DEFAULT), known)
     for name in ("seed", *(f"seeds.{kind}" for kind in plain["seeds"])):
         value = plain["seeds"][name.split(".")[1]] if "." in name else plain["seed"]
         if value is not None:
@@ -108,7 +114,7 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
     for name in ("reference", "store", "plots"):
         if not isinstance(plain[name], bool):
             raise ConfigError(f"{name} is {plain[name]!r}", remedy="give true or false")
-    strategy = strategy_of(plain)
+    strategy = strategy_of(plain, known)
     check_reselect(training, strategy, plain)
     if lacking := strategy.needs - provides(model):
         raise ConfigError(
@@ -123,7 +129,7 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
     default = plain["seed"]
     seeds = Seeds(**{kind: default if value is None else value for kind, value in plain["seeds"].items()})
     rows = read_imported(plain, picks) if imports(plain) else None
-    return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows)
+    return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows, known)
 
 
 def whole(value: Any, name: str, at_least: int) -> None:
@@ -201,17 +207,17 @@ def imports(plain: Mapping[str, Any]) -> bool:
     return plain["sampler"]["name"] == IMPORTED and not plain["reference"]
 
 
-def strategy_of(plain: Mapping[str, Any]) -> Strategy:
+def strategy_of(plain: Mapping[str, Any], known: Known = NOBODY) -> Strategy:
     """The strategy that this configuration asks; UNASKED where its images are settled."""
-    return UNASKED if imports(plain) or plain["reference"] else build_strategy(plain["sampler"])
+    return UNASKED if imports(plain) or plain["reference"] else build_strategy(plain["sampler"], known)
 
 
-def build_strategy(sampler: Mapping[str, Any]) -> Strategy:
+def build_strategy(sampler: Mapping[str, Any], known: Known = NOBODY) -> Strategy:
     stages = []
     for number, stage in enumerate(sampler["stages"], 1):
         try:
-            stages.append(Stage(**instantiate(stage)))
-        except Exception as error:  # a wrong _target_, an unknown field: Hydra and Python raise what they like
+            stages.append(Stage(**read_stage(stage, known)))
+        except (AlError, TypeError, ValueError) as error:  # TypeError: a field that a stage does not have
             why = first_line(error)
             raise ConfigError(f"stage {number} cannot be built: {why}", where=f"sampler={sampler['name']}") from error
     return Strategy(stages)

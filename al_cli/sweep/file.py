@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from al_cli.errors import ConfigError, RunError, suggest
 from al_cli.experiment import compose
+from al_cli.lookup import NOBODY, Known
 from al_cli.records.claim import CLAIM_KEYS as KEYS_OF_CLAIM
 from al_cli.records.claim import parse_claim
 from al_cli.tasks import DEFAULT, Task, named
@@ -59,8 +60,11 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in compose.shipped("sweeps").glob("*.yaml"))
 
 
-def read_sweep(name: str) -> Sweep:
-    """The sweep of that name in `sweeps/`, or of the file at that path. ConfigError says what is wrong in it, and where."""
+def read_sweep(name: str, known: Known = NOBODY) -> Sweep:
+    """The sweep of that name in `sweeps/`, or of the file at that path. ConfigError says what is wrong in it, and where.
+
+    `known`: whose task it may name; a file may come from somebody else.
+    """
     path = Path(name).expanduser()
     if path.suffix not in (".yaml", ".yml"):
         path = compose.shipped("sweeps") / f"{name}.yaml"
@@ -74,13 +78,13 @@ def read_sweep(name: str) -> Sweep:
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise ConfigError(f"the sweep is not YAML: {' '.join(str(error).split())}", where=str(path)) from error
     try:
-        return replace(parse_sweep(path.stem, content), typed=name)
+        return replace(parse_sweep(path.stem, content, known), typed=name)
     except ConfigError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
         raise ConfigError(error.what, where=where, remedy=error.remedy) from error
 
 
-def parse_sweep(name: str, content: Any) -> Sweep:
+def parse_sweep(name: str, content: Any, known: Known = NOBODY) -> Sweep:
     """The sweep in a parsed YAML file."""
     if not isinstance(content, dict):
         raise ConfigError("a sweep is a mapping", remedy=f"its keys are {', '.join(SWEEP_KEYS)}")
@@ -103,7 +107,7 @@ def parse_sweep(name: str, content: Any) -> Sweep:
         arms = (Arm(RANDOM, ("sampler=random",)), *arms)
     _check_names(arms)
     check_distinct(arms, base)
-    task = named(words_to_dict(base).get("task", DEFAULT)) if "claim" in content else None
+    task = named(words_to_dict(base).get("task", DEFAULT), known) if "claim" in content else None
     claim = _claim(content.get("claim"), [arm.name for arm in arms], task)
     source = str(content.get("source") or "").strip()
     return Sweep(name, source, base, seeds, arms, content.get("reference", False), claim)
@@ -113,6 +117,9 @@ def _overrides(content: Any, where: str, refused: Iterable[str]) -> tuple[str, .
     if not isinstance(content, dict):
         raise ConfigError(f"{where} is {content!r}", remedy="write its settings as key: value")
     for key in content:
+        if re.match(r"[+~]*hydra(\W|$)", str(key)):  # a search path says whose code may run
+            remedy = f"type it: al sweep FILE {key}=..." if "searchpath" in str(key) else "leave it out"
+            raise ConfigError(f"{where} sets {key}, which a sweep cannot", where=where, remedy=remedy)
         if key in refused:
             remedy = "the sweep's own keys are seeds: [...] and reference: true; the study is called as the file"
             raise ConfigError(f"{where} sets {key}, which the sweep sets for each run", where=where, remedy=remedy)

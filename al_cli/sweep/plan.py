@@ -15,6 +15,8 @@ from hydra.errors import HydraException
 from al_cli.errors import AlError, ConfigError, NotGiven, first_line, suggest
 from al_cli.experiment import compose
 from al_cli.experiment.job import Job, make_job
+from al_cli.experiment.known import known_from
+from al_cli.lookup import Known
 from al_cli.progress import phase
 from al_cli.sweep.file import REFERENCE, Arm, Sweep, check_distinct, check_seeds, merge
 
@@ -52,9 +54,10 @@ def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
     if reference:
         asked.append(Arm(REFERENCE, merge(shared, ["sampler=random"], rest, [f"{REFERENCE}=true"])))
     jobs: list[Job] = []
+    known = known_from(words)
     with phase("check the sweep", total=len(asked), unit="arms") as step:
         for arm in asked:
-            jobs += _jobs(arm, seeds)
+            jobs += _jobs(arm, seeds, known)
             step()
     folder = jobs[0].folder.parent
     command = shlex.join(["al", "sweep", sweep.typed, *words])
@@ -102,7 +105,7 @@ def _choose(sweep: Sweep, own: dict[str, Any]) -> tuple[tuple[Arm, ...], tuple[i
     return tuple(arm for arm in sweep.arms if arm.name in names), seeds, reference
 
 
-def _jobs(arm: Arm, seeds: tuple[int, ...]) -> list[Job]:
+def _jobs(arm: Arm, seeds: tuple[int, ...], known: Known) -> list[Job]:
     """The runs of one arm. Composed once: they differ in their seed and name alone."""
     try:
         [config] = compose.compose_all([[*compose.open_keys(arm.overrides), f"seed={seeds[0]}"]])
@@ -110,7 +113,7 @@ def _jobs(arm: Arm, seeds: tuple[int, ...]) -> list[Job]:
         for seed in seeds:
             one = copy.deepcopy(config)
             one.seed = seed
-            jobs.append(make_job(one, f"{arm.name}_s{seed}", arm=arm.name))
+            jobs.append(make_job(one, f"{arm.name}_s{seed}", arm=arm.name, known=known))
     except NotGiven:  # of all arms alike: the data is the user's
         raise
     except AlError as error:
