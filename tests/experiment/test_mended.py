@@ -182,9 +182,9 @@ def test_data_that_changed_with_its_record_is_a_sentence(finished, monkeypatch):
     whole, again = finished("no store")
     (RUN / "done.json").unlink()
     (RUN / "data.csv").write_text("split,image\n")
-    monkeypatch.setattr(DataRecord, "text", "other data")
-    assert "the data here is not what the run began with" in str(refused(again))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(DataRecord, "text", "other data")
+        assert "the data here is not what the run began with" in str(refused(again))
     again()
     assert (RUN / "data.csv").read_bytes() == whole["data.csv"]
 
