@@ -61,6 +61,11 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def open_own(path: Path, flags: int = os.O_RDWR) -> int:
+    """Open a file of al's own, made where it is not there; OSError where a symbolic link lies in its place."""
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+
+
 def lock(handle: int, *, shared: bool = False, wait: bool = False) -> bool:
     """Lock an open file for this process until it is closed. False where another process has it and we do not `wait`."""
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

@@ -1,6 +1,7 @@
 """One run, from its configuration to its finished folder."""
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli import loop, tracking
-from al_cli.errors import AlError, ConfigError, DatasetError, ModelError
+from al_cli.errors import AlError, ConfigError, DatasetError, ModelError, RunError
 from al_cli.experiment.build import build_learner, check_longer, load_dataset, plan_rounds, store_path, through_store
 from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
@@ -20,6 +21,7 @@ from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
 from al_cli.records.mend import damage
 from al_cli.store.disk import Store
+from al_cli.system import open_own
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord, Selector, Splits
 
@@ -62,15 +64,15 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     wanted = experiment.config["plots"]
     if folder.state == "done" and not folder.longer:
         lost = damage(folder, all_weights=experiment.training.keep_checkpoints == "all")
-        if not lost and not (wanted and folder.lost_plots()):
+        if wanted:
+            lost += [f"plots/{name}" for name in folder.lost_plots()] if folder.has_plots else ["plots"]
+        if not lost:
             records = folder.records()
             log.info("%s is done already; delete the folder to run it again", folder.path.name)
             if console.is_terminal:
                 console.print(rounds_table(records, experiment.task))
             return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.config)]
-        log.warning(
-            "%s is done, and not all of it is as it was written: %s", folder.path.name, ", ".join(lost or ["plots"])
-        )
+        log.warning("%s is done, and not all of it is as it was written: %s", folder.path.name, ", ".join(lost))
     splits = load_dataset(experiment.config["dataset"])
     folder.require_data(DataRecord.of(splits))
     plan = plan_rounds(experiment, splits)
@@ -123,6 +125,8 @@ def draw(folder: RunFolder, splits: Splits) -> list[Path] | None:
     from al_cli.report.of_run import plots
 
     try:
+        if (folder.path / "plots").is_symlink():
+            raise RunError("plots is a symbolic link", where=str(folder.path), remedy="remove the link")
         return plots.plot_run(folder.path, splits)
     except Exception as error:
         log.warning("the plots could not be drawn: %s: %s", type(error).__name__, error)
@@ -141,11 +145,29 @@ def round_summary(record: RoundRecord, task: Task) -> str:
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
     """Everything the program says also goes to this file, with tracebacks, for as long as the block lasts."""
-    handler = logging.FileHandler(path, delay=True)
+    if path.is_symlink():
+        raise RunError("a symbolic link lies where the run's log should be", where=str(path), remedy="remove the link")
+    handler = RunLog(path, encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield
     finally:
         logging.getLogger().removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # the disk is full: what was said is on the terminal too
+            handler.close()
+
+
+class RunLog(logging.FileHandler):
+    """The log of a run. It follows no symbolic link, and a disk that is full does not stop the run."""
+
+    def _open(self) -> Any:
+        handle = open_own(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND)
+        return os.fdopen(handle, "a", encoding=self.encoding, errors=self.errors)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: a line that cannot be written is on the terminal too."""

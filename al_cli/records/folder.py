@@ -53,7 +53,7 @@ from al_cli.records.rounds import (
     round_row,
     round_texts,
 )
-from al_cli.system import encoded, lock, write_atomic
+from al_cli.system import encoded, lock, open_own, write_atomic
 from al_cli.tasks import DEFAULT, Task, default, described
 from al_cli.types import LossPoint, Predictions, RoundRecord
 
@@ -86,6 +86,9 @@ class RunFolder:
         version's format.
         """
         folder = cls(path)
+        if folder.path.is_symlink():
+            remedy = "remove the link, or give this run another name with run_name=NAME"
+            raise RunError("a symbolic link lies where the run's folder should be", where=str(path), remedy=remedy)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder._take_lock()
         try:
@@ -183,11 +186,16 @@ class RunFolder:
 
     def _is_done(self) -> bool:
         """Marked as done, and nobody has removed a round since or broken its record."""
-        rounds = _read_mapping(self.path / "done.json").get("rounds")
         try:
-            return isinstance(rounds, int) and 0 < rounds <= len(self.records())
+            return 0 < self.rounds_marked <= len(self.records())
         except RunError:
             return False
+
+    @property
+    def rounds_marked(self) -> int:
+        """How many rounds done.json says there are; 0 where it is not there or cannot be read."""
+        rounds = _read_mapping(self.path / "done.json").get("rounds")
+        return rounds if isinstance(rounds, int) else 0
 
     @property
     def error(self) -> str:
@@ -214,12 +222,16 @@ class RunFolder:
         path = self.path / "config.yaml"
         return {"rounds": len(self.records())} | ({path.name: _file_digest(path)} if path.exists() else {})
 
-    def lost_plots(self) -> bool:
-        """Whether a picture of this finished run was not drawn, or is not as it was written."""
+    @property
+    def has_plots(self) -> bool:
+        """Whether done.json says that the pictures of this run were drawn."""
+        return isinstance(_read_mapping(self.path / "done.json").get("plots"), dict)
+
+    def lost_plots(self) -> list[str]:
+        """The pictures that were drawn and are not as they were written."""
         plots = _read_mapping(self.path / "done.json").get("plots")
-        if not isinstance(plots, dict):
-            return True
-        return not all(_holds(self.path / "plots" / name, digest) for name, digest in plots.items())
+        drawn = plots.items() if isinstance(plots, dict) else ()
+        return [name for name, digest in drawn if not _holds(self.path / "plots" / name, digest)]
 
     def mark_failed(self, error: BaseException) -> None:
         """Keep why it failed in error.txt; with a traceback unless it is a mistake that the user can correct."""
@@ -426,7 +438,8 @@ class RunFolder:
         """Remove what a killed process left: rounds without a record and half-written files."""
         for path in sorted(self.path.glob("round_*")):
             if path.is_symlink() and path.name.removeprefix("round_").isdigit():
-                path.unlink()  # al makes no links: what lies behind one is not a run's to delete or to write
+                log.warning("%s is a symbolic link, which al does not follow: the link is removed", path)
+                path.unlink()
         folders = [path for path in self.path.glob("round_*") if path.is_dir() and not path.is_symlink()]
         for folder in (self.path, *folders):
             for leftover in folder.glob(".*.tmp"):
@@ -498,9 +511,9 @@ class RunFolder:
             if not self.holds(name, text):
                 write_atomic(self.path / name, text)
 
-    def holds(self, name: str, text: str) -> bool:
+    def holds(self, name: str, content: str | bytes) -> bool:
         """Whether a file of the run has this content."""
-        return _holds(self.path / name, _digest(text))
+        return _holds(self.path / name, _digest(content))
 
     def tables(self, records: Sequence[RoundRecord]) -> dict[str, str]:
         """File name -> content of the tables of the whole run."""
@@ -512,7 +525,7 @@ class RunFolder:
         }
 
     def _take_lock(self) -> None:
-        handle = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = open_own(self.path / "run.lock")
         for attempt in range(5):  # `al ls` holds it for an instant when it looks
             if lock(handle):
                 self._lock = handle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from al_cli.errors import RunError
 from al_cli.records.folder import RunFolder
@@ -39,7 +40,7 @@ def take_up(run: RunFolder, splits: Splits, task: Task) -> dict[int, RoundRecord
 def _write_tables(run: RunFolder, record: RoundRecord, broken: list[str], splits: Splits, task: Task) -> bool:
     """Write these tables of a round as they were, if they follow from what is there."""
     try:
-        made = rebuilt_tables(run, record, splits, task)
+        made, _ = rebuilt_tables(run, record, splits, task)
     except RunError:
         return False
     folder = run.round_path(record.round)
@@ -48,12 +49,14 @@ def _write_tables(run: RunFolder, record: RoundRecord, broken: list[str], splits
     return not run.damaged(record)
 
 
-def rebuilt_tables(run: RunFolder, record: RoundRecord, splits: Splits, task: Task) -> dict[str, str | bytes]:
-    """File name -> content of the tables of a round as its record, its predictions and the data give them. RunError where the
-    predictions are not as they were written."""
+def rebuilt_tables(
+    run: RunFolder, record: RoundRecord, splits: Splits, task: Task
+) -> tuple[dict[str, str | bytes], Mapping[str, float | None]]:
+    """File name -> content of the tables of a round as its record, its predictions and the data give them; and the metrics.
+    RunError where the predictions are not as they were written."""
     evaluation = task.judge(run.predictions(record.round), splits.test)
     picked, labeled = splits.train.select(record.picked), splits.train.select(record.labeled)
-    return derived_tables(record, evaluation, picked, labeled, task)
+    return derived_tables(record, evaluation, picked, labeled, task), evaluation.metrics
 
 
 def damage(run: RunFolder, *, all_weights: bool = False) -> list[str]:
