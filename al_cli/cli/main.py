@@ -18,7 +18,7 @@ start here:
   al data DIR                     check a YOLO or COCO folder and count what is in it
   al run -m seed=0,1,2 sampler=random,ccms       a study; then: al report outputs/digits
 """
-VERBS = ("run", "sweep", "replay", "report", "ls", "show", "data", "store", "samplers", "doctor")
+VERBS = ("run", "sweep", "replay", "report", "ls", "show", "verify", "data", "store", "samplers", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -62,8 +62,12 @@ def _absent(cell: Any) -> bool:
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a table as text, by column name."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return csv_rows(path.read_bytes())
+
+
+def csv_rows(content: bytes) -> list[dict[str, str]]:
+    """The same of a file's content."""
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
 
 
 def markdown_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -112,9 +116,9 @@ def predictions_bytes(predictions: Predictions) -> bytes:
     return npz_bytes(arrays)
 
 
-def load_predictions(path: Path) -> Predictions:
-    """The inverse of `predictions_bytes`. ValueError, KeyError, OSError or BadZipFile when the file is not one."""
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as data:  # np.load leaves a broken file open
+def load_predictions(content: bytes) -> Predictions:
+    """The inverse of `predictions_bytes`. ValueError, KeyError, OSError or BadZipFile when the bytes are no such file."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as data:
         kind = str(data["prob_kind"])
         if kind not in ("softmax", "sigmoid"):
             raise ValueError(f"prob_kind is {kind!r}")
