@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from al_cli.errors import ConfigError
-from al_cli.sweep.file import Arm, literal, merge, parse_sweep, read_sweep
+from al_cli.experiment.words import literal
+from al_cli.sweep.file import Arm, merge, parse_sweep, read_sweep
 
 TEXT = st.text(st.characters(blacklist_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=12)
 NUMBERS = st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6)
