@@ -96,6 +96,9 @@ def readable(word: str, many: bool = False) -> list[str]:
         return [f"{key}={_quoted(name, text)}" for text in _texts(name, raw, many)]
     if SPLITS.fullmatch(name) and raw.startswith("{"):
         return [f"{key}={_texts_in_braces(name, text)}" for text in (parts(raw) if many else [raw])]
+    if name == "arms":  # of a sweep: a list of names
+        listed = parts(raw[1:-1]) if raw[:1] == "[" and raw[-1:] == "]" else [raw]
+        return [f"{key}=[{','.join(_quoted(name, text) for text in listed if text)}]"]
     if key in GROUPS and not FUNCTION.fullmatch(raw):
         return [f"{key}={_choice(text)}" for text in (parts(raw) if many else [raw])]
     return [word]

@@ -12,15 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from al_cli.errors import ConfigError, RunError, suggest
 from al_cli.experiment import compose
+from al_cli.experiment.settings import MAX_SEED
 from al_cli.experiment.words import check_words, key_of, literal
 from al_cli.records.claim import CLAIM_KEYS as KEYS_OF_CLAIM
 from al_cli.records.claim import parse_claim
+from al_cli.sweep.yaml_text import read_yaml
 from al_cli.tasks import DEFAULT, Task, named
 
 SWEEP_KEYS = ("source", "base", "seeds", "arms", "random", "reference", "claim", "hydra")
@@ -30,6 +28,7 @@ NOT_IN_BASE = ("seed", "run_name", "reference")
 NOT_CROSSED = ("run_name", "reference")
 RANDOM = "random"
 REFERENCE = "reference"  # runs on all labels are called reference_s<seed>, so no arm may be
+MAX_ARM = 150  # characters, so that a seed fits behind them
 ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -68,13 +67,7 @@ def read_sweep(name: str) -> Sweep:
             remedy = f"{suggest(name, shipped_names())}; or give a file: al sweep my_sweep.yaml"
             raise ConfigError(f"there is no sweep called {name}", remedy=remedy)
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
-    except OSError as error:
-        raise ConfigError(f"the sweep cannot be read: {error.strerror}", where=str(path)) from error
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise ConfigError(f"the sweep is not YAML: {' '.join(str(error).split())}", where=str(path)) from error
-    try:
-        return replace(parse_sweep(path.stem, content), typed=name)
+        return replace(parse_sweep(path.stem, read_yaml(path)), typed=name)
     except ConfigError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
         raise ConfigError(error.what, where=where, remedy=error.remedy) from error
@@ -112,8 +105,13 @@ def parse_sweep(name: str, content: Any) -> Sweep:
 def _overrides(content: Any, where: str, refused: Iterable[str]) -> tuple[str, ...]:
     if not isinstance(content, dict):
         raise ConfigError(f"{where} is {content!r}", remedy="write its settings as key: value")
-    words = [f"{key}={literal(value, f'{where}.{key}')}" for key, value in content.items()]
+    words = []
+    for key, value in content.items():
+        if not isinstance(key, str) or "=" in key:
+            raise ConfigError(f"{where} has the key {key!r}", where=where, remedy="keys are those of al run, as text")
+        words.append(f"{key}={literal(value, f'{where}.{key}')}")
     check_words(words)
+    compose.refuse_hydra(words)
     for key in map(key_of, words):
         if key in refused:
             remedy = "the sweep's own keys are seeds: [...] and reference: true; the study is called as the file"
@@ -130,6 +128,11 @@ def check_seeds(content: Any, where: str) -> tuple[int, ...]:
     seeds = content if isinstance(content, list) else [content]
     if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds):
         raise ConfigError(f"{where} is {content!r}", remedy=f"give whole numbers from 0 up: {where}=[0,1,2]")
+    if len(seeds) > compose.MAX_RUNS:
+        remedy = f"one command makes at most {compose.MAX_RUNS:,} runs: a study can be run in parts, with seeds=[...]"
+        raise ConfigError(f"{where} has {len(seeds):,} values", remedy=remedy)
+    if max(seeds) > MAX_SEED:
+        raise ConfigError(f"{where} has the value {max(seeds)}", remedy=f"a seed is at most {MAX_SEED}")
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"{where} is {content!r}, which names one twice", remedy="leave out the repeated one")
     return tuple(seeds)
@@ -186,9 +189,9 @@ def _name(words: tuple[str, ...]) -> str:
 def _check_names(arms: tuple[Arm, ...]) -> None:
     seen: set[str] = set()
     for arm in arms:
-        if not ARM_NAME.fullmatch(arm.name):
-            remedy = "an arm's name is part of folder names: letters, digits, and . _ + - after the first"
-            raise ConfigError(f"an arm is called {arm.name!r}", where="arms", remedy=remedy)
+        if not ARM_NAME.fullmatch(arm.name) or len(arm.name) > MAX_ARM:
+            remedy = f"an arm's name is part of folder names: letters, digits, and . _ + - after the first, {MAX_ARM} at most"
+            raise ConfigError(f"an arm is called {arm.name[:60]!r}", where="arms", remedy=remedy)
         if arm.name.lower() == REFERENCE:
             remedy = "give the arm another name, or set reference: true for runs on all labels"
             raise ConfigError("no arm can be called reference", where="arms", remedy=remedy)

@@ -51,6 +51,10 @@ def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
     asked = list(whole)
     if reference:
         asked.append(Arm(REFERENCE, merge(shared, ["sampler=random"], rest, [f"{REFERENCE}=true"])))
+    if len(asked) * len(seeds) > compose.MAX_RUNS:
+        what = f"{len(asked)} arms with {len(seeds)} seeds are {len(asked) * len(seeds):,} runs"
+        remedy = f"one command makes at most {compose.MAX_RUNS:,}: a study can be run in parts, with arms=[...] or seeds=[...]"
+        raise ConfigError(what, remedy=remedy)
     jobs: list[Job] = []
     with phase("check the sweep", total=len(asked), unit="arms") as step:
         for arm in asked:

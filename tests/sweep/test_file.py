@@ -108,7 +108,7 @@ MISTAKES = {
     "arms: [{name: a, seed: 3}]": ["sets seed", "seeds: [...]"],
     "arms: [{name: a, photo: !!binary aGk=}]": ["is no setting", "arm a.photo"],
     "{base: [model=fake], arms: [{name: a}]}": ["base is ['model=fake']", "key: value"],
-    ARMS + "seeds: [1, 1]": ["not YAML", "duplicate key seeds"],
+    ARMS + "seeds: [1, 1]": ["seeds is given twice", "first in line 3", "line 7"],
     ARMS.replace("[10, 11]", "[1, 1]"): ["names one twice"],
     ARMS.replace("[10, 11]", "[-1]"): ["whole numbers"],
     ARMS + "random: maybe": ["random is 'maybe'", "true or false"],
