@@ -21,6 +21,7 @@ from al_cli.experiment import compose, imported
 from al_cli.experiment.build import load_dataset
 from al_cli.experiment.job import Job, make_job
 from al_cli.experiment.known import known_from, recorded_config
+from al_cli.experiment.words import key_of, open_keys
 from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
 from al_cli.records.formats import csv_text
@@ -62,9 +63,8 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     """
     run = run.resolve()
     source, done = recorded_config(run), RunFolder(run)
-    words = compose.open_keys(words)
-    compose.split_runs(words, many=False)  # refuses what is no override
-    typed = [compose.key_of(word) for word in words]
+    [words] = compose.split_runs(open_keys(words), many=False)
+    typed = [key_of(word) for word in words]
     if fixed := [key for key in typed if key.split(".")[0] in FIXED]:
         raise ConfigError(
             f"a replay cannot change {fixed[0]}: the run has settled which images each round labels",
@@ -104,7 +104,7 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
 
 def _without(arm: str, words: Sequence[str]) -> str:
     """The name of the replayed arm without the settings that these words give new values."""
-    keys = [re.sub(r"[^A-Za-z0-9.+]+", "-", compose.key_of(word).split(".")[-1]) for word in words]
+    keys = [re.sub(r"[^A-Za-z0-9.+]+", "-", key_of(word).split(".")[-1]) for word in words]
     parts = [
         part for part in arm.split("_") if not any(re.fullmatch(rf"{re.escape(key)}-?[\d.e+-]+", part) for key in keys)
     ]

@@ -13,6 +13,7 @@ from al_cli import tasks, tracking
 from al_cli.errors import AlError, ConfigError, DatasetError, NotGiven, first_line, suggest
 from al_cli.experiment import imported
 from al_cli.experiment.compose import WHERE
+from al_cli.experiment.names import check_path
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
 from al_cli.lookup import NOBODY, Known
 from al_cli.records.folder import flatten
@@ -25,6 +26,8 @@ DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says 
 FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
+MAX_ROUNDS = 10_000
+MAX_SEED = 2**63 - 1  # the largest that every library takes
 Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
 UNASKED = Strategy([Stage(random)])  # of runs whose images are settled: references and imported selections
 
@@ -93,7 +96,7 @@ def check(
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(first_line(error), remedy="`al run --cfg job` prints every setting") from error
-    whole(plain["rounds"], "rounds", at_least=1)
+    whole(plain["rounds"], "rounds", at_least=1, at_most=MAX_ROUNDS)
     if plain["budget_unit"] not in UNITS:
         raise ConfigError(f"budget_unit is {plain['budget_unit']!r}", remedy=suggest(str(plain["budget_unit"]), UNITS))
     for name, unit in (("initial", "images"), ("budget", plain["budget_unit"])):
@@ -103,8 +106,8 @@ def check(
     task = tasks.named(plain.get("task", tasks.DEFAULT), known)
     for name in ("seed", *(f"seeds.{kind}" for kind in plain["seeds"])):
         value = plain["seeds"][name.split(".")[1]] if "." in name else plain["seed"]
-        if value is not None:
-            whole(value, name, at_least=0)
+        if value is not None or name == "seed":
+            whole(value, name, at_least=0, at_most=MAX_SEED)
     model = specified(ModelSpec, plain["model"], "model")
     model.check()
     training = specified(TrainingSpec, plain["training"], "training")
@@ -132,9 +135,24 @@ def check(
     return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows, known)
 
 
-def whole(value: Any, name: str, at_least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise ConfigError(f"{name} is {value!r}", remedy=f"give a whole number of at least {at_least}")
+def whole(value: Any, name: str, at_least: int, at_most: int) -> None:
+    """ConfigError unless the value is a whole number between the two."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name} is {written(value)}", remedy=f"give a whole number of at least {at_least}")
+    if not at_least <= value <= at_most:
+        number = (
+            value
+            if abs(value) < 10**20
+            else f"a number of {len(str(value)) if abs(value) < 10**4000 else 'many'} digits"
+        )
+        raise ConfigError(
+            f"{name} is {number}", remedy=f"give a whole number of at least {at_least} and at most {at_most}"
+        )
+
+
+def written(value: Any) -> str:
+    """A value as a person would type it: text in quotes, so that '3' is not taken for a number, and null for None."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def amount(value: Any, name: str, unit: str) -> None:
@@ -186,7 +204,7 @@ def read_imported(plain: Mapping[str, Any], picks: imported.Imported | None) -> 
     if plain["budget_unit"] == "boxes":
         remedy = "leave budget_unit out: the file decides"
         raise ConfigError("imported selections have their own sizes", where="budget_unit=boxes", remedy=remedy)
-    rows = picks or imported.read_picks(Path(str(plain["sampler"]["file"])).expanduser())
+    rows = picks or imported.read_picks(Path(check_path(plain["sampler"]["file"], "sampler.file")).expanduser())
     rows.check_rounds(plain["rounds"])
     return rows
 
@@ -264,6 +282,8 @@ def check_dataset_config(dataset: dict[str, Any]) -> None:
         raise ConfigError(
             f"dataset.holdout is {holdout!r}", remedy="give a share of the initial images, 0 <= share < 1"
         )
+    if "root" in dataset:
+        check_path(dataset["root"], "dataset.root")
     if "root" in dataset and not Path(str(dataset["root"])).expanduser().exists():
         raise DatasetError(
             "there is no such folder",

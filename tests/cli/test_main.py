@@ -90,8 +90,8 @@ def test_help_teaches(al):
 def test_help_of_a_run_says_what_each_setting_means():
     from omegaconf import OmegaConf
 
-    from al_cli.cli.settings_help import OF_THE_FILE, settings
-    from al_cli.experiment.compose import compose_all
+    from al_cli.cli.settings_help import settings
+    from al_cli.experiment.compose import OF_THE_FILE, compose_all
     from al_cli.records.folder import flatten
 
     explained = {setting.key: setting for setting in settings()}

@@ -53,7 +53,6 @@ SAME = [
         ["dataset=coco", "dataset.root=.", "dataset.train={images: a/b, annotations: c}"],
     ),
     (["initial=8", "budget=8", "rounds=2"], ["initial=8", "budget=8", "rounds=6"]),  # more rounds of the same run
-    (["training.iterations=5", "training.iterations=9"], ["training.iterations=9"]),
 ]
 
 

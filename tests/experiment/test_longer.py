@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from shapes import tree_bytes, write_yolo
+from shapes import tree_bytes, with_words, write_yolo
 
 from al_cli.records import RunFolder
 
@@ -61,7 +61,7 @@ def test_more_rounds_give_the_bytes_of_a_run_that_had_them_from_the_start(al, fe
     ids=["fewer", "shares", "reference", "length", "imported"],
 )
 def test_what_would_not_be_the_same_run_is_refused_and_nothing_is_touched(al, few, words, changed, said):
-    words = [*few, "sampler=random", "run_name=r", *words]
+    words = with_words([*few, "sampler=random", "run_name=r"], *words)
     if "sampler=imported" in words:
         names = sorted(path.name for path in Path(few[2].removeprefix("dataset.root=")).glob("images/train/*"))
         Path("picks.csv").write_text(f"round,image\n0,{names[0]}\n1,{names[1]}\n")
@@ -71,7 +71,7 @@ def test_what_would_not_be_the_same_run_is_refused_and_nothing_is_touched(al, fe
     before = tree_bytes(run)
     if "sampler=imported" in words:
         Path("picks.csv").write_text(Path("picks.csv").read_text() + f"2,{names[2]}\n")
-    refused = al(*words, *changed, code=2)
+    refused = al(*with_words(words, *changed), code=2)
     assert said in refused.stderr and "run_name=" in refused.stderr
     assert tree_bytes(run) == before and RunFolder(run).state == "done"
 

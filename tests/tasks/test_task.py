@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from shapes import with_words
 from statistics_samples import analyse, curve, measure
 
 from al_cli import tasks
@@ -121,7 +122,7 @@ def test_old_folders_are_detection(tmp_path):
 def made_up(al, fake):
     """`al run` with the made-up task and the fake learner, in the empty folder of `al`."""
     words = [*fake, f"task={MADE_UP}", "initial=8", "budget=6", "store=false"]
-    return lambda *more: al(*words, *more)
+    return lambda *more: al(*with_words(words, *more))
 
 
 def test_one_run_speaks_of_its_own_metrics(al, made_up):
