@@ -31,6 +31,7 @@ PLOT_EVERY_S = 30  # plots of a long run can be looked at while it goes on
 def run_job(job: Job) -> list[RoundRecord]:
     """One run, from its configuration to its finished folder; continues where an earlier one stopped."""
     experiment, path = job.experiment, job.folder
+    give_way(job)
     was_empty = not path.exists() or not any(path.iterdir())
     where = environment(experiment.config["device"], kernels(experiment.model))
     with RunFolder.create(path, experiment.recorded, where, experiment.task) as folder, log_to(path / "run.log"):
@@ -52,6 +53,33 @@ def run_job(job: Job) -> list[RoundRecord]:
             if not isinstance(error, AlError):
                 traceback_log.exception("the run failed")
             raise
+
+
+def only_failed(path: Path) -> bool:
+    """Whether this folder holds nothing but the reason why its run failed before the first round was done."""
+    folder = RunFolder(path)
+    return (path / "error.txt").is_file() and folder.state == "failed" and not any(path.glob("round_*"))
+
+
+def give_way(job: Job) -> None:
+    """A run that failed before its first round keeps nobody from correcting its settings: only its log stays."""
+    if only_failed(job.folder) and RunFolder(job.folder).compare(job.experiment.recorded) == "other":
+        for name in ("config.yaml", "environment.json", "task.json", "error.txt"):
+            (job.folder / name).unlink(missing_ok=True)
+
+
+def keep_reason(job: Job, error: BaseException) -> None:
+    """Leave in the run's folder why it failed, also where it failed before it had one. An earlier run stays as it is."""
+    path, experiment = job.folder, job.experiment
+    if (path / "config.yaml").is_file():
+        return
+    with suppress(OSError, AlError):
+        where = environment(experiment.config["device"], {})
+        with RunFolder.create(path, experiment.recorded, where, experiment.task) as folder, log_to(path / "run.log"):
+            folder.mark_failed(error)
+            traceback_log.error("the run failed", exc_info=None if isinstance(error, AlError) else error)
+            if isinstance(error, AlError):
+                traceback_log.error("%s", error)
 
 
 def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:

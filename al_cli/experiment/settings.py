@@ -14,7 +14,7 @@ from al_cli import tasks, tracking
 from al_cli.errors import ConfigError, DatasetError, NotGiven, first_line, suggest
 from al_cli.experiment import imported
 from al_cli.experiment.compose import WHERE
-from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
+from al_cli.learners.spec import ModelSpec, TrainingSpec, check_together, provides, remedy_for
 from al_cli.records.folder import flatten
 from al_cli.rng import Seeds
 from al_cli.samplers.catalog import IMPORTED
@@ -115,6 +115,7 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
             remedy=remedy_for(model, lacking),
         )
+    check_together(model, training, strategy.needs, plain["device"])
     check_dataset_config(plain["dataset"])
     tracking.check_tracker(plain.get("tracking"))
     ud: list[float | None] = [None] * plain["rounds"]

@@ -36,8 +36,10 @@ def finish(outcomes: Sequence[Outcome]) -> int:
 
 
 def why(error: BaseException, folder: Path) -> str:
-    """A bug of ours in one sentence."""
-    return f"{type(error).__name__}: {first_line(error)}; the traceback is in {folder / 'run.log'}"
+    """A bug of ours in one sentence, which names the log only where there is one."""
+    said = f"{type(error).__name__}: {first_line(error)}"
+    log = folder / "run.log"
+    return f"{said}; the traceback is in {log}" if log.is_file() else said
 
 
 def _print_single(outcome: Outcome) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.errors import AlError, RunError
+from al_cli.experiment import run
 from al_cli.experiment.job import Job
 from al_cli.records import RunFolder
 from al_cli.sweep.gpus import VARIABLE
@@ -102,6 +103,7 @@ class Worker:
             f"the process of this run {how}", remedy="the same command continues it after its last finished round"
         )
         folder = RunFolder(self.job.folder)
+        run.keep_reason(self.job, error)  # where it ended before it had a folder
         if (folder.path / "config.yaml").is_file() and folder.state != "running":
             folder.mark_failed(error)
             words = self.said.read_text(encoding="utf-8", errors="replace")[-TAIL:].strip()
@@ -147,15 +149,15 @@ def _work(job: bytes, where: str, environ: dict[str, str], said: str, line: Conn
 
 
 def _execute(job: Job) -> tuple[str, str]:
-    from al_cli.experiment import run
-
     try:
         run.run_job(job)
     except AlError as error:
         if RunFolder(job.folder).state == "running":
             return "elsewhere", "another process is working on it"
+        run.keep_reason(job, error)
         return "failed", str(error)
     except Exception as error:
+        run.keep_reason(job, error)
         return "failed", why(error, job.folder)
     return "done", ""
 
