@@ -14,6 +14,7 @@ from al_cli import tasks, tracking
 from al_cli.errors import ConfigError, DatasetError, NotGiven, first_line, suggest
 from al_cli.experiment import imported
 from al_cli.experiment.compose import WHERE
+from al_cli.learners.portable import check_portable
 from al_cli.learners.spec import ModelSpec, TrainingSpec, check_together, provides, remedy_for
 from al_cli.records.folder import flatten
 from al_cli.rng import Seeds
@@ -105,9 +106,10 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
     training.check()
     training.per_round(plain["rounds"] + 1)
     check_length(training, typed)
-    for name in ("reference", "store", "plots"):
-        if not isinstance(plain[name], bool):
+    for name in ("reference", "store", "plots", "portable"):
+        if not isinstance(plain.get(name, False), bool):
             raise ConfigError(f"{name} is {plain[name]!r}", remedy="give true or false")
+    check_portable(plain)
     strategy = strategy_of(plain)
     check_reselect(training, strategy, plain)
     if lacking := strategy.needs - provides(model):

@@ -49,6 +49,7 @@ TAIL = 2000  # characters of a crashed process' last words
 def prepare(jobs: Sequence[Job]) -> None:
     """Say what the server that runs are forked from imports first. Before the first `start`."""
     heavy = any(job.experiment.model.family != "fake" for job in jobs)
+    heavy = heavy and not any(job.config.get("portable") for job in jobs)  # kernels are capped before torch is imported
     multiprocessing.get_context("forkserver").set_forkserver_preload([*LIGHT, *(HEAVY if heavy else ())])
 
 
