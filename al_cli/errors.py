@@ -5,7 +5,7 @@ bug of ours and keeps its traceback in the run's log.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class AlError(Exception):
@@ -38,6 +38,16 @@ class ModelError(AlError):
 
 class RunError(AlError):
     """A run or study folder is not what was asked for: missing, of another configuration, unreadable."""
+
+
+class RestartNeeded(RunError):
+    """The command must begin again with these environment variables, which libraries read when they are loaded. Raised before
+    anything was computed or written; the command line does it by itself."""
+
+    def __init__(self, what: str, variables: Mapping[str, str]):
+        self.variables = dict(variables)
+        setting = " ".join(f"{name}={value!r}" for name, value in self.variables.items())
+        super().__init__(what, remedy=f"give {setting} before the command")
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

@@ -5,11 +5,12 @@ Nothing here imports torch, Hydra, rich or pandas before a verb needs it: `al --
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from al_cli.errors import AlError, suggest
+from al_cli.errors import AlError, RestartNeeded, suggest
 
 EPILOG = """\
 start here:
@@ -27,6 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return dispatch(words)
+    except RestartNeeded as needed:
+        if argv is None:  # the same process, from its beginning
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | needed.variables)
+        print(f"al: {needed}", file=sys.stderr)
+        return 2
     except AlError as error:
         print(f"al: {error}", file=sys.stderr)
         return 2

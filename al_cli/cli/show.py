@@ -24,6 +24,7 @@ def act(args: argparse.Namespace) -> None:
     from omegaconf import OmegaConf
 
     from al_cli.experiment import build, settings
+    from al_cli.learners.portable import require_caps
     from al_cli.progress import say
     from al_cli.records import RunFolder
     from al_cli.report.of_run.show import show_run
@@ -39,7 +40,9 @@ def act(args: argparse.Namespace) -> None:
         # A run folder may come from anybody: its task and its sampler's functions must not be imported. Nothing is judged or
         # selected here, so neither is needed; a reference asks no sampler.
         config |= {"store": False, "plots": False, "task": DEFAULT, "reference": True}
-        learner = build.build_learner(settings.check(OmegaConf.create(config)), splits.test.class_names)
+        experiment = settings.check(OmegaConf.create(config))
+        require_caps(experiment.config)
+        learner = build.build_learner(experiment, splits.test.class_names)
         learner.load(args.checkpoint)
         predictions = learner.infer(splits.test)
     records = RunFolder(args.run).records()

@@ -15,7 +15,7 @@ from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import kernels
-from al_cli.learners.portable import cap_kernels
+from al_cli.learners.portable import require_caps
 from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
@@ -33,8 +33,8 @@ PLOT_EVERY_S = 30  # plots of a long run can be looked at while it goes on
 def run_job(job: Job) -> list[RoundRecord]:
     """One run, from its configuration to its finished folder; continues where an earlier one stopped."""
     experiment, path = job.experiment, job.folder
+    require_caps(experiment.config)
     give_way(job)
-    cap_kernels(experiment.config)  # before torch computes anything
     was_empty = not path.exists() or not any(path.iterdir())
     where = environment(experiment.config["device"], kernels(experiment.model))
     with RunFolder.create(path, experiment.recorded, where, experiment.task) as folder, log_to(path / "run.log"):
@@ -121,6 +121,8 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     wanted = experiment.config["plots"]
     start = time.monotonic()
     learner = build_learner(experiment, splits.train.class_names)
+    if experiment.config["portable"] and learner.device.startswith("cuda"):
+        log.warning("portable=true caps the kernels of the CPU, and this run uses a GPU: device=cpu keeps the promise")
     plotted = time.monotonic()
     strategy: Selector = experiment.strategy
     extra_timing: Callable[[], Mapping[str, Any]] = dict

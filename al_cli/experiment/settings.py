@@ -107,7 +107,7 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
     training.per_round(plain["rounds"] + 1)
     check_length(training, typed)
     for name in ("reference", "store", "plots", "portable"):
-        if not isinstance(plain.get(name, False), bool):
+        if not isinstance(plain[name], bool):
             raise ConfigError(f"{name} is {plain[name]!r}", remedy="give true or false")
     check_portable(plain)
     strategy = strategy_of(plain)

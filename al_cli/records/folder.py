@@ -59,6 +59,10 @@ log = logging.getLogger("al")
 
 # Of the files described above. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
 RUN_FORMAT = 3
+ADDED = {
+    "task": DEFAULT,
+    "portable": False,
+}  # settings that configurations of this format may lack, and what they meant
 _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
 
 
@@ -211,7 +215,7 @@ class RunFolder:
             ) from error
         if not isinstance(content, dict):
             raise RunError("the configuration is not a mapping", where=str(path), remedy="restore it")
-        return {"task": DEFAULT} | content
+        return ADDED | content
 
     def task(self) -> Task:
         """What the run measures, as it was when the run began; detection where no file says. RunError where it cannot
@@ -462,7 +466,7 @@ def _yaml_text(config: Mapping[str, Any]) -> str:
 
 def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as config.yaml gives it back."""
-    return {"task": DEFAULT} | yaml.load(_yaml_text(config), _YAML)
+    return ADDED | yaml.load(_yaml_text(config), _YAML)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from al_cli.errors import AlError, RunError
 from al_cli.experiment import build, run
 from al_cli.experiment.job import Job
+from al_cli.learners.portable import require_caps
 from al_cli.learners.spec import require_weights
 from al_cli.progress import console, duration
 from al_cli.records import RunFolder
@@ -86,6 +87,8 @@ def execute(
     and so is one that another process works on; a failed one is redone. KeyboardInterrupt stops all runs cleanly first,
     and so does SIGTERM. AlError only where one job was asked for: its mistake ends the command.
     """
+    if len(jobs) == 1:
+        require_caps(jobs[0].config)  # before anything is written; runs in processes of their own are started with them
     with terminate_as_interrupt():
         if begin is not None or len(jobs) > 1:
             check_data(jobs)
