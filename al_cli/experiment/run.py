@@ -22,7 +22,7 @@ from al_cli.records.data import DataRecord
 from al_cli.records.in_vain import round_in_vain
 from al_cli.store.disk import Store
 from al_cli.tasks import Task
-from al_cli.types import Dataset, RoundRecord, Selector, Splits
+from al_cli.types import RoundRecord, Selector, Splits
 
 log = logging.getLogger("al")
 round_log = logging.getLogger("al.round")  # a line a round, where no terminal shows the table
@@ -134,7 +134,8 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.config):
         records.append(record)
         round_log.info("round %d of %d: %s", record.round, total - 1, round_summary(record, experiment.task))
-        say_in_vain(record, experiment, splits.train, folder, last=record.round == total - 1)
+        for finding in round_in_vain(folder, record, experiment.task, last=record.round == total - 1):
+            log.warning("round %d of %d: %s", record.round, total - 1, finding)
         if console.is_terminal:
             console.print(rounds_table(records, experiment.task))
         if wanted and time.monotonic() - plotted > PLOT_EVERY_S:
@@ -156,13 +157,6 @@ def draw(folder: RunFolder, splits: Splits) -> None:
     except Exception as error:
         log.warning("the plots could not be drawn: %s: %s", type(error).__name__, error)
         traceback_log.warning("the plots could not be drawn", exc_info=True)
-
-
-def say_in_vain(record: RoundRecord, experiment: Experiment, train: Dataset, folder: RunFolder, *, last: bool) -> None:
-    """Warn of a round that was work in vain."""
-    boxes = {i: int((~train[i].crowd).sum()) for i in record.picked}
-    for line in round_in_vain(record, experiment.task, folder.losses(record.round), boxes, last=last):
-        log.warning("%s, round %d: %s", folder.path.name, record.round, line)
 
 
 def round_summary(record: RoundRecord, task: Task) -> str:
