@@ -7,7 +7,7 @@ bug of ours and keeps its traceback in the run's log.
 import difflib
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class AlError(Exception):
@@ -74,6 +74,16 @@ def of_system(error: BaseException) -> AlError:
     said = error.strerror if error.errno and error.strerror else first_line(error) or type(error).__name__
     remedy = _REMEDIES.get(error.errno or 0, "" if paths else "check the files that it names")
     return AlError(said[:1].lower() + said[1:], where=" -> ".join(paths), remedy=remedy or "check this path")
+
+
+class RestartNeeded(RunError):
+    """The command must begin again with these environment variables, which libraries read when they are loaded. Raised before
+    anything was computed or written; the command line does it by itself."""
+
+    def __init__(self, what: str, variables: Mapping[str, str]):
+        self.variables = dict(variables)
+        setting = " ".join(f"{name}={value!r}" for name, value in self.variables.items())
+        super().__init__(what, remedy=f"give {setting} before the command")
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def act(args: argparse.Namespace) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from al_cli.progress import out, say
     from al_cli.records import find_runs
@@ -30,5 +31,6 @@ def act(args: argparse.Namespace) -> None:
         value = run.task.primary.text(run.best) if run.task else ""
         if run.task and value and several:
             value = f"{run.task.primary.name} {value}"
-        table.add_row(run.path.parent.name, run.path.name, run.state, f"{run.rounds_done}/{run.rounds_total}", value)
+        state = f"{run.state}: {run.error}" if run.error and run.state == "failed" else run.state
+        table.add_row(run.path.parent.name, run.path.name, Text(state), f"{run.rounds_done}/{run.rounds_total}", value)
     out.print(table)

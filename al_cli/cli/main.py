@@ -5,11 +5,12 @@ Nothing here imports torch, Hydra, rich or pandas before a verb needs it: `al --
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from al_cli.errors import OF_SYSTEM, AlError, of_system, suggest
+from al_cli.errors import OF_SYSTEM, AlError, RestartNeeded, of_system, suggest
 
 EPILOG = """\
 start here:
@@ -28,6 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     before, sys.argv = sys.argv, [sys.argv[0], *words]  # what records keep as the command, in processes of a study too
     try:
         return dispatch(words)
+    except RestartNeeded as needed:
+        if argv is None:  # the same process, from its beginning
+            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | needed.variables)
+        print(f"al: {needed}", file=sys.stderr)
+        return 2
     except AlError as error:
         return refuse(error)
     except KeyboardInterrupt as stop:

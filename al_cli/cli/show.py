@@ -28,6 +28,7 @@ def act(args: argparse.Namespace) -> None:
 
     from al_cli.experiment import build, settings
     from al_cli.experiment.known import recorded_config
+    from al_cli.learners.portable import require_caps
     from al_cli.progress import say
     from al_cli.records import RunFolder
     from al_cli.report.of_run.show import show_run
@@ -44,7 +45,9 @@ def act(args: argparse.Namespace) -> None:
         # A run folder may come from anybody: its task and its sampler's functions must not be imported. Nothing is judged or
         # selected here, so neither is needed; a reference asks no sampler.
         config |= {"store": False, "plots": False, "task": DEFAULT, "reference": True}
-        learner = build.build_learner(settings.check(OmegaConf.create(config)), splits.test.class_names)
+        experiment = settings.check(OmegaConf.create(config))
+        require_caps(experiment.config)
+        learner = build.build_learner(experiment, splits.test.class_names)
         try:
             learner.load(args.checkpoint)
         except RunError as error:

@@ -16,9 +16,11 @@ from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import kernels
+from al_cli.learners.portable import require_caps
 from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
+from al_cli.records.in_vain import round_in_vain
 from al_cli.records.mend import damage
 from al_cli.store.disk import Store
 from al_cli.system import open_own
@@ -34,6 +36,8 @@ PLOT_EVERY_S = 30  # plots of a long run can be looked at while it goes on
 def run_job(job: Job) -> list[RoundRecord]:
     """One run, from its configuration to its finished folder; continues where an earlier one stopped."""
     experiment, path = job.experiment, job.folder
+    require_caps(experiment.config)
+    give_way(job)
     was_empty = not path.exists() or not any(path.iterdir())
     where = environment(experiment.config["device"], kernels(experiment.model))
     with RunFolder.create(path, experiment.recorded, where, experiment.task) as folder, log_to(path / "run.log"):
@@ -55,6 +59,33 @@ def run_job(job: Job) -> list[RoundRecord]:
             if not isinstance(error, AlError):
                 traceback_log.exception("the run failed")
             raise
+
+
+def only_failed(path: Path) -> bool:
+    """Whether this folder holds nothing but the reason why its run failed before the first round was done."""
+    folder = RunFolder(path)
+    return (path / "error.txt").is_file() and folder.state == "failed" and not any(path.glob("round_*"))
+
+
+def give_way(job: Job) -> None:
+    """A run that failed before its first round keeps nobody from correcting its settings: only its log stays."""
+    if only_failed(job.folder) and RunFolder(job.folder).compare(job.experiment.recorded) == "other":
+        for name in ("config.yaml", "environment.json", "task.json", "error.txt"):
+            (job.folder / name).unlink(missing_ok=True)
+
+
+def keep_reason(job: Job, error: BaseException) -> None:
+    """Leave in the run's folder why it failed, also where it failed before it had one. An earlier run stays as it is."""
+    path, experiment = job.folder, job.experiment
+    if (path / "config.yaml").is_file():
+        return
+    with suppress(OSError, AlError):
+        where = environment(experiment.config["device"], {})
+        with RunFolder.create(path, experiment.recorded, where, experiment.task) as folder, log_to(path / "run.log"):
+            folder.mark_failed(error)
+            traceback_log.error("the run failed", exc_info=None if isinstance(error, AlError) else error)
+            if isinstance(error, AlError):
+                traceback_log.error("%s", error)
 
 
 def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
@@ -98,6 +129,8 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         log.info("continuing after round %d", done[-1])
     start = time.monotonic()
     learner = build_learner(experiment, splits.train.class_names)
+    if experiment.config["portable"] and learner.device.startswith("cuda"):
+        log.warning("portable=true caps the kernels of the CPU, and this run uses a GPU: device=cpu keeps the promise")
     plotted = time.monotonic()
     strategy: Selector = experiment.strategy
     extra_timing: Callable[[], Mapping[str, Any]] = dict
@@ -108,6 +141,8 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     rounds = loop.run(splits, learner, strategy, plan, folder, experiment.task, extra_timing)
     for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.config):
         round_log.info("round %d of %d: %s", record.round, total - 1, round_summary(record, experiment.task))
+        for finding in round_in_vain(folder, record, experiment.task, last=record.round == total - 1):
+            log.warning("round %d of %d: %s", record.round, total - 1, finding)
         if console.is_terminal:
             console.print(rounds_table(folder.records(), experiment.task))
         if wanted and time.monotonic() - plotted > PLOT_EVERY_S:

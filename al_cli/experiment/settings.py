@@ -14,7 +14,8 @@ from al_cli.errors import AlError, ConfigError, DatasetError, NotGiven, first_li
 from al_cli.experiment import imported
 from al_cli.experiment.compose import WHERE
 from al_cli.experiment.names import check_path
-from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
+from al_cli.learners.portable import check_portable
+from al_cli.learners.spec import ModelSpec, TrainingSpec, check_together, provides, remedy_for
 from al_cli.lookup import NOBODY, Known
 from al_cli.records.folder import flatten
 from al_cli.rng import Seeds
@@ -114,9 +115,10 @@ def check(
     training.check()
     training.per_round(plain["rounds"] + 1)
     check_length(training, typed)
-    for name in ("reference", "store", "plots"):
+    for name in ("reference", "store", "plots", "portable"):
         if not isinstance(plain[name], bool):
             raise ConfigError(f"{name} is {plain[name]!r}", remedy="give true or false")
+    check_portable(plain)
     strategy = strategy_of(plain, known)
     check_reselect(training, strategy, plain)
     if lacking := strategy.needs - provides(model):
@@ -124,6 +126,7 @@ def check(
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
             remedy=remedy_for(model, lacking),
         )
+    check_together(model, training, strategy.needs, plain["device"])
     check_dataset_config(plain["dataset"])
     tracking.check_tracker(plain.get("tracking"))
     ud: list[float | None] = [None] * plain["rounds"]

@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from al_cli.errors import ConfigError, suggest
+from al_cli.errors import ConfigError, ModelError, suggest
 from al_cli.types import Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
@@ -284,6 +285,52 @@ class TrainingSpec:
                 remedy=f"give training.iterations of at least {rounds}",
             )
         return length // rounds
+
+
+def check_together(model: ModelSpec, training: TrainingSpec, needs: frozenset[Signal], device: str) -> None:
+    """ConfigError for what the learner's constructor would refuse and can be known without torch: batches of one image
+    where losses are predicted, mixed precision on a CPU."""
+    if model.architecture == "fake":
+        return
+    batch = _batch_size(model, training)
+    if Signal.PREDICTED_LOSS in needs and batch is not None:
+        require_pairs(batch)
+    if training.amp and device == "cpu":
+        raise ConfigError("mixed precision needs a GPU", where="training.amp=true", remedy="set training.amp=false")
+
+
+def require_weights(model: ModelSpec) -> None:
+    """ModelError for a weights file that is not there; addresses and published weights are not looked up."""
+    if model.weights in ("zoo", "none") or "://" in model.weights or Path(model.weights).expanduser().is_file():
+        return
+    raise ModelError(
+        "there is no such weights file",
+        where=f"model.weights={model.weights}",
+        remedy="valid: zoo, none, or the path of a file that exists",
+    )
+
+
+def require_pairs(batch_size: int) -> None:
+    """ConfigError for batches of one image, which cannot be compared with anything: to be asked before any training."""
+    if batch_size < 2:
+        raise ConfigError(
+            "loss prediction learns by comparing the images of a batch",
+            where=f"batches of {batch_size}",
+            remedy="set training.batch_size of at least 2, or take another sampler",
+        )
+
+
+def _batch_size(model: ModelSpec, training: TrainingSpec) -> int | None:
+    """What the settings say of it, strongest first; None where the model's own config decides."""
+    for key in ("SOLVER.IMS_PER_BATCH", "dataloader.train.total_batch_size"):
+        value: Any = model.overrides.get(key)
+        if value is None:
+            value = model.overrides
+            for part in key.split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+        if isinstance(value, int):
+            return value
+    return training.batch_size
 
 
 def _one_of(key: str, value: Any, choices: tuple[Any, ...]) -> None:

@@ -64,6 +64,10 @@ log = logging.getLogger("al")
 RUN_FORMAT = 3
 DIGESTS_SINCE = 3  # the format in which a record began to hold its own digest
 RUN_FILES = ("data.csv", "task.json")  # what belongs to all rounds and never changes: each record has their hashes
+ADDED = {
+    "task": DEFAULT,
+    "portable": False,
+}  # settings that configurations of this format may lack, and what they meant
 _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
 
 
@@ -267,7 +271,7 @@ class RunFolder:
             ) from error
         if not isinstance(content, dict):
             raise RunError("the configuration is not a mapping", where=str(path), remedy="restore it")
-        return {"task": DEFAULT} | content
+        return ADDED | content
 
     def task(self) -> Task:
         """What the run measures, as it was when the run began; detection where no file says. RunError where it cannot
@@ -655,7 +659,7 @@ def _yaml_text(config: Mapping[str, Any]) -> str:
 
 def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as config.yaml gives it back."""
-    return {"task": DEFAULT} | yaml.load(_yaml_text(config), _YAML)
+    return ADDED | yaml.load(_yaml_text(config), _YAML)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

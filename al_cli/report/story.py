@@ -22,7 +22,7 @@ from al_cli.report.statistics.curves import SCALES, Target
 from al_cli.report.statistics.in_words import capitalised, count
 from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
 from al_cli.report.statistics.warnings import warnings_of_study
-from al_cli.report.study import StudyFolder, curves_of, find_missing
+from al_cli.report.study import StudyFolder, curves_of, find_in_vain, find_missing
 from al_cli.report.table import ReportTable
 
 ALPHA = 0.05  # where the study claims nothing
@@ -73,7 +73,7 @@ class Story:
         self.looks = style.assign_looks(study.arms, study.random, self.distinct)
         self.references = [value for value in self.statistics.reference.values.values() if value is not None]
         self.attached: list[ReportTable] = [numbers.every_round_table(study)]
-        self.warnings = warnings_of_study(self.statistics, study.environments)
+        self.warnings = warnings_of_study(self.statistics, study.environments, find_in_vain(study))
 
     def arms_with_colour(self) -> list[str]:
         """The arms with a colour of their own: all, or random, the claim's arms, the best and the worst of many."""

@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.data import require_alike
 from al_cli.records.folder import flatten
+from al_cli.records.in_vain import round_in_vain
 from al_cli.records.study import StudyFile, arm_of, read_study_file
 from al_cli.report.statistics.curves import RunCurve, curve_of
 from al_cli.report.statistics.in_words import listing
@@ -206,6 +208,20 @@ def shorten(samplers: Mapping[str, str]) -> dict[str, str]:
 def of_the_arm(config: Mapping[str, Any]) -> dict[str, Any]:
     """The flat configuration without what may differ between runs of one arm: seeds and places."""
     return {key: v for key, v in flatten(config).items() if key.split(".")[0] not in NOT_OF_AN_ARM}
+
+
+def find_in_vain(study: StudyFolder) -> dict[str, dict[str, list[str]]]:
+    """What was work in vain: kind of finding -> run -> what its rounds say. A round that cannot be read says nothing."""
+    kinds: dict[str, dict[str, list[str]]] = {}
+    for run in (*study.runs, *study.references):
+        for record in run.records:
+            last = len(run.records) == run.summary.rounds_total and record is run.records[-1]
+            with suppress(RunError, OSError, ValueError, KeyError):
+                for found in round_in_vain(RunFolder(run.path), record, study.task, last=last):
+                    kinds.setdefault(found.kind, {}).setdefault(run.name, []).append(
+                        f"round {record.round}, {found.what}"
+                    )
+    return kinds
 
 
 def find_missing(study: StudyFolder) -> list[str]:

@@ -21,6 +21,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from al_cli.errors import OF_SYSTEM, AlError, RunError
 from al_cli.experiment import build, run
 from al_cli.experiment.job import Job
+from al_cli.learners.portable import require_caps
+from al_cli.learners.spec import require_weights
 from al_cli.progress import console, duration
 from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
@@ -45,6 +47,8 @@ def state(job: Job) -> str:
         return "failed"
     if found == "running":
         return found
+    if config == "other" and run.only_failed(job.folder):
+        return "failed"
     if config == "other" or folder.format != RUN_FORMAT:
         return "other"
     return "stopped" if config == "longer" and found == "done" else found
@@ -59,10 +63,14 @@ def rounds_done(job: Job) -> int:
 
 
 def check_data(jobs: Sequence[Job]) -> None:
-    """Read each dataset once that runs will read: DatasetError before the first run starts instead of in every one. RunError
-    where a run of these, finished or not, was made with other data than the rest would be."""
+    """Read each dataset once that runs will read, and look for weights files: DatasetError or ModelError before the first run
+    starts instead of in every one. RunError where a run of these, finished or not, was made with other data than the rest
+    would be."""
     asked = [(job, state(job), json.dumps(job.config["dataset"], sort_keys=True)) for job in jobs]
     unlike = {key: job.config["dataset"] for job, found, key in asked if found not in ("done", "running")}
+    for job, found, _ in asked:
+        if found not in ("done", "running") and job.experiment.model.family != "fake":
+            require_weights(job.experiment.model)
     now = {key: DataRecord.of(build.load_dataset(dataset)) for key, dataset in unlike.items()}
     for job, found, key in asked:
         if key in now and found != "other":
@@ -79,6 +87,8 @@ def execute(
     and so is one that another process works on; a failed one is redone. KeyboardInterrupt stops all runs cleanly first,
     and so does SIGTERM. AlError only where one job was asked for: its mistake ends the command.
     """
+    if len(jobs) == 1:
+        require_caps(jobs[0].config)  # before anything is written; runs in processes of their own are started with them
     with terminate_as_interrupt():
         if begin is not None or len(jobs) > 1:
             check_data(jobs)
@@ -96,6 +106,7 @@ def _in_this_process(job: Job, gpus: str | None) -> Outcome:
     except (AlError, *OF_SYSTEM):
         raise
     except Exception as error:
+        run.keep_reason(job, error)
         outcome = Outcome(shown, [], why(error, shown), state="failed")
         log.error("%s failed: %s", shown, outcome.error)
         return outcome

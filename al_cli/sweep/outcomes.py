@@ -36,10 +36,12 @@ def finish(outcomes: Sequence[Outcome]) -> int:
 
 
 def why(error: BaseException, folder: Path) -> str:
-    """What ended a run, in one sentence: an error of the system, or a bug of ours."""
+    """What ended a run, in one sentence: an error of the system, or a bug of ours, with its log where there is one."""
     if isinstance(error, OF_SYSTEM):
         return str(of_system(error))
-    return f"{type(error).__name__}: {first_line(error)}; the traceback is in {folder / 'run.log'}"
+    said = f"{type(error).__name__}: {first_line(error)}"
+    log = folder / "run.log"
+    return f"{said}; the traceback is in {log}" if log.is_file() else said
 
 
 def _print_single(outcome: Outcome) -> None:

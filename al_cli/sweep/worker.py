@@ -15,8 +15,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.errors import AlError, RunError
+from al_cli.experiment import run
 from al_cli.experiment.job import Job
+from al_cli.learners.portable import caps
 from al_cli.records import RunFolder
 from al_cli.sweep.gpus import VARIABLE
 from al_cli.sweep.outcomes import why
@@ -65,13 +67,16 @@ class Worker:
     def start(cls, job: Job, gpu: str | None = None) -> Worker:
         handle, said = tempfile.mkstemp(prefix="al_run_")
         os.close(handle)
-        context = multiprocessing.get_context("forkserver")
+        capped = caps(job.config)
+        # What the server has loaded cannot be capped: such a run gets a fresh process.
+        context: Any = multiprocessing.get_context("spawn" if capped else "forkserver")
         ours, theirs = context.Pipe()
         # The server keeps the folder and environment it was started with: they travel with the run.
-        environ = os.environ | ({VARIABLE: gpu} if gpu is not None else {})
+        environ = os.environ | ({VARIABLE: gpu} if gpu is not None else {}) | capped
         words = (pickle.dumps(job), str(Path.cwd()), dict(environ), said, theirs)
         process = context.Process(target=_work, args=words, name=job.name)
-        process.start()
+        with variables(capped):
+            process.start()
         theirs.close()
         return cls(job, process, ours, Path(said), gpu)
 
@@ -102,6 +107,7 @@ class Worker:
             f"the process of this run {how}", remedy="the same command continues it after its last finished round"
         )
         folder = RunFolder(self.job.folder)
+        run.keep_reason(self.job, error)  # where it ended before it had a folder
         if (folder.path / "config.yaml").is_file() and folder.state != "running":
             folder.mark_failed(error)
             words = self.said.read_text(encoding="utf-8", errors="replace")[-TAIL:].strip()
@@ -121,6 +127,21 @@ class Worker:
             self.process.kill()
             self.process.join()
         self.said.unlink(missing_ok=True)
+
+
+@contextmanager
+def variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Processes that are started inside the block have these environment variables."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
 
 
 def _work(job: bytes, where: str, environ: dict[str, str], said: str, line: Connection) -> None:
@@ -147,15 +168,15 @@ def _work(job: bytes, where: str, environ: dict[str, str], said: str, line: Conn
 
 
 def _execute(job: Job) -> tuple[str, str]:
-    from al_cli.experiment import run
-
     try:
         run.run_job(job)
     except AlError as error:
         if RunFolder(job.folder).state == "running":
             return "elsewhere", "another process is working on it"
+        run.keep_reason(job, error)
         return "failed", str(error)
     except Exception as error:
+        run.keep_reason(job, error)
         return "failed", why(error, job.folder)
     return "done", ""
 

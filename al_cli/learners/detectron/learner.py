@@ -26,10 +26,10 @@ from al_cli.learners.detectron.training.data import to_dicts, training_batches
 from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty
 from al_cli.learners.detectron.training.loss import mean_loss
-from al_cli.learners.detectron.training.loss_prediction import LossPrediction, require_pairs
+from al_cli.learners.detectron.training.loss_prediction import LossPrediction
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import train as train_model
-from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
+from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, require_pairs
 from al_cli.types import Checkpoint, Dataset, Learner, Predictions, Signal
 
 

@@ -83,7 +83,7 @@ def load(image: Image) -> Picture:
         with PILImage.open(image.path) as file:
             upright = ImageOps.exif_transpose(file)
             picture = _to_rgb(upright)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:
         raise DatasetError(f"the image cannot be read: {error}", where=str(image.path), remedy="restore it") from error
     if picture.size != (image.width, image.height):
         sizes = f"{picture.width}x{picture.height}, recorded as {image.width}x{image.height}"
@@ -98,6 +98,8 @@ def _to_rgb(picture: Picture) -> Picture:
     if picture.mode.startswith("I"):
         values = np.asarray(picture, dtype=np.float64)
         return PILImage.fromarray((values / 257 if values.max() > 255 else values).astype(np.uint8)).convert("RGB")
+    if picture.mode == "F":
+        raise ValueError("its values are floating-point numbers, which have no white")
     return picture.convert("RGB")
 
 

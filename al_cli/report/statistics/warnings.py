@@ -20,9 +20,13 @@ GPU_NOISE = 0.005
 Environments = Mapping[str, Mapping[str, Any]]  # run -> content of its environment.json
 
 
-def warnings_of_study(statistics: Statistics, environments: Environments) -> list[str]:
-    """All warnings, the gravest first. Runs that `environments` lacks count as made on a GPU, the milder case."""
+def warnings_of_study(
+    statistics: Statistics, environments: Environments, in_vain: Mapping[str, Mapping[str, Sequence[str]]]
+) -> list[str]:
+    """All warnings, the gravest first. Runs that `environments` lacks count as made on a GPU, the milder case. `in_vain`:
+    kind of finding -> run -> what its rounds say."""
     return [
+        *work_in_vain(in_vain),
         *missing_random(statistics),
         *unequal_starts(statistics.curves, statistics.metric, environments),
         *same_images_other_value(statistics.curves, statistics.metric, environments),
@@ -120,6 +124,17 @@ def mixed_environments(environments: Environments) -> list[str]:
         for name in sorted({name for of_run in values.values() for name in of_run}):
             wording = {"cpu": "CPUs", "vectors": "vector units"}.get(name, f"{what} {name}")
             lines += _mixed(f"different {wording}", {run: of_run.get(name) for run, of_run in values.items()})
+    return lines
+
+
+def work_in_vain(found: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
+    """A sentence for each kind of finding, with the runs that it was made in and one of them in its own words."""
+    lines = []
+    for kind, runs in found.items():
+        rounds = sum(map(len, runs.values()))
+        run, words = next(iter(runs.items()))
+        where = f"{count(rounds, 'round')} of {count(len(runs), 'run')} ({listing(runs, 3)})"
+        lines.append(f"Work in vain: {kind}, in {where}; for example {run}, {words[0]}.")
     return lines
 
 

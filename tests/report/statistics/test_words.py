@@ -170,7 +170,7 @@ def test_a_sound_study_has_no_warnings():
     runs = noisy_curves({"random": 0, "a": 2}, (1, 2, 3), spread=0)
     runs = [curve(r.arm, r.seed, [30.0, *r.metrics["AP"][1:]]) for r in runs]
     environments = {run.run: CPU | {"command": [run.run]} for run in runs}
-    assert doubts.warnings_of_study(analyse(runs, random="random"), environments) == []
+    assert doubts.warnings_of_study(analyse(runs, random="random"), environments, {}) == []
 
 
 def test_missing_random_arm():

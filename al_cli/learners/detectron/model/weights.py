@@ -19,7 +19,7 @@ from torch import nn
 
 from al_cli.errors import ModelError, first_line
 from al_cli.learners.detectron.model.pickled import read_weights
-from al_cli.learners.spec import ModelSpec
+from al_cli.learners.spec import ModelSpec, require_weights
 
 log = logging.getLogger("al")
 CONNECT_S = 5  # a host that does not answer for so long is unreachable
@@ -39,12 +39,7 @@ def locate(spec: ModelSpec) -> Path | None:
     if name.startswith(("https://", "http://")):
         return _download(name)
     path = Path(name).expanduser()
-    if not path.is_file():
-        raise ModelError(
-            "there is no such weights file",
-            where=f"model.weights={spec.weights}",
-            remedy="valid: zoo, none, or the path of a file that exists",
-        )
+    require_weights(spec)
     return path
 
 

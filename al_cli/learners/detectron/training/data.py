@@ -18,14 +18,17 @@ from detectron2.data import detection_utils as utils
 from detectron2.data.build import trivial_batch_collator
 from detectron2.data.samplers import TrainingSampler
 from detectron2.structures import BoxMode, Instances
+from PIL import Image as PILImage
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from al_cli.errors import DatasetError, first_line
 from al_cli.types import Dataset, Image
 
 Batch = list[dict[str, Any]]
 Mapper = Callable[[dict[str, Any]], dict[str, Any]]
 CACHE_BYTES = 2**30
+DEEP_MODES = ("I", "F")  # beginnings of PIL's modes with more than 8 bits: their conversion to RGB clips in silence
 
 
 def to_dicts(dataset: Dataset) -> list[dict[str, Any]]:
@@ -47,6 +50,46 @@ def _to_dict(image: Image) -> dict[str, Any]:
     }
 
 
+def read_pixels(record: dict[str, Any], image_format: str) -> np.ndarray[Any, Any]:
+    """Decoded pixels, uint8 [H, W, 3]. DatasetError, with the path, for a file that is gone, damaged, of another size than
+    when the dataset was read, or of more than 8 bits a channel."""
+    path = record["file_name"]
+    try:
+        with PILImage.open(path) as file:
+            mode = file.mode
+        if mode.startswith(DEEP_MODES):
+            raise DatasetError(
+                f"the image has more than 8 bits a channel (mode {mode})",
+                where=path,
+                remedy="convert the images to 8 bits first: what is above 255 would turn white",
+            )
+        pixels: np.ndarray[Any, Any] = utils.read_image(path, image_format)
+    except FileNotFoundError as error:
+        what = "the image is not there any more"
+        raise DatasetError(what, where=path, remedy="put it back, and give the same command again") from error
+    except (OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:  # PIL's for a damaged file
+        raise DatasetError(
+            f"the image cannot be read: {_without_path(error, path)}",
+            where=path,
+            remedy="put a whole copy in its place, and give the same command again",
+        ) from error
+    height, width = pixels.shape[:2]
+    if (width, height) != (record["width"], record["height"]):
+        before = f"{record['width']} x {record['height']}"
+        raise DatasetError(
+            f"the image is {width} x {height} pixels, and was {before} when the dataset was read",
+            where=path,
+            remedy="put the earlier file back, or give the same command again if the new one is meant",
+        )
+    return pixels
+
+
+def _without_path(error: BaseException, path: str) -> str:
+    """What the error says; the path stands beside it already."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+    return said.replace(f" {path!r}", "") or type(error).__name__
+
+
 class ImageCache:
     """Decoded images by file name, uint8 [3, H, W]; decodes again what would not fit into `limit` bytes."""
 
@@ -58,8 +101,7 @@ class ImageCache:
         """Shared by all readers: not to be written to."""
         key = (record["file_name"], image_format)
         if key not in self._images:
-            pixels = utils.read_image(*key)
-            utils.check_image_size(record, pixels)
+            pixels = read_pixels(record, image_format)
             image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
             if image.nbytes > self.left:
                 return image
@@ -99,16 +141,48 @@ def _to_instances(record: dict[str, Any], mirrored: bool) -> Instances:
     return utils.filter_empty_instances(utils.annotations_to_instances(objects, size))
 
 
+class StockMapper:
+    """Detectron2's own mapper, after a look at the file's header. What it cannot read is a DatasetError (`read_pixels`)."""
+
+    def __init__(self, augmentations: list[Any], image_format: str, *, labels: bool):
+        self.image_format = image_format
+        self.stock = DatasetMapper(is_train=labels, augmentations=augmentations, image_format=image_format)
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        try:
+            with PILImage.open(record["file_name"]) as file:
+                deep = file.mode.startswith(DEEP_MODES)
+            if not deep:
+                mapped: dict[str, Any] = self.stock(record)
+                return mapped
+        except Exception:
+            read_pixels(record, self.image_format)  # says which file it is, if it is the file
+            raise
+        read_pixels(record, self.image_format)
+        raise AssertionError("read_pixels refuses deep images")
+
+
 def stock_mapper(augmentations: list[Any], image_format: str, *, labels: bool) -> Mapper:
     """Detectron2's own mapper; with `labels` its output has the objects, as training and losses need."""
-    return DatasetMapper(is_train=labels, augmentations=augmentations, image_format=image_format)
+    return StockMapper(augmentations, image_format, labels=labels)
+
+
+def said_plainly(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The same batches. A loader's process adds its traceback to what a mapper raises: only the sentence is kept."""
+    try:
+        yield from batches
+    except DatasetError as error:
+        if "Traceback (most recent call last)" not in str(error):
+            raise
+        last = str(error).strip().splitlines()[-1]
+        raise DatasetError(last.partition("DatasetError: ")[2] or last) from error
 
 
 def training_batches(
     records: list[dict[str, Any]], mapper: Mapper, *, batch_size: int, seed: int, by_aspect: bool, workers: int
 ) -> Iterable[Batch]:
     """An endless stream of batches: Detectron2's loader over a list that is already in memory."""
-    return build_detection_train_loader(
+    loader = build_detection_train_loader(
         DatasetFromList(records, copy=False, serialize=False),
         mapper=mapper,
         sampler=TrainingSampler(len(records), seed=seed),
@@ -117,6 +191,7 @@ def training_batches(
         num_workers=workers,
         seed=seed,
     )
+    return said_plainly(loader)
 
 
 def ordered_batches(
@@ -135,4 +210,4 @@ def ordered_batches(
         num_workers=workers,
         generator=torch.Generator(),  # its own: else each call would draw a number from the training's generator
     )
-    return iter(loader)
+    return said_plainly(loader)

@@ -31,7 +31,6 @@ from detectron2.utils.events import EventStorage
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from al_cli.errors import ConfigError
 from al_cli.learners.detectron.signals.tap import MapReader, image_features
 from al_cli.learners.detectron.signals.views import view
 from al_cli.learners.detectron.training.data import Batch
@@ -81,16 +80,6 @@ def loss_reader(model: Any, extras: Mapping[str, NDArray[Any]]) -> MapReader:
             return list(module(torch.stack(image_features(strides, maps, sizes)).float()))
 
     return read
-
-
-def require_pairs(batch_size: int) -> None:
-    """ConfigError for batches of one image, which cannot be compared with anything: to be asked before any training."""
-    if batch_size < 2:
-        raise ConfigError(
-            "loss prediction learns by comparing the images of a batch",
-            where=f"batches of {batch_size}",
-            remedy="set training.batch_size of at least 2, or take another sampler",
-        )
 
 
 def has_loss_module(extras: Mapping[str, NDArray[Any]]) -> bool:

@@ -29,11 +29,10 @@ from al_cli.learners.detectron.training.loss_prediction import (
     image_losses,
     loss_reader,
     ranking_loss,
-    require_pairs,
 )
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import train
-from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.learners.spec import ModelSpec, TrainingSpec, require_pairs
 from al_cli.types import Checkpoint, Dataset, Signal
 
 CPU = torch.device("cpu")
