@@ -30,7 +30,7 @@ def act(args: argparse.Namespace) -> None:
     from al_cli.tasks import DEFAULT
 
     config = RunFolder(args.run).config()
-    splits = build.load_dataset(config["dataset"])
+    scored = build.load_dataset(config["dataset"]).scored(config["evaluate"])
     predictions = None
     if args.checkpoint is not None:
         if not args.checkpoint.is_file():
@@ -39,15 +39,15 @@ def act(args: argparse.Namespace) -> None:
         # A run folder may come from anybody: its task and its sampler's functions must not be imported. Nothing is judged or
         # selected here, so neither is needed; a reference asks no sampler.
         config |= {"store": False, "plots": False, "task": DEFAULT, "reference": True}
-        learner = build.build_learner(settings.check(OmegaConf.create(config)), splits.test.class_names)
+        learner = build.build_learner(settings.check(OmegaConf.create(config)), scored.class_names)
         learner.load(args.checkpoint)
-        predictions = learner.infer(splits.test)
+        predictions = learner.infer(scored)
     records = RunFolder(args.run).records()
     round = args.round if args.round is not None else (records[-1].round if records else 0)
     path = show_run(
         args.run,
         round,
-        splits.test,
+        scored,
         n=args.images,
         threshold=args.threshold,
         seed=args.seed,

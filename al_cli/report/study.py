@@ -18,6 +18,7 @@ from typing import Any
 
 from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
+from al_cli.records.data import read_data_record
 from al_cli.records.folder import flatten
 from al_cli.records.study import StudyFile, arm_of, read_study_file
 from al_cli.report.statistics.curves import RunCurve, curve_of
@@ -98,10 +99,12 @@ class StudyFolder:
 
 
 def read_study(study_dir: Path | str) -> StudyFolder:
-    """The study in this folder (a single run is a study of one). RunError where there is no run, or runs of two tasks."""
+    """The study in this folder (a single run is a study of one). RunError where there is no run, or runs that
+    cannot be compared: of two tasks, or scored on other data."""
     root = Path(study_dir)
     plan = read_study_file(root)
     runs = read_runs(root, tuple(plan.arms))
+    require_same_data(runs)
     of_arms, references = [run for run in runs if not run.reference], [run for run in runs if run.reference]
     return StudyFolder(root, root.resolve().name, plan, of_arms, references, one_task(runs))
 
@@ -121,6 +124,33 @@ def one_task(runs: Sequence[Run]) -> Task:
                 remedy="move the runs of one task into a study folder of their own",
             )
     return task
+
+
+def require_same_data(runs: Sequence[Run]) -> None:
+    """RunError where two runs that have begun were scored on other splits, or had other images in pool, val or test."""
+    begun = [run for run in runs if run.records]
+    files = {run.name: run.path / "data.csv" for run in begun}
+    known = [run for run in begun if files[run.name].is_file()]  # earlier versions wrote none
+    remedy = "move the runs of one kind into a study folder of their own, and give later ones another study=NAME"
+    for run in begun[1:]:
+        one, other = (each.config.get("evaluate", "test") for each in (begun[0], run))
+        if one != other:
+            raise RunError(
+                f"runs that are scored on two splits cannot be compared: {begun[0].name} has evaluate={one}, {run.name} has "
+                f"evaluate={other}",
+                where=str(run.path.parent),
+                remedy=remedy,
+            )
+    for run in known[1:]:
+        first = files[known[0].name]
+        if first.read_bytes() == files[run.name].read_bytes():
+            continue
+        if what := read_data_record(first).difference(read_data_record(files[run.name])):
+            raise RunError(
+                f"runs on other data cannot be compared: from {known[0].name} to {run.name}, {what}",
+                where=str(run.path.parent),
+                remedy=remedy,
+            )
 
 
 def curves_of(runs: Iterable[Run], task: Task) -> list[RunCurve]:
