@@ -157,6 +157,7 @@ def run(
             choice=choice,
             names={image.id: image.name for image in splits.train.images},
             timing={**clock.timing(), **extra_timing()},
+            validating=start.heldout,
         )
         record = folder.write_round(done)
         if round and not plan.keep_checkpoints:
