@@ -36,7 +36,7 @@ def act(args: argparse.Namespace) -> None:
 
     config = recorded_config(args.run)
     config["dataset"] |= moved(args.overrides, config["dataset"])
-    splits = build.load_dataset(config["dataset"])
+    scored = build.load_dataset(config["dataset"]).scored(config["evaluate"])
     predictions = None
     if args.checkpoint is not None:
         if not args.checkpoint.is_file():
@@ -47,19 +47,19 @@ def act(args: argparse.Namespace) -> None:
         config |= {"store": False, "plots": False, "task": DEFAULT, "reference": True}
         experiment = settings.check(OmegaConf.create(config))
         require_caps(experiment.config)
-        learner = build.build_learner(experiment, splits.test.class_names)
+        learner = build.build_learner(experiment, scored.class_names)
         try:
             learner.load(args.checkpoint)
         except RunError as error:
             remedy = "give a checkpoint.pth that a run with this model wrote"
             raise RunError(error.what, where=error.where, remedy=remedy) from error
-        predictions = learner.infer(splits.test)
+        predictions = learner.infer(scored)
     records = RunFolder(args.run).records()
     round = args.round if args.round is not None else (records[-1].round if records else 0)
     path = show_run(
         args.run,
         round,
-        splits.test,
+        scored,
         n=args.images,
         threshold=args.threshold,
         seed=args.seed,

@@ -9,7 +9,7 @@
       round_00/timing.json            seconds and memory: apart, so that equal runs have equal records
       round_00/{metrics,per_class,losses,class_counts}.csv predictions.npz
       round_00/selection.csv          the images this round labeled, in order, with their scores
-      round_00/candidates.csv         every image it chose from: last score, and the stage that dropped it or `picked`
+      round_00/candidates.csv         every image it chose from: last score, and the stage that dropped it, or `picked`
       rounds.csv rounds.md            one row a round
       done.json | error.txt           how the last process that worked here ended
 
@@ -35,6 +35,7 @@ from typing import Any, Literal
 
 import yaml
 
+from al_cli.datasets.held_out import spelled_now
 from al_cli.errors import AlError, RunError
 from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.formats import csv_rows, csv_text, json_text, load_predictions, markdown_text
@@ -67,6 +68,7 @@ RUN_FILES = ("data.csv", "task.json")  # what belongs to all rounds and never ch
 ADDED = {
     "task": DEFAULT,
     "portable": False,
+    "evaluate": "test",
 }  # settings that configurations of this format may lack, and what they meant
 _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
 
@@ -271,7 +273,7 @@ class RunFolder:
             ) from error
         if not isinstance(content, dict):
             raise RunError("the configuration is not a mapping", where=str(path), remedy="restore it")
-        return ADDED | content
+        return _spelled_now(content)
 
     def task(self) -> Task:
         """What the run measures, as it was when the run began; detection where no file says. RunError where it cannot
@@ -659,7 +661,15 @@ def _yaml_text(config: Mapping[str, Any]) -> str:
 
 def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as config.yaml gives it back."""
-    return ADDED | yaml.load(_yaml_text(config), _YAML)
+    return _spelled_now(yaml.load(_yaml_text(config), _YAML))
+
+
+def _spelled_now(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a run of any version in today's settings."""
+    now = ADDED | config
+    if isinstance(dataset := now.get("dataset"), dict):
+        now["dataset"] = spelled_now(dataset)
+    return now
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -18,7 +18,7 @@ from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.folder import RunFolder
 from al_cli.records.formats import json_text
 from al_cli.records.mend import rebuilt_tables
-from al_cli.records.rounds import CHECKPOINT, PICKED, RESELECTED, follows, round_name
+from al_cli.records.rounds import CHECKPOINT, PICKED, RESELECTED, VALIDATES, follows, round_name
 from al_cli.records.study import STUDY_FILE, read_study_file
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord, Splits
@@ -228,11 +228,11 @@ class Check:
             return  # not as it was written: said already
         before = set(previous.labeled) if previous else set()
         stages = {stage.name for stage in record.stages}
-        if {row.image_id for row in rows if row.outcome == PICKED} != set(record.picked):
+        if {row.image_id for row in rows if row.outcome in (PICKED, VALIDATES)} != set(record.picked):
             self.say(name, "its picked images are not those of the record")
         elif any(row.outcome == RESELECTED and row.image_id not in before for row in rows):
             self.say(name, "an image was selected again that was never labeled")
-        elif any(row.outcome not in stages for row in rows if row.outcome not in (PICKED, RESELECTED)):
+        elif any(row.outcome not in stages for row in rows if row.outcome not in (PICKED, RESELECTED, VALIDATES)):
             self.say(name, "it names a stage that is not in the record")
 
     def _again(self, record: RoundRecord, splits: Splits, task: Task) -> None:
