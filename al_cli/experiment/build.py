@@ -27,22 +27,31 @@ log = logging.getLogger("al")
 def load_dataset(dataset: dict[str, Any], notes: Notes | None = None) -> Splits:
     """Read the dataset that the configuration names. What is odd but read goes into `notes`, or is logged as warnings where
     nobody asks for them. Raises DatasetError with file, line and value."""
-    from al_cli.datasets import digits, load_coco, load_yolo
+    from al_cli.datasets import load_coco, load_yolo
 
     noted = Notes() if notes is None else notes
+    root, name = dataset_root(dataset), dataset["name"]
     if dataset["format"] == "coco":
-        root = Path(dataset["root"]).expanduser()
         named = {split: dataset[split] for split in ("train", "val", "test")}
-        splits = load_coco(root, name=dataset["name"], bad_rows=dataset["bad_rows"], notes=noted, **named)
+        splits = load_coco(root, name=name, bad_rows=dataset["bad_rows"], notes=noted, **named)
     elif dataset["format"] == "digits":
-        splits = load_yolo(digits.digits_root(), name=dataset["name"], notes=noted)
+        splits = load_yolo(root, name=name, notes=noted)
     else:
         how = {key: dataset[key] for key in ("missing_labels", "bad_rows")}
-        splits = load_yolo(Path(dataset["root"]).expanduser(), name=dataset["name"], notes=noted, **how)
+        splits = load_yolo(root, name=name, notes=noted, **how)
     if notes is None:
         for kind, count, first in noted:
             log.warning("%d %s (the first: %s)", count, kind, first)
     return splits
+
+
+def dataset_root(dataset: Mapping[str, Any]) -> Path:
+    """The folder (or yaml file) that a dataset is read from; the built-in digits are written first."""
+    if dataset["format"] != "digits":
+        return Path(dataset["root"]).expanduser()
+    from al_cli.datasets import digits  # imports scikit-learn: two seconds
+
+    return digits.digits_root()
 
 
 def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
