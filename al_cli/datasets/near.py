@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from al_cli.datasets.headers import read_each, why_unreadable
+from al_cli.datasets.headers import EXIF_ORIENTATION, read_each, why_unreadable
 from al_cli.progress import phase
 
 SIDE = 32  # cells of a thumbnail, each way
@@ -32,6 +32,16 @@ BAND_BITS = 7
 LEAST_CORRELATION = 0.95
 FLAT = 4.0  # standard deviation of 0..255; noise and the blocks of a JPEG alone give 1 to 3
 ROWS = 512  # of a bucket compared at once
+
+TURNS = {  # EXIF orientation: how the picture becomes as it is seen
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class Decoded(NamedTuple):
@@ -60,16 +70,15 @@ def _thumbnail(path: Path) -> NDArray[np.uint8]:
         picture = image.convert("RGBA") if image.mode in ("P", "PA") else image
         small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
         try:
-            small.info["exif"] = image.getexif().tobytes()
-            small = ImageOps.exif_transpose(small)
+            turn = TURNS.get(image.getexif().get(EXIF_ORIENTATION, 1))
         except Exception:  # broken EXIF means no orientation, as where sizes are read
-            pass
-        return np.asarray(small)
+            turn = None
+        return np.asarray(small if turn is None else small.transpose(turn))
 
 
 def is_flat(thumbnails: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """[N] whether a thumbnail has nothing to be told by."""
-    return thumbnails.reshape(len(thumbnails), -1).std(axis=1) < FLAT
+    return thumbnails.std(axis=(1, 2)) < FLAT
 
 
 def hashes_of(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint64]:

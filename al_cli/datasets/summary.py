@@ -19,7 +19,7 @@ from al_cli.datasets.oddities import (
     without_label_file,
 )
 from al_cli.errors import DatasetError
-from al_cli.types import Image, Splits
+from al_cli.types import Splits
 
 SPLITS = ("train", "val", "test")
 
@@ -65,24 +65,19 @@ def summary_of(splits: Splits, notes: Notes, root: Path, format: str, deep: bool
 def look_alikes(splits: Splits, root: Path) -> list[Oddity]:
     """Images that look like another one of their split or of an earlier split, each image of equal bytes once; and those that
     are too uniform to be compared. DatasetError names every image that cannot be decoded."""
-    owner: list[str] = []
-    images: list[Image] = []
-    known: set[str] = set()
-    for split, data in named_splits(splits):
-        for image in data.images:
-            if not image.content or image.content not in known:
-                known.add(image.content)
-                owner.append(split)
-                images.append(image)
+    owner = [split for split, data in named_splits(splits) for _ in data.images]
+    images = [image for _, data in named_splits(splits) for image in data.images]
     thumbnails, broken = look_at([image.path for image in images])
     if broken:
         raise _undecodable(broken, root)
+    once = {image.content or str(image.path): n for n, image in reversed(list(enumerate(images)))}
+    which = sorted(once.values())
     pairs: dict[
         tuple[str, str], list[tuple[int, int]]
     ] = {}  # (split, earlier split or itself): image, the one it looks like
-    for group in groups_of(thumbnails):
+    for group in groups_of(thumbnails[which]):
         first: dict[str, int] = {}
-        for one in group:
+        for one in (which[n] for n in group):
             for earlier, other in first.items():
                 pairs.setdefault((owner[one], earlier), []).append((one, other))
             first.setdefault(owner[one], one)
