@@ -31,7 +31,12 @@ class NotGiven(ConfigError):
 
 
 class DatasetError(AlError):
-    """A dataset on disk breaks its format's rules; `where` names file, line and value."""
+    """A dataset on disk breaks its format's rules; `where` names file, line and value.
+
+    `problems` are all of them where there are several: what, where, remedy.
+    """
+
+    problems: tuple[tuple[str, str, str], ...] = ()
 
 
 class ModelError(AlError):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from al_cli.datasets.headers import OF_NOTHING, read_digests
 from al_cli.datasets.names import CONTROL
 from al_cli.datasets.notes import Notes
+from al_cli.datasets.oddities import named_splits, objects_by_class
 from al_cli.datasets.places import IMAGE_SUFFIXES
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, OwnSplits, Splits
@@ -62,7 +63,7 @@ class Problems:
             self.add(what, where)
 
     def check(self) -> None:
-        """DatasetError with the count and the first ten problems, if there are any."""
+        """DatasetError with the count and the first ten problems, if there are any; it carries all of them."""
         if not self.all:
             return
         aloud = ", or leave out what is wrong with dataset.bad_rows=leave_out" if self.removable == self.count else ""
@@ -73,11 +74,13 @@ class Problems:
         lines = "".join(
             f"\n  {where}: {what}" + (f": {remedy}" if remedy else "") for what, where, remedy in self.all[:SHOWN]
         )
-        raise DatasetError(
+        error = DatasetError(
             f"{self.count} problems",
             where=str(self.root),
             remedy=f"correct or remove {these} and run again{aloud}{lines}",
         )
+        error.problems = tuple(self.all)
+        raise error
 
 
 def shortened(text: object) -> str:
@@ -227,30 +230,29 @@ def clip(boxes: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArray[np.
     return np.clip(boxes, 0, np.hstack([extent, extent]))
 
 
-def count_splits(splits: Splits | OwnSplits) -> list[dict[str, str | int]]:
+def count_splits(splits: Splits, unlabeled: Mapping[str, int] | None = None) -> list[dict[str, str | int]]:
     """One row a split for `al data`: counts of images, negatives, boxes by COCO size, the commonest and rarest class.
 
-    Crowd regions are not counted as boxes. Of classes with equal counts the first is named.
+    `unlabeled` says how many images of each split have no label file, where labels lie in files. Crowd regions are not
+    counted as boxes. Of classes with equal counts the first is named.
     """
     rows: list[dict[str, str | int]] = []
-    for split, data in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
-        if data is None:
-            continue
+    for split, data in named_splits(splits):
         areas = np.concatenate([image.areas[~image.crowd] for image in data.images])
-        classes = np.concatenate([image.classes[~image.crowd] for image in data.images])
-        counts = np.bincount(classes, minlength=len(data.class_names))
-        most, least = int(counts.argmax()), int(counts.argmin())
+        counts = objects_by_class(data)
+        most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
         rows.append(
             {
                 "split": split,
                 "images": len(data),
+                **({} if unlabeled is None else {"no label file": unlabeled[split]}),
                 "negatives": sum(not len(image.boxes) for image in data.images),
                 "boxes": len(areas),
                 "small": int((areas < SMALL_PX2).sum()),
                 "medium": int(((areas >= SMALL_PX2) & (areas < MEDIUM_PX2)).sum()),
                 "large": int((areas >= MEDIUM_PX2).sum()),
-                "most common": f"{data.class_names[most]} ({counts[most]})",
-                "rarest": f"{data.class_names[least]} ({counts[least]})",
+                "most common": f"{most} ({counts[most]})",
+                "rarest": f"{least} ({counts[least]})",
             }
         )
     return rows

@@ -35,6 +35,7 @@ from al_cli.datasets.checks import (
     shortened,
     to_splits,
 )
+from al_cli.datasets.exports import explain_path
 from al_cli.datasets.headers import is_turned, read_sizes
 from al_cli.datasets.names import CONTROL, names_of
 from al_cli.datasets.notes import Notes
@@ -75,7 +76,7 @@ def load_coco(
     notes = Notes() if notes is None else notes
     root = Path(root).expanduser().absolute()
     if not root.is_dir():
-        raise DatasetError("there is no such folder", where=str(root), remedy="correct dataset.root")
+        raise explain_path(root)
     given = {split: value for split, value in (("train", train), ("val", val), ("test", test)) if value is not None}
     sources = {split: _named(root, split, value) for split, value in given.items()} if given else _detect(root)
     require_pool(sources, root, LAYOUTS)
@@ -147,6 +148,8 @@ def _detect(root: Path) -> dict[str, ImagesAndJson]:
             raise DatasetError(f"the {split} split could be any of {files}", where=str(root), remedy=LAYOUTS)
         if found:
             sources[split] = found[0]
+    if not sources:
+        raise explain_path(root)
     return sources
 
 

@@ -32,6 +32,7 @@ from al_cli.datasets.checks import (
     shortened,
     to_splits,
 )
+from al_cli.datasets.exports import YAMLS, explain_path
 from al_cli.datasets.headers import read_sizes
 from al_cli.datasets.labels import LabelFiles, MissingLabels, images_folder, read_labels
 from al_cli.datasets.names import names_of
@@ -133,16 +134,18 @@ class _Reading:
 
 
 def _find_yaml(root: Path) -> Path:
-    if root.is_file():
+    if root.is_file() and root.suffix.lower() in YAMLS:
         return root
     if not root.is_dir():
-        raise DatasetError("there is no such folder", where=str(root), remedy="give the folder of data.yaml")
+        raise explain_path(root)
     if (root / "data.yaml").is_file():
         return root / "data.yaml"
     found = sorted(path for path in root.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
     if len(found) == 1:
         return found[0]
-    have = f"several: {', '.join(path.name for path in found)}" if found else "no yaml file"
+    if not found:
+        raise explain_path(root)
+    have = f"several: {', '.join(path.name for path in found)}"
     raise DatasetError(
         f"there is no data.yaml but {have}", where=str(root), remedy="give the yaml file itself as dataset.root"
     )

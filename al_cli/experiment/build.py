@@ -38,16 +38,25 @@ def load_dataset(dataset: dict[str, Any], notes: Notes | None = None) -> Splits:
 
 def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:
     """The dataset as it lies on disk, with the splits of its own."""
-    from al_cli.datasets import digits, load_coco, load_yolo
+    from al_cli.datasets import load_coco, load_yolo
 
+    root, name = dataset_root(dataset), dataset["name"]
     if dataset["format"] == "digits":
-        return load_yolo(digits.digits_root(), name=dataset["name"], notes=notes)
-    root, name = Path(dataset["root"]).expanduser(), dataset["name"]
+        return load_yolo(root, name=name, notes=notes)
     if dataset["format"] == "coco":
         named = {split: dataset[split] for split in ("train", "val", "test") if isinstance(dataset[split], Mapping)}
         return load_coco(root, name=name, bad_rows=dataset["bad_rows"], notes=notes, **named)
     how = {key: dataset[key] for key in ("missing_labels", "bad_rows")}
     return load_yolo(root, name=name, notes=notes, **how)
+
+
+def dataset_root(dataset: Mapping[str, Any]) -> Path:
+    """The folder (or yaml file) that a dataset is read from; the built-in digits are written first."""
+    if dataset["format"] != "digits":
+        return Path(dataset["root"]).expanduser()
+    from al_cli.datasets import digits  # imports scikit-learn: two seconds
+
+    return digits.digits_root()
 
 
 def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:

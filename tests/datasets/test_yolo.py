@@ -279,7 +279,7 @@ def test_yaml_by_folder_by_other_name_or_by_path(tmp_path):
     assert "several: birds.yml, other.yaml" in error_of(root)
     (root / "data.yaml").write_text(YAML)
     assert len(load(root).train) == 1
-    assert "no yaml file" in error_of(root / "images")
+    assert "is a part of the YOLO dataset" in error_of(root / "images")
     assert "no such folder" in error_of(tmp_path / "gone")
 
 
