@@ -167,6 +167,7 @@ def run(
         done = Round(
             record,
             predictions=predictions,
+            scored=scored,
             evaluation=evaluation,
             history=checkpoint.history,
             picked=splits.train.select(picked),

@@ -28,13 +28,14 @@ OLD_ORACLE = " (oracle)"  # how a stage's name ended in files of format 1, which
 class Round:
     """A finished round with everything that is written of it. ValueError where the images are not the record's.
 
-    `picked` and `labeled` are the images of `record.picked` and `record.labeled`; boxes in tables leave crowd regions out.
-    `names` are file names by id, of the candidates at least. `validating` are the labeled images that are never trained on.
+    `scored` are the images of `predictions`, `picked` and `labeled` those of `record.picked` and `record.labeled`; boxes in
+    tables leave crowd regions out. `names` are file names by id, of the candidates at least. `validating` are the labeled images that are never trained on.
     `timing` is all that may differ between equal runs.
     """
 
     record: RoundRecord
     predictions: Predictions
+    scored: Dataset
     evaluation: Evaluation
     history: Sequence[LossPoint]
     picked: Dataset
@@ -73,7 +74,7 @@ def round_files(done: Round, task: Task) -> dict[str, str | bytes]:
     losses = ((point.iteration, point.train_loss, point.val_loss) for point in done.history)
     return {
         **derived_tables(done.record, done.evaluation, done.picked, done.labeled, task),
-        "predictions.npz": predictions_bytes(done.predictions),
+        "predictions.npz": predictions_bytes(done.predictions, done.scored),
         "losses.csv": csv_text(("iteration", "train_loss", "val_loss"), losses),
         "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(done)),
     }

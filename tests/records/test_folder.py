@@ -32,6 +32,11 @@ TRAIN = Dataset(
         Image(9, Path("in/e.png"), 100, 100, [[0, 0, 10, 10]], [0]),
     ],
 )
+SCORED = Dataset(
+    ("cat", "dog"),
+    [Image(i, Path(f"in/{i}.png"), 100, 100, [], [], source_id=2**40 + i) for i in (3, 4)],
+    category_ids=(7, 90),
+)
 PICKED = ((5, 2), (1,), (9,))
 
 
@@ -69,6 +74,7 @@ def round_of(number):
     chosen = Selection(PICKED[number], np.full(len(PICKED[number]), np.nan))
     return record, {
         "predictions": Predictions([3, 4], [0, 1, 1], [[0, 0, 5, 5]], [0.5], [1], 2, columns=probs),
+        "scored": SCORED,
         "evaluation": Evaluation(record.metrics, per_class),
         "history": (LossPoint(1, 0.75), LossPoint(2, 0.5, 1.25)),
         "picked": TRAIN.select(PICKED[number]),
@@ -181,6 +187,8 @@ def test_predictions_are_a_plain_npz_without_timestamps(tmp_path):
     with np.load(path, allow_pickle=False) as data:
         assert data["scores"].tolist() == [0.5]
         assert data["column/probs"].tolist() == [[0.25, 0.5]]
+        assert data["image_names"].tolist() == ["3", "4"] and data["class_names"].tolist() == ["cat", "dog"]
+        assert data["source_image_ids"].tolist() == [2**40 + 3, 2**40 + 4] and data["category_ids"].tolist() == [7, 90]
     assert {entry.date_time for entry in zipfile.ZipFile(path).infolist()} == {(1980, 1, 1, 0, 0, 0)}
     read = RunFolder(tmp_path).predictions(0)
     for name in ("image_ids", "offsets", "boxes", "scores", "classes"):
@@ -332,7 +340,7 @@ def test_config_is_stored_and_the_same_one_is_taken_up_again(tmp_path):
     before = tree(tmp_path)
     same = json.loads(json.dumps(CONFIG))
     with RunFolder.create(tmp_path, dict(reversed(same.items())), {"device": "cpu"}) as folder:
-        assert folder.config() == {"task": "detection", "portable": False} | CONFIG
+        assert folder.config() == {"task": "detection", "portable": False, "evaluate": "test"} | CONFIG
         assert folder.total_rounds == 3
     assert tree(tmp_path) == before
 
