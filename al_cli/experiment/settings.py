@@ -284,6 +284,13 @@ def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
     if dataset["format"] not in FORMATS:
         remedy = suggest(str(dataset["format"]), FORMATS)
         raise ConfigError(f"dataset.format is {dataset['format']!r}", remedy=remedy)
+    placed = [split for split in ("train", "val", "test") if isinstance(dataset.get(split), dict)]
+    if placed and dataset["format"] != "coco":
+        raise ConfigError(
+            f"dataset.{placed[0]} names images and annotations, which is how COCO's splits are given",
+            where=f"dataset={dataset['format']}",
+            remedy="add dataset=coco, or leave it out",
+        )
     if HeldOut.of(dataset).initial and evaluate == "val":
         raise ConfigError(
             "rounds cannot be scored on a part of the initial labels: each seed has others",

@@ -13,7 +13,8 @@ from typing import Any
 from al_cli.errors import ConfigError
 
 GROUPS = ("dataset", "model", "sampler", "schedule", "training")  # chosen by the name of a file
-OPEN = ("model.overrides.", "model.influence.")  # mappings that hold only what differs from the defaults
+# Keys below settings that are null, or hold only what differs from the defaults.
+OPEN = re.compile(r"model\.(overrides|influence)\.|dataset\.(train|val|test)\.(images|annotations)=")
 TEXT = re.compile(  # settings whose value is the text that was typed
     r"study|run_name|outputs|sampler\.file|model\.(weights|config)"
     r"|dataset\.(root|name|(train|val|test)\.(images|annotations))"
@@ -38,8 +39,8 @@ def key_of(word: str) -> str:
 
 
 def open_keys(words: Iterable[str]) -> list[str]:
-    """`model.overrides.SOLVER.BASE_LR=1` as `++model...`: these keys are Detectron2's to know."""
-    return [f"++{word}" if word.startswith(OPEN) else word for word in words]
+    """`model.overrides.SOLVER.BASE_LR=1` as `++model...`: the configuration does not have these keys until they are said."""
+    return [f"++{word}" if OPEN.match(word) else word for word in words]
 
 
 def check_words(words: Sequence[str]) -> None:

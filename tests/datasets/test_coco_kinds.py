@@ -247,3 +247,18 @@ def test_any_value_anywhere_is_read_or_refused_in_a_sentence(good, place, value,
         assert error.what and error.remedy and len(str(error)) < 4000
     else:
         assert splits.train.box_count >= 2
+
+
+def test_splits_are_named_by_dotted_keys_as_the_error_says(al, tmp_path):
+    root = roboflow(tmp_path / "d")
+    for old, new in (("train", "a"), ("valid", "b")):
+        (root / old).rename(root / new)
+        (root / new / "_annotations.coco.json").rename(root / f"{new}.txt.json")
+    shared = ["dataset=coco", f"dataset.root={root}"]
+    said = al("data", *shared, code=2).stderr
+    assert "dataset.train.images=DIR dataset.train.annotations=FILE" in said
+    words = [f"dataset.{split}.{key}" for split in ("train", "test") for key in ("images", "annotations")]
+    named = [f"{key}={value}" for key, value in zip(words, ["a", "a.txt.json", "b", "b.txt.json"], strict=True)]
+    assert "no problems found" in al("data", *shared, *named).stdout
+    al("run", *shared, *named, "model=fake", "rounds=1", "initial=1", "budget=1", "sampler=random", "plots=false")
+    assert "how COCO's splits are given" not in al("data", *shared, named[0], code=2).stderr

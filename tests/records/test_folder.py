@@ -187,7 +187,7 @@ def test_predictions_are_a_plain_npz_without_timestamps(tmp_path):
     with np.load(path, allow_pickle=False) as data:
         assert data["scores"].tolist() == [0.5]
         assert data["column/probs"].tolist() == [[0.25, 0.5]]
-        assert data["image_names"].tolist() == ["3", "4"] and data["class_names"].tolist() == ["cat", "dog"]
+        assert data["image_names"].tolist() == ["3.png", "4.png"] and data["class_names"].tolist() == ["cat", "dog"]
         assert data["source_image_ids"].tolist() == [2**40 + 3, 2**40 + 4] and data["category_ids"].tolist() == [7, 90]
     assert {entry.date_time for entry in zipfile.ZipFile(path).infolist()} == {(1980, 1, 1, 0, 0, 0)}
     read = RunFolder(tmp_path).predictions(0)
