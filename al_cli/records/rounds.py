@@ -29,7 +29,8 @@ class Round:
     """A finished round with everything that is written of it. ValueError where the images are not the record's.
 
     `scored` are the images of `predictions`, `picked` and `labeled` those of `record.picked` and `record.labeled`; boxes in
-    tables leave crowd regions out. `names` are file names by id, of the candidates at least. `validating` are the labeled images that are never trained on.
+    tables leave crowd regions out. `names` are file names by id, of the candidates at least. `validating` are the labeled
+    images that are never trained on.
     `timing` is all that may differ between equal runs.
     """
 

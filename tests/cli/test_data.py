@@ -294,9 +294,8 @@ def test_all_problems_are_in_the_file_and_in_json(al, broken):
 
 
 def test_deep_names_every_image_that_cannot_be_decoded(al, planted):
-    images = sorted((planted / "train/images").glob("plain*.png")) + [
-        planted / "train/images/same.png"
-    ]  # plain0's copy
+    plain = sorted((planted / "train/images").glob("plain*.png"))
+    images = [*plain, planted / "train/images/same.png"]  # plain0's copy
     for path in images:
         path.write_bytes(path.read_bytes()[:-200])
     al("data", planted)  # headers are sound

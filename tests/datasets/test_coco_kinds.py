@@ -95,7 +95,7 @@ def test_a_test_split_without_annotations_gives_way_to_val(tmp_path, blind):
         json.dumps(rows if blind is None else rows | {"annotations": blind})
     )
     splits, kinds = noted(root)
-    assert splits.val is None and len(splits.test) == 3
+    assert splits.test is None and len(splits.val) == 3
     assert kinds == {"test split without labels, val is used as test": 1}
 
 
@@ -249,14 +249,14 @@ def test_any_value_anywhere_is_read_or_refused_in_a_sentence(good, place, value,
         assert splits.train.box_count >= 2
 
 
-def test_splits_are_named_by_dotted_keys_as_the_error_says(al, tmp_path):
+def test_splits_can_be_named_by_dotted_keys(al, tmp_path):
     root = roboflow(tmp_path / "d")
     for old, new in (("train", "a"), ("valid", "b")):
         (root / old).rename(root / new)
         (root / new / "_annotations.coco.json").rename(root / f"{new}.txt.json")
     shared = ["dataset=coco", f"dataset.root={root}"]
     said = al("data", *shared, code=2).stderr
-    assert "dataset.train.images=DIR dataset.train.annotations=FILE" in said
+    assert "dataset.train=" in said
     words = [f"dataset.{split}.{key}" for split in ("train", "test") for key in ("images", "annotations")]
     named = [f"{key}={value}" for key, value in zip(words, ["a", "a.txt.json", "b", "b.txt.json"], strict=True)]
     assert "no problems found" in al("data", *shared, *named).stdout

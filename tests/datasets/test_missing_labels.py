@@ -229,7 +229,7 @@ def test_a_test_split_without_labels_gives_way_to_val(tmp_path):
     root = folder(tmp_path / "d", text="train: train/images\nval: test/images\ntest: blind/images\nnames: [cat]\n")
     picture(root / "blind/images/x.png")
     splits, kinds = noted(root)
-    assert [image.name for image in splits.test.images] == ["0.png", "1.png"] and splits.val is None
+    assert [image.name for image in splits.val.images] == ["0.png", "1.png"] and splits.test is None
     assert kinds == {"test split without labels, val is used as test": 1}
 
 
