@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from al_cli.records import RunFolder
-from al_cli.records.formats import csv_text, predictions_bytes
+from al_cli.records.formats import csv_text
 from al_cli.records.in_vain import loss_in_vain, round_in_vain
 from al_cli.report.statistics.warnings import work_in_vain
 from al_cli.report.study import find_in_vain, read_study
@@ -42,7 +42,7 @@ def without(found: Predictions, wrong: set[int]) -> Predictions:
     )
 
 
-def test_what_a_round_says_is_read_from_its_own_files(al, fake):
+def test_what_a_round_says_is_read_from_its_own_files(al, fake, monkeypatch):
     al(*fake, "rounds=1", "initial=20", "budget=10", "run_name=r", "study=s", "outputs=o")
     folder = RunFolder(al.cwd / "o" / "s" / "r")
     record, task = folder.records()[1], folder.task()
@@ -59,10 +59,10 @@ def test_what_a_round_says_is_read_from_its_own_files(al, fake):
     assert low(None) == []
     seen = folder.predictions(1)
     here, counts = folder.round_path(1), folder.class_counts(1)
-    (here / "predictions.npz").write_bytes(predictions_bytes(without(seen, {1})))
+    monkeypatch.setattr(folder, "predictions", lambda round: without(seen, {1}))  # a file that changed would be refused
     assert f"no prediction is of class {list(counts)[1]}: " in said()[-1]
     assert said(last=False) == []
-    (here / "predictions.npz").write_bytes(predictions_bytes(without(seen, set(range(seen.num_classes)))))
+    monkeypatch.setattr(folder, "predictions", lambda round: without(seen, set(range(seen.num_classes))))
     assert ["finds nothing" in line for line in said()] == [True]
     rows = [[name, 0, labeled] for name, (_, labeled) in counts.items()]
     (here / "class_counts.csv").write_text(csv_text(("class", "picked", "labeled"), rows))
