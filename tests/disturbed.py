@@ -5,6 +5,7 @@ Audit hooks cannot be removed, so they are added in the fork only.
 
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import traceback
@@ -69,6 +70,7 @@ def fork(work: Callable[[], object], prepare: Callable[[], None] = lambda: None)
             code = 130
         except BaseException as error:
             code = 2 if hasattr(error, "remedy") else 1
+            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             with open("error", "w") as file:  # noqa: PTH123
                 traceback.print_exc(file=file)
         finally:

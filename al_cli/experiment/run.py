@@ -63,7 +63,8 @@ def run_job(job: Job) -> list[RoundRecord]:
                     path.parent.rmdir()
                 raise
             if not folder.longer:  # else nothing was done to the earlier run: it stays what it was
-                folder.mark_failed(error)
+                with suppress(OSError):  # the disk is full: the run is `stopped` then, and the terminal says why
+                    folder.mark_failed(error)
             if not isinstance(error, AlError):
                 traceback_log.exception("the run failed")
             raise

@@ -332,7 +332,7 @@ def test_config_is_stored_and_the_same_one_is_taken_up_again(tmp_path):
     before = tree(tmp_path)
     same = json.loads(json.dumps(CONFIG))
     with RunFolder.create(tmp_path, dict(reversed(same.items())), {"device": "cpu"}) as folder:
-        assert folder.config() == {"task": "detection", "portable": False} | CONFIG
+        assert folder.config() == {"task": "detection", "evaluate": "test", "portable": False} | CONFIG
         assert folder.total_rounds == 3
     assert tree(tmp_path) == before
 

@@ -8,6 +8,7 @@ import pytest
 from al_cli.records import RunFolder
 from al_cli.records.formats import csv_text, predictions_bytes
 from al_cli.records.in_vain import loss_in_vain, round_in_vain
+from al_cli.records.rounds import record_text
 from al_cli.report.statistics.warnings import work_in_vain
 from al_cli.report.study import find_in_vain, read_study
 from al_cli.types import Predictions
@@ -59,6 +60,7 @@ def test_what_a_round_says_is_read_from_its_own_files(al, fake):
     assert low(None) == []
     seen = folder.predictions(1)
     here, counts = folder.round_path(1), folder.class_counts(1)
+    (here / "record.json").write_text(record_text(replace(record, hashes={})))  # the files below are not those it had
     (here / "predictions.npz").write_bytes(predictions_bytes(without(seen, {1})))
     assert f"no prediction is of class {list(counts)[1]}: " in said()[-1]
     assert said(last=False) == []
