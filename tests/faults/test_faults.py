@@ -6,6 +6,7 @@ The disk is full, or read-only, in a hook on every change of a file: a real one 
 
 import errno
 import os
+import random
 import resource
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from al_cli.experiment.job import jobs_of
 from al_cli.experiment.run import run_job
 from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder, find_runs
+from al_cli.store.disk import KINDS
 
 RUN = Path("outputs/s/r")
 
@@ -90,6 +92,24 @@ def test_a_read_only_store_is_still_read(made, here):
     Path("outputs/s").rename("s")
     counted = fork(lambda: (forbid_training(), work()), refuse(errno.EROFS, 1, "outputs/.store"))
     assert counted == 0 and results(Path("outputs")) == whole
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_flipped_bits_in_all_that_a_store_has_change_no_result(made, here, seed):
+    work, whole = made[True]
+    fork(work)
+    RUN.rename("first")
+    rng = random.Random(seed)
+    files = [path for path in Path("outputs/.store").rglob("*") if path.parent.parent.parent.name in KINDS]
+    assert {path.name for path in files} == {"checkpoint.pth", "predictions.npz", "choice.npz", "entry.json"}
+    entries = {path.parent for path in files}
+    for entry in entries:
+        path = rng.choice(sorted(entry.iterdir()))
+        content = bytearray(path.read_bytes())
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+    assert ended_again(work) == whole
+    assert (RUN / "run.log").read_text().count("computed again") == len(entries)
 
 
 def forbid_training() -> None:
