@@ -215,7 +215,7 @@ class Past:
         record = self.folder.record(round)
         if self.folder.has_weights(record):
             return self.learner.load(self.folder.weights(round))
-        log.info("the weights of round %d are not there as they were written: they are made again", round)
+        log.info("the weights of round %d are needed and not there as they were written: they are made again", round)
         init = self.weights(round - 1) if self.plan.continues(round) else None
         chosen = () if self.plan.data == "cumulative" else self.folder.trained_on(round)
         train_on = self.splits.train.select(self.plan.trains_on(record.labeled, chosen, self.start.heldout))

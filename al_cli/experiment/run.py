@@ -63,7 +63,8 @@ def run_job(job: Job) -> list[RoundRecord]:
                     path.parent.rmdir()
                 raise
             if not folder.longer:  # else nothing was done to the earlier run: it stays what it was
-                folder.mark_failed(error)
+                with suppress(OSError):  # the disk is full: the run is `stopped` then, and the terminal says why
+                    folder.mark_failed(error)
             if not isinstance(error, AlError):
                 traceback_log.exception("the run failed")
             raise
@@ -138,8 +139,8 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         log.info("%s picks, %s trains: %d rounds that label %s", sampler, experiment.model.name, total, amounts)
     if experiment.strategy.oracle:
         log.warning("%s is an oracle: it reads the labels of the pool, so it is a bound and no method", sampler)
-    if done := folder.recorded_rounds():
-        log.info("continuing after round %d", done[-1])
+    if done := folder.readable_records():
+        log.info("continuing after round %d", done[-1].round)
     start = time.monotonic()
     learner = build_learner(experiment, splits.train.class_names)
     if experiment.config["portable"] and learner.device.startswith("cuda"):

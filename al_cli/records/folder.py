@@ -28,6 +28,7 @@ import time
 import traceback
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -317,7 +318,7 @@ class RunFolder:
         """The checkpoint of a finished round. RunError where it is not kept."""
         path = self.round_path(round) / CHECKPOINT
         if not path.exists():
-            remedy = "put the file back, or run the same command again: it trains what it needs again"
+            remedy = "put the file back, or give the command of this run again: it trains what it needs again"
             raise RunError(f"the weights of round {round} are not there", where=str(path), remedy=remedy)
         return path
 
@@ -362,6 +363,14 @@ class RunFolder:
         found: list[RoundRecord] = []
         while self.is_finished(len(found)):
             found.append(self.record(len(found)))
+        return found
+
+    def readable_records(self) -> list[RoundRecord]:
+        """The same, up to the first that cannot be read: what a run that goes on need not compute again, at least."""
+        found: list[RoundRecord] = []
+        with suppress(RunError):
+            while self.is_finished(len(found)):
+                found.append(self.record(len(found)))
         return found
 
     def damaged(self, record: RoundRecord) -> list[str]:
@@ -729,4 +738,4 @@ def _unused(path: Path) -> Path:
 
 
 def _again(round: int) -> str:
-    return f"run the same command again: it computes round {round} once more and keeps the others"
+    return f"give the command of this run again: it computes round {round} once more and keeps the others"

@@ -54,7 +54,7 @@ def rebuilt_tables(
 ) -> tuple[dict[str, str | bytes], Mapping[str, float | None]]:
     """File name -> content of the tables of a round as its record, its predictions and the data give them; and the metrics.
     RunError where the predictions are not as they were written."""
-    evaluation = task.judge(run.predictions(record.round), splits.scored(run.config()["evaluate"]))
+    evaluation = task.judge(run.predictions(record.round), splits.scored(run.config().get("evaluate", "test")))
     picked, labeled = splits.train.select(record.picked), splits.train.select(record.labeled)
     return derived_tables(record, evaluation, picked, labeled, task), evaluation.metrics
 

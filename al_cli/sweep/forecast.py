@@ -134,7 +134,7 @@ def forecast(jobs: Sequence[Job]) -> Forecast:
     for job in jobs:
         experiment, folder = job.experiment, RunFolder(job.folder)
         naive += experiment.rounds
-        finished = len(folder.records())
+        finished = len(folder.readable_records())
         done += finished
         if finished == experiment.rounds:
             continue
@@ -166,7 +166,7 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
     """The trainings that this run has not on disk, in order."""
     train, plan = splits.train, build.plan_rounds(experiment, splits)
     learner, strategy = build.through_store(experiment, splits, store, Untrained(resolved_device(experiment)))
-    start, records = loop.opening(splits, plan), folder.records()
+    start, records = loop.opening(splits, plan), folder.readable_records()
     on_disk = Pool([], train.ids.tolist())
     for record in records:
         on_disk = on_disk.acquire(record.picked)
