@@ -17,7 +17,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Sweep
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.resolvers import oc
 
+from al_cli import masked
 from al_cli.datasets.held_out import SHARE_AS_TYPED, retired
 from al_cli.errors import ConfigError, NotGiven, first_line, suggest
 from al_cli.experiment.words import GROUPS, check_words, key_of, readable
@@ -68,6 +70,7 @@ def is_count(amount: Any) -> bool:
 def name_with(method: str, words: Iterable[str], seed: int) -> str:
     """`method`, the settings among these words that belong into a name, and the seed, joined by underscores."""
     said = [word for word in words if key_of(word) not in NOT_IN_NAME and not _is_place(word)]
+    said = [word for word in said if not masked.is_secret(key_of(word))]
     said = [word for word in said if word not in (f"task={DEFAULT}", "schedule=null")]
     parts = [label(word) for word in sorted(said, key=lambda word: (not word.startswith("ud_split"), key_of(word)))]
     name = "_".join([method, *filter(None, parts), f"s{seed}"])
@@ -91,7 +94,7 @@ def label(word: str) -> str:
     >>> label("sampler.file=/data/tables/picks.csv"), label("model.weights=~/w/old.pth")
     ('picks', 'weightsold')
     """
-    key, _, value = word.lstrip("+~").partition("=")
+    key, _, value = masked.without_login(word).lstrip("+~").partition("=")
     if ("/" in value and not value.startswith(("[", "{"))) or key == "sampler.file":
         value = Path(value.strip("'\"")).stem
     value = re.sub(r"[^A-Za-z0-9.+]+", "-", value).strip("-")
@@ -178,6 +181,8 @@ def refuse_hydra(words: Iterable[str]) -> None:
 def compose_all(runs: Sequence[Sequence[str]]) -> list[DictConfig]:
     """The configuration of each run from its overrides. Raises ConfigError for the first that is wrong."""
     refuse_hydra(itertools.chain(*runs))
+    masked.note_words(itertools.chain(*runs))
+    OmegaConf.register_new_resolver("oc.env", lambda *words: masked.note_environment(oc.env(*words)), replace=True)
     OmegaConf.register_new_resolver("al_folder_name", lambda root: folder_name(str(root)), replace=True)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(shipped("conf").resolve()), version_base="1.3", job_name="run"):

@@ -25,6 +25,7 @@ from al_cli.experiment.job import Job
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import kernels
 from al_cli.learners.portable import require_caps
+from al_cli.masked import MaskedFormatter
 from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
@@ -111,7 +112,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
             log.info("%s is done already; delete the folder to run it again", folder.path.name)
             if console.is_terminal:
                 console.print(rounds_table(records, experiment.task))
-            return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.config)]
+            return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.shown)]
         log.warning("%s is done, and not all of it is as it was written: %s", folder.path.name, ", ".join(lost))
     splits = load_dataset(experiment.config["dataset"])
     folder.require_data(DataRecord.of(splits))
@@ -153,7 +154,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         learner, strategy = through_store(experiment, splits, store, learner)
         extra_timing = store.take_account
     rounds = loop.run(splits, learner, strategy, plan, folder, experiment.task, extra_timing)
-    for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.config):
+    for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.shown):
         round_log.info("round %d of %d: %s", record.round, total - 1, round_summary(record, experiment.task))
         for finding in round_in_vain(folder, record, experiment.task, last=record.round == total - 1):
             log.warning("round %d of %d: %s", record.round, total - 1, finding)
@@ -197,7 +198,7 @@ def log_to(path: Path) -> Iterator[None]:
     if path.is_symlink():
         raise RunError("a symbolic link lies where the run's log should be", where=str(path), remedy="remove the link")
     handler = RunLog(path, encoding="utf-8", errors="backslashreplace", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(MaskedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from al_cli import tasks, tracking
+from al_cli import masked, tasks, tracking
 from al_cli.datasets.held_out import HeldOut
 from al_cli.errors import AlError, ConfigError, DatasetError, NotGiven, first_line, suggest
 from al_cli.experiment import imported
@@ -48,6 +48,7 @@ class Experiment:
     task: tasks.Task
     file: imported.Imported | None = None  # selections made elsewhere
     known: Known = NOBODY  # whose functions it may name
+    secrets: frozenset[str] = frozenset()  # what no file and no message may show
 
     def __getstate__(self) -> dict[str, Any]:
         """Without strategy and task: their functions may be made on the spot, and the configuration says how."""
@@ -55,12 +56,19 @@ class Experiment:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         config, known = state["config"], state["known"]
+        masked.note(state["secrets"])
         vars(self).update(state, strategy=strategy_of(config, known), task=tasks.named(config["task"], known))
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """The configuration as the run's folder keeps it: without what says only where the run goes."""
-        return {key: value for key, value in self.config.items() if key not in WHERE}
+        """The configuration as the run's folder keeps it: without secrets, and what says only where the run goes."""
+        return {key: value for key, value in self.shown.items() if key not in WHERE}
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The configuration without its secrets."""
+        shown: dict[str, Any] = masked.hide_values(self.config, self.secrets)
+        return shown
 
     @property
     def reference(self) -> bool:
@@ -95,10 +103,13 @@ def check(
     for key, value in flatten(OmegaConf.to_container(config)).items():
         if value == "???":
             raise NotGiven(f"{key} is not given", remedy=f"add {key}=...")
+    masked.take_environment()  # of what was resolved before
     try:
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(first_line(error), remedy="`al run --cfg job` prints every setting") from error
+    secrets = masked.take_environment() | masked.secrets_in(plain)
+    masked.note(secrets)
     whole(plain["rounds"], "rounds", at_least=1, at_most=MAX_ROUNDS)
     if plain["budget_unit"] not in UNITS:
         raise ConfigError(f"budget_unit is {plain['budget_unit']!r}", remedy=suggest(str(plain["budget_unit"]), UNITS))
@@ -139,7 +150,7 @@ def check(
     default = plain["seed"]
     seeds = Seeds(**{kind: default if value is None else value for kind, value in plain["seeds"].items()})
     rows = read_imported(plain, picks) if imports(plain) else None
-    return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows, known)
+    return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows, known, secrets)
 
 
 def whole(value: Any, name: str, at_least: int, at_most: int) -> None:

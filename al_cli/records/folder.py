@@ -38,6 +38,7 @@ import yaml
 
 from al_cli.datasets.held_out import spelled_now
 from al_cli.errors import AlError, RunError
+from al_cli.masked import hide
 from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.formats import csv_rows, csv_text, json_text, load_predictions, markdown_text
 from al_cli.records.rounds import (
@@ -254,7 +255,7 @@ class RunFolder:
         else:
             first = f"{type(error).__name__}: {error}".partition("\n")[0]
             text = f"{first}\n\n{''.join(traceback.format_exception(error))}"
-        write_atomic(self.path / "error.txt", text)
+        write_atomic(self.path / "error.txt", hide(text))
 
     def clear_failure(self) -> None:
         (self.path / "error.txt").unlink(missing_ok=True)
