@@ -10,6 +10,7 @@ training by asking the same three: decide nothing of that kind in `run`.
 import hashlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from al_cli import budget
+from al_cli.datasets.held_out import scored_split
 from al_cli.records import Round, RunFolder
 from al_cli.records.mend import take_up
 from al_cli.records.rounds import follows
@@ -54,7 +56,8 @@ class Plan:
     `data`: train on all labeled images (cumulative), on the new ones (new), or on a set of as many images as cumulative
     has that each round selects from the whole pool, labeled or not (reselect; Lund 4.1.5): only the unlabeled ones among
     them are labeled and paid for. `carry_weights`: start from the last round's weights, else from the starting weights.
-    `holdout`: how many of the initial images validate instead of training. `early_stop`: a training ends with the weights
+    `holdout`: how many of the initial images validate instead of training. `evaluate`: the split that rounds are scored on,
+    val while a recipe is tuned: then nothing reads test. `early_stop`: a training ends with the weights
     of its lowest validation loss, not its last. `picks` [rounds + 1] are the images of each round where they were chosen
     elsewhere; an empty round 0 is drawn. `skipped`: how many rounds a reference leaves out. It labels everything in its one
     round and takes the training seed of the other runs' last round.
@@ -72,6 +75,7 @@ class Plan:
     keep_checkpoints: bool = False
     picks: tuple[tuple[int, ...], ...] | None = None
     skipped: int = 0
+    evaluate: Literal["test", "val"] = "test"
 
     def wanted(self, round: int) -> int:
         """Images, or with `unit` boxes the boxes, that a round after the initial one asks for. Where it selects its training
@@ -106,7 +110,8 @@ def run(
     """Run the rounds that are not on disk as they were written; yield each record right after it was written, and those of
     finished rounds after it. `task` judges the predictions; `extra_timing` gives what a round's timing.json holds besides
     the seconds."""
-    start, whole = opening(splits, plan), take_up(folder, splits, task)
+    start, scored = opening(splits, plan), scored_split(splits, plan.evaluate)
+    whole = take_up(folder, splits, task)
     past = Past(splits, learner, plan, folder, start)
     past.drop(max(whole, default=0))  # a process that was killed right after a record did not
 
@@ -139,8 +144,8 @@ def run(
             seed = plan.training_seed(round)
             checkpoint = learner.fit(splits.train.select(train_on), val=start.val, seed=seed, init=init)
         with clock("evaluate"):
-            predictions = learner.infer(splits.test)
-            evaluation = task.judge(predictions, splits.test)
+            predictions = learner.infer(scored)
+            evaluation = task.judge(predictions, scored)
 
         labeled = splits.train.select(pool.labeled)
         losses = [point.val_loss for point in checkpoint.history if point.val_loss is not None]
@@ -233,7 +238,9 @@ class Opening(NamedTuple):
 
 def opening(splits: Splits, plan: Plan) -> Opening:
     order = list(plan.picks[0]) if plan.picks and plan.picks[0] else initial_order(splits.train, plan.seeds.initial)
-    heldout = order[: plan.holdout]
+    # An image that has an equal copy in the pool would be validated on here and trained on there.
+    copies = Counter(image.content for image in splits.train.images if image.content)
+    heldout = [i for i in order[: plan.sizes[0]] if copies[splits.train[i].content] < 2][: plan.holdout]
     return Opening(order, heldout, splits.train.select(heldout) if heldout else splits.val)
 
 

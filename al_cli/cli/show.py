@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def act(args: argparse.Namespace) -> None:
     from omegaconf import OmegaConf
 
+    from al_cli.datasets.held_out import scored_split
     from al_cli.experiment import build, settings
     from al_cli.experiment.known import recorded_config
     from al_cli.progress import say
@@ -35,7 +36,7 @@ def act(args: argparse.Namespace) -> None:
 
     config = recorded_config(args.run)
     config["dataset"] |= moved(args.overrides, config["dataset"])
-    splits = build.load_dataset(config["dataset"])
+    scored = scored_split(build.load_dataset(config["dataset"]), config["evaluate"])
     predictions = None
     if args.checkpoint is not None:
         if not args.checkpoint.is_file():
@@ -44,19 +45,19 @@ def act(args: argparse.Namespace) -> None:
         # A run folder may come from anybody: its task and its sampler's functions must not be imported. Nothing is judged or
         # selected here, so neither is needed; a reference asks no sampler.
         config |= {"store": False, "plots": False, "task": DEFAULT, "reference": True}
-        learner = build.build_learner(settings.check(OmegaConf.create(config)), splits.test.class_names)
+        learner = build.build_learner(settings.check(OmegaConf.create(config)), scored.class_names)
         try:
             learner.load(args.checkpoint)
         except RunError as error:
             remedy = "give a checkpoint.pth that a run with this model wrote"
             raise RunError(error.what, where=error.where, remedy=remedy) from error
-        predictions = learner.infer(splits.test)
+        predictions = learner.infer(scored)
     records = RunFolder(args.run).records()
     round = args.round if args.round is not None else (records[-1].round if records else 0)
     path = show_run(
         args.run,
         round,
-        splits.test,
+        scored,
         n=args.images,
         threshold=args.threshold,
         seed=args.seed,

@@ -18,7 +18,7 @@ from al_cli.datasets.names import CONTROL
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.places import IMAGE_SUFFIXES
 from al_cli.errors import DatasetError
-from al_cli.types import Dataset, Splits
+from al_cli.types import Dataset, OwnSplits, Splits
 
 SHOWN = 10
 TINY_PX = 1e-12  # a side this short is the rounding of a subtraction, and gone once scaled to pixels
@@ -111,23 +111,15 @@ def require_left(split: str, data: Dataset, where: Path) -> None:
         raise DatasetError(what, where=str(where), remedy=GIVE_LABELS)
 
 
-def require_held_out(found: Collection[str], where: Path, remedy: str) -> None:
-    """DatasetError unless there is a train split to pick images from and another one to evaluate on."""
+def require_pool(found: Collection[str], where: Path, remedy: str) -> None:
+    """DatasetError unless there is a train split to pick images from. What is held out, `held_out.py` says."""
     if "train" not in found:
         raise DatasetError("there is no train split, the pool to pick images from", where=str(where), remedy=remedy)
-    if not {"val", "test"} & set(found):
-        raise DatasetError(
-            "there is no held-out split: every round is evaluated on images that are never trained on",
-            where=str(where),
-            remedy=remedy,
-        )
 
 
-def to_splits(name: str, found: Mapping[str, Dataset]) -> Splits:
-    """Two held-out splits are val and test; a single one is the test split, so that it never steers training."""
-    if "val" in found and "test" in found:
-        return Splits(name, found["train"], found["val"], found["test"])
-    return Splits(name, found["train"], None, found["val"] if "val" in found else found["test"])
+def to_splits(name: str, found: Mapping[str, Dataset]) -> OwnSplits:
+    """The splits that a reader found, by their names."""
+    return OwnSplits(name, found["train"], found.get("val"), found.get("test"))
 
 
 def read_contents(splits: Mapping[str, Sequence[Path]]) -> dict[str, list[str]]:
@@ -235,7 +227,7 @@ def clip(boxes: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArray[np.
     return np.clip(boxes, 0, np.hstack([extent, extent]))
 
 
-def count_splits(splits: Splits) -> list[dict[str, str | int]]:
+def count_splits(splits: Splits | OwnSplits) -> list[dict[str, str | int]]:
     """One row a split for `al data`: counts of images, negatives, boxes by COCO size, the commonest and rarest class.
 
     Crowd regions are not counted as boxes. Of classes with equal counts the first is named.

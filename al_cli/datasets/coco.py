@@ -30,8 +30,8 @@ from al_cli.datasets.checks import (
     read_contents,
     require_apart,
     require_class_names,
-    require_held_out,
     require_left,
+    require_pool,
     shortened,
     to_splits,
 )
@@ -40,7 +40,7 @@ from al_cli.datasets.names import CONTROL, names_of
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.places import Places, elsewhere, read_regular, walk_images
 from al_cli.errors import DatasetError
-from al_cli.types import Dataset, Image, Splits
+from al_cli.types import Dataset, Image, OwnSplits
 
 HUGE = 1e30  # px: what no image has and every float holds
 BAD_ANNOTATION = "annotations that cannot be read"
@@ -64,7 +64,7 @@ def load_coco(
     name: str = "",
     bad_rows: Literal["refuse", "leave_out"] = "refuse",
     notes: Notes | None = None,
-) -> Splits:
+) -> OwnSplits:
     """Read a COCO dataset. A split is `{"images": folder, "annotations": file}`, relative to `root`.
 
     Where no split is named, all are found by their layout. Image ids count from 0 over train, val and test, each split sorted
@@ -78,7 +78,7 @@ def load_coco(
         raise DatasetError("there is no such folder", where=str(root), remedy="correct dataset.root")
     given = {split: value for split, value in (("train", train), ("val", val), ("test", test)) if value is not None}
     sources = {split: _named(root, split, value) for split, value in given.items()} if given else _detect(root)
-    require_held_out(sources, root, LAYOUTS)
+    require_pool(sources, root, LAYOUTS)
     problems = Problems(root, notes, leave_out=bad_rows == "leave_out")
     tables = {
         split: _read_json(file, labeled=split != "test" or "val" not in sources) for split, (_, file) in sources.items()

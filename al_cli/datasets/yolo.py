@@ -27,8 +27,8 @@ from al_cli.datasets.checks import (
     read_contents,
     require_apart,
     require_class_names,
-    require_held_out,
     require_left,
+    require_pool,
     shortened,
     to_splits,
 )
@@ -38,11 +38,11 @@ from al_cli.datasets.names import names_of
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.places import IMAGE_SUFFIXES, Places, elsewhere, read_regular, walk_images
 from al_cli.errors import DatasetError
-from al_cli.types import Dataset, Image, Splits
+from al_cli.types import Dataset, Image, OwnSplits
 
 MOST_CLASSES = 100_000  # more are a mistake, and would take minutes to list
 SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-HELD_OUT = "give data.yaml a `train:` line and a `val:` or `test:` line with a folder of other images"
+NO_POOL = "give data.yaml a `train:` line with the folder of the images to pick from"
 NULLS = ("", "~", "null", "Null", "NULL")
 
 
@@ -53,7 +53,7 @@ def load_yolo(
     missing_labels: MissingLabels = None,
     bad_rows: Literal["refuse", "leave_out"] = "refuse",
     notes: Notes | None = None,
-) -> Splits:
+) -> OwnSplits:
     """Read a YOLO dataset: `root` is the folder with data.yaml (or the only *.yaml in it), or the yaml file itself.
 
     Image ids count from 0 over train, val and test, each split sorted by name, so they are the same on every machine and in
@@ -245,7 +245,7 @@ def _split_entries(file: Path, config: dict[str, Any]) -> dict[str, list[str]]:
                     remedy="give a folder, a .txt file, or a list",
                 )
             found[split] = entry
-    require_held_out(found, file, HELD_OUT)
+    require_pool(found, file, NO_POOL)
     return found
 
 

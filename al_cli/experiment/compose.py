@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Sweep
 from omegaconf import DictConfig, OmegaConf
 
+from al_cli.datasets.held_out import SHARE_AS_TYPED, retired
 from al_cli.errors import ConfigError, NotGiven, first_line, suggest
 from al_cli.experiment.words import GROUPS, check_words, key_of, readable
 from al_cli.tasks import DEFAULT
@@ -66,7 +67,7 @@ def is_count(amount: Any) -> bool:
 
 def name_with(method: str, words: Iterable[str], seed: int) -> str:
     """`method`, the settings among these words that belong into a name, and the seed, joined by underscores."""
-    said = [word for word in words if key_of(word) not in NOT_IN_NAME and not _is_place(key_of(word))]
+    said = [word for word in words if key_of(word) not in NOT_IN_NAME and not _is_place(word)]
     said = [word for word in said if word not in (f"task={DEFAULT}", "schedule=null")]
     parts = [label(word) for word in sorted(said, key=lambda word: (not word.startswith("ud_split"), key_of(word)))]
     name = "_".join([method, *filter(None, parts), f"s{seed}"])
@@ -76,8 +77,10 @@ def name_with(method: str, words: Iterable[str], seed: int) -> str:
     return name
 
 
-def _is_place(key: str) -> bool:
-    return any(f"{key}.".startswith(f"{place}.") for place in PLACES)
+def _is_place(word: str) -> bool:
+    """Whether it only says where data lies. A share that is held out is a method and no place."""
+    key, value = key_of(word), word.partition("=")[2].strip("'\"")
+    return any(f"{key}.".startswith(f"{place}.") for place in PLACES) and not SHARE_AS_TYPED.fullmatch(value)
 
 
 def label(word: str) -> str:
@@ -235,6 +238,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         return ConfigError(f"there is no {group} called {choice}", where=f"{group}={choice}", remedy=remedy)
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match.group(1)
+        if key == "dataset.holdout":
+            return retired(next((word.partition("=")[2] for word in overrides if key_of(word) == key), ""))
         where = next((o for o in overrides if o.lstrip("+~").startswith(key)), key)
         remedy = suggest(key, known_keys(key, overrides))
         return ConfigError(f"there is no setting called {key}", where=where, remedy=remedy)

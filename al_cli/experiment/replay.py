@@ -119,7 +119,7 @@ def _config(source: dict[str, Any], words: Sequence[str], typed: Sequence[str], 
         choices.append(f"model={model}")
     [config] = compose.compose_all([[*choices, "study=replay", "run_name=null", *words]])
     OmegaConf.set_struct(config, False)
-    kept = ["seed", "seeds", "task", *(group for group in ("dataset", "model") if group not in typed)]
+    kept = ["seed", "seeds", "task", "evaluate", *(group for group in ("dataset", "model") if group not in typed)]
     if "model" not in typed and "training" not in typed:
         kept.append("training")
     elif "training" not in typed:

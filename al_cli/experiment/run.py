@@ -10,8 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from al_cli import loop, tracking
+from al_cli.datasets.held_out import scored_split
 from al_cli.errors import AlError, ConfigError, DatasetError, ModelError, RunError
-from al_cli.experiment.build import build_learner, check_longer, load_dataset, plan_rounds, store_path, through_store
+from al_cli.experiment.build import (
+    build_learner,
+    check_longer,
+    load_dataset,
+    plan_rounds,
+    store_path,
+    through_store,
+    uses_of_val,
+)
 from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
 from al_cli.experiment.settings import Experiment
@@ -80,8 +89,13 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         check_longer(experiment, splits, plan, folder.config(), len(folder.recorded_rounds()))
         folder.lengthen()
     folder.clear_failure()
-    pool, evaluated, classes = len(splits.train), len(splits.test), len(splits.train.class_names)
-    log.info("%s: %d images in the pool, %d to evaluate on, %d classes", splits.name, pool, evaluated, classes)
+    pool, classes = len(splits.train), len(splits.train.class_names)
+    evaluated = f"{len(scored_split(splits, plan.evaluate))} to evaluate on, the {plan.evaluate} split"
+    log.info("%s: %d images in the pool, %s, %d classes", splits.name, pool, evaluated, classes)
+    if plan.evaluate == "val" and (uses := uses_of_val(experiment)):
+        log.warning(
+            "evaluate=val: %s, so the scores are not held out from it: compare, then evaluate=test", uses[0].what
+        )
     sampler, sizes = experiment.config["sampler"]["name"], list(map(str, plan.sizes))
     amounts = (
         ", ".join(sizes) + " images"

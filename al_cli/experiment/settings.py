@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from al_cli import tasks, tracking
+from al_cli.datasets.held_out import HeldOut
 from al_cli.errors import AlError, ConfigError, DatasetError, NotGiven, first_line, suggest
 from al_cli.experiment import imported
 from al_cli.experiment.compose import WHERE
@@ -28,6 +29,7 @@ DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
 MAX_ROUNDS = 10_000
 MAX_SEED = 2**63 - 1  # the largest that every library takes
+EVALUATE = ("test", "val")
 Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
 UNASKED = Strategy([Stage(random)])  # of runs whose images are settled: references and imported selections
 
@@ -124,7 +126,9 @@ def check(
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
             remedy=remedy_for(model, lacking),
         )
-    check_dataset_config(plain["dataset"])
+    if plain["evaluate"] not in EVALUATE:
+        raise ConfigError(f"evaluate is {plain['evaluate']!r}", remedy=suggest(str(plain["evaluate"]), EVALUATE))
+    check_dataset_config(plain["dataset"], plain["evaluate"])
     tracking.check_tracker(plain.get("tracking"))
     ud: list[float | None] = [None] * plain["rounds"]
     if not plain["reference"]:  # its sampler is not asked, so whatever stands there for the other runs of a study may
@@ -273,14 +277,15 @@ def short(value: Any) -> str:
     return str(value).replace(" ", "")
 
 
-def check_dataset_config(dataset: dict[str, Any]) -> None:
+def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
     if dataset["format"] not in FORMATS:
         remedy = suggest(str(dataset["format"]), FORMATS)
         raise ConfigError(f"dataset.format is {dataset['format']!r}", remedy=remedy)
-    holdout = dataset["holdout"]
-    if isinstance(holdout, bool) or not isinstance(holdout, int | float) or not 0 <= holdout < 1:
+    if HeldOut.of(dataset).initial and evaluate == "val":
         raise ConfigError(
-            f"dataset.holdout is {holdout!r}", remedy="give a share of the initial images, 0 <= share < 1"
+            "rounds cannot be scored on a part of the initial labels: each seed has others",
+            where=f"evaluate=val dataset.val={dataset['val']}",
+            remedy="add dataset.val=20%, a share of the pool that all seeds share, or set evaluate=test",
         )
     if "root" in dataset:
         check_path(dataset["root"], "dataset.root")

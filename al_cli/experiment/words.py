@@ -16,7 +16,7 @@ GROUPS = ("dataset", "model", "sampler", "schedule", "training")  # chosen by th
 OPEN = ("model.overrides.", "model.influence.")  # mappings that hold only what differs from the defaults
 TEXT = re.compile(  # settings whose value is the text that was typed
     r"study|run_name|outputs|sampler\.file|model\.(weights|config)"
-    r"|dataset\.(root|name|(train|val|test)\.(images|annotations))"
+    r"|dataset\.(root|name|group|(train|val|test)\.(images|annotations))"
 )
 NAMES = ("study", "run_name")
 SPLITS = re.compile(r"dataset\.(train|val|test)")  # may be a mapping of text: {images: FOLDER, annotations: FILE}

@@ -35,6 +35,7 @@ from typing import Any, Literal
 
 import yaml
 
+from al_cli.datasets.held_out import spelled_now
 from al_cli.errors import AlError, RunError
 from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.formats import csv_rows, csv_text, json_text, load_predictions, markdown_text
@@ -267,7 +268,7 @@ class RunFolder:
             ) from error
         if not isinstance(content, dict):
             raise RunError("the configuration is not a mapping", where=str(path), remedy="restore it")
-        return {"task": DEFAULT} | content
+        return _spelled_now(content)
 
     def task(self) -> Task:
         """What the run measures, as it was when the run began; detection where no file says. RunError where it cannot
@@ -655,7 +656,15 @@ def _yaml_text(config: Mapping[str, Any]) -> str:
 
 def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as config.yaml gives it back."""
-    return {"task": DEFAULT} | yaml.load(_yaml_text(config), _YAML)
+    return _spelled_now(yaml.load(_yaml_text(config), _YAML))
+
+
+def _spelled_now(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a run of any version in today's settings."""
+    now = {"task": DEFAULT} | config
+    if isinstance(dataset := now.get("dataset"), dict):
+        now = {"evaluate": "test"} | now | {"dataset": spelled_now(dataset)}
+    return now
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:

@@ -100,7 +100,7 @@ class StudyFolder:
 
 def read_study(study_dir: Path | str) -> StudyFolder:
     """The study in this folder (a single run is a study of one). RunError where there is no run, or runs of two tasks, or
-    runs that began with other data under one dataset's name."""
+    runs that began with other data under one dataset's name, or were scored on other splits."""
     root = Path(study_dir)
     plan = read_study_file(root)
     runs = read_runs(root, tuple(plan.arms))
@@ -109,6 +109,7 @@ def read_study(study_dir: Path | str) -> StudyFolder:
         of_data.setdefault(str((run.config.get("dataset") or {}).get("name")), []).append(run.path)
     for paths in of_data.values():
         require_alike(paths)
+    require_one_scored(runs)
     of_arms, references = [run for run in runs if not run.reference], [run for run in runs if run.reference]
     return StudyFolder(root, root.resolve().name, plan, of_arms, references, one_task(runs))
 
@@ -128,6 +129,20 @@ def one_task(runs: Sequence[Run]) -> Task:
                 remedy="move the runs of one task into a study folder of their own",
             )
     return task
+
+
+def require_one_scored(runs: Sequence[Run]) -> None:
+    """RunError where some rounds were scored on val and some on test."""
+    begun = [run for run in runs if run.records]
+    for run in begun[1:]:
+        one, other = (each.config.get("evaluate", "test") for each in (begun[0], run))
+        if one != other:
+            raise RunError(
+                f"runs that are scored on two splits cannot be compared: {begun[0].name} has evaluate={one}, {run.name} has "
+                f"evaluate={other}",
+                where=str(run.path.parent),
+                remedy="move the runs of one kind into a study folder of their own, and give later ones another study=NAME",
+            )
 
 
 def curves_of(runs: Iterable[Run], task: Task) -> list[RunCurve]:

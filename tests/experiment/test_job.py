@@ -67,7 +67,10 @@ DIFFERENT = [
     (["training.iterations=5"], ["training.iterations=9"]),
     (["sampler=ccms", "ud_split=0.5"], ["sampler=ccms", "ud_split=0.25"]),
     (["seed=1"], ["seed=2"]),
-    (["dataset.holdout=0.1"], ["dataset.holdout=0.2"]),
+    (["dataset.val=10%"], ["dataset.val=20%"]),
+    (["dataset.val=10%"], ["dataset.val=10% of initial"]),
+    (["dataset.test=10%"], []),
+    (["evaluate=val"], []),
 ]
 
 

@@ -12,7 +12,7 @@ from al_cli.records import RunFolder
 @pytest.fixture
 def few(tmp_path):
     """The words of a fake run on 20 images, in counts."""
-    root = write_yolo(tmp_path / "few", {"train": 20, "val": 5, "test": 6})
+    root = write_yolo(tmp_path / "few", {"train": 20, "test": 6})
     return [
         "run",
         "dataset=yolo",
@@ -30,7 +30,7 @@ def few(tmp_path):
     [
         (["sampler=entropy", "training.data=new", "training.init=continue"], [], []),
         (["sampler=ccms"], ["ud_split=[1,0.5]"], ["ud_split=[1,0.5,0.75,0]"]),
-        (["sampler=entropy", "budget_unit=boxes", "dataset.holdout=0.5"], [], []),
+        (["sampler=entropy", "budget_unit=boxes", "dataset.val=50% of initial"], [], []),
     ],
     ids=["continued weights", "splits", "boxes"],
 )

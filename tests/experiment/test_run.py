@@ -162,5 +162,5 @@ def test_training_regimes_choose_what_is_trained_on(al, fake, yolo_root):
 def test_early_stopping_needs_a_validation_set(al, tmp_path):
     root = write_yolo(tmp_path / "two", {"train": 20, "test": 5})
     words = ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "training=lund", "sampler=random"]
-    assert "dataset.holdout=0.2" in al(*words, code=2).stderr
-    al(*words, "dataset.holdout=0.25")
+    assert "add dataset.val=20%" in al(*words, code=2).stderr
+    al(*words, "dataset.val=25% of initial")
