@@ -176,6 +176,7 @@ def run(
             choice=choice,
             names={image.id: image.name for image in splits.train.images},
             timing={**clock.timing(), **extra_timing()},
+            validating=start.heldout,
         )
         previous = folder.write_round(done)
         past.drop(round, max(whole, default=round))

@@ -170,6 +170,9 @@ def test_holdout_is_paid_for_but_never_trained_on(splits, tmp_path):
     assert len(held) == 3 and held <= set(records[0].labeled)
     assert all(held.isdisjoint(trained) for trained in spy.trained)
     assert records[0].images == 6
+    outcomes = {c.image_id: c.outcome for c in RunFolder(tmp_path / "run").candidates(0)}
+    assert {i for i, outcome in outcomes.items() if outcome == "validates"} == held
+    assert {i for i, outcome in outcomes.items() if outcome == "picked"} == set(records[0].labeled) - held
 
 
 def test_pool_inference_asks_for_survivors_and_signals_only(splits, tmp_path):

@@ -139,7 +139,7 @@ def apply(own: OwnSplits, wanted: HeldOut) -> Splits:
             raise DatasetError(
                 f"the data has a {name} split of its own, {len(data)} images, which would go unused",
                 where=own.name,
-                remedy=f"leave dataset.{name} out to use it, or take it out of the data's list of splits",
+                remedy=f"set dataset.{name}=null to use it, or take it out of the data's list of splits",
             )
     if wanted.val is None and wanted.test is None:
         assert test is not None

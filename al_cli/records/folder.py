@@ -9,7 +9,7 @@
       round_00/timing.json            seconds and memory: apart, so that equal runs have equal records
       round_00/{metrics,per_class,losses,class_counts}.csv predictions.npz
       round_00/selection.csv          the images this round labeled, in order, with their scores
-      round_00/candidates.csv         every image it chose from: last score, and the stage that dropped it or `picked`
+      round_00/candidates.csv         every image it chose from: last score, and the stage that dropped it, or `picked`
       rounds.csv rounds.md            one row a round
       done.json | error.txt           how the last process that worked here ended
 

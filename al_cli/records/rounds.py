@@ -17,7 +17,8 @@ from al_cli.tasks import Evaluation, Task
 from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord, StageLog
 
 CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
-PICKED, RESELECTED = "picked", "reselected"  # outcomes; else the name of the stage that dropped the image
+# Outcomes; else the name of the stage that dropped the image. VALIDATES: picked, and never trained on.
+PICKED, RESELECTED, VALIDATES = "picked", "reselected", "validates"
 CHECKPOINT = "checkpoint.pth"
 _DIGEST = re.compile(r'(?<=\n "digest": ")[0-9a-f]*(?=")')
 OLD_ORACLE = " (oracle)"  # how a stage's name ended in files of format 1, which had no key `oracle`
@@ -28,7 +29,8 @@ class Round:
     """A finished round with everything that is written of it. ValueError where the images are not the record's.
 
     `picked` and `labeled` are the images of `record.picked` and `record.labeled`; boxes in tables leave crowd regions out.
-    `names` are file names by id, of the candidates at least. `timing` is all that may differ between equal runs.
+    `names` are file names by id, of the candidates at least. `validating` are the labeled images that are never trained on.
+    `timing` is all that may differ between equal runs.
     """
 
     record: RoundRecord
@@ -40,6 +42,7 @@ class Round:
     choice: Choice
     names: Mapping[int, str]
     timing: Mapping[str, Any]
+    validating: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         for name in ("picked", "labeled"):
@@ -51,7 +54,7 @@ class Round:
 @dataclass(frozen=True)
 class Candidate:
     """An image that a round chose from: the last score it got (None: no stage scored it), and the stage that dropped it,
-    by number and name. An image that was chosen has no number, and `outcome` is PICKED or RESELECTED."""
+    by number and name. An image that was chosen has no number, and `outcome` is PICKED, RESELECTED or VALIDATES."""
 
     image_id: int
     image: str
@@ -72,7 +75,7 @@ def round_files(done: Round, task: Task) -> dict[str, str | bytes]:
         **derived_tables(done.record, done.evaluation, done.picked, done.labeled, task),
         "predictions.npz": predictions_bytes(done.predictions),
         "losses.csv": csv_text(("iteration", "train_loss", "val_loss"), losses),
-        "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(done.record, done.choice, done.names)),
+        "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(done)),
     }
 
 
@@ -184,14 +187,14 @@ def _selection_rows(record: RoundRecord, picked: Dataset) -> list[list[Any]]:
     return rows
 
 
-def _candidate_rows(record: RoundRecord, choice: Choice, names: Mapping[int, str]) -> Iterator[Sequence[Any]]:
+def _candidate_rows(done: Round) -> Iterator[Sequence[Any]]:
     """A row for each candidate: its last score, and the stage that dropped it, or that it was picked."""
-    picked = np.isin(choice.candidates, record.picked)
-    outcomes = ["", *(stage.name for stage in record.stages)]
-    columns = (choice.candidates.tolist(), choice.scores.tolist(), choice.dropped_by.tolist(), picked.tolist())
-    for image_id, score, stage, new in zip(*columns, strict=True):
-        outcome = outcomes[stage] if stage else PICKED if new else RESELECTED
-        yield image_id, names[image_id], score, stage or None, outcome
+    choice, chosen = done.choice, dict.fromkeys(done.record.picked, PICKED) | dict.fromkeys(done.validating, VALIDATES)
+    outcomes = ["", *(stage.name for stage in done.record.stages)]
+    columns = (choice.candidates.tolist(), choice.scores.tolist(), choice.dropped_by.tolist())
+    for image_id, score, stage in zip(*columns, strict=True):
+        outcome = outcomes[stage] if stage else chosen.get(image_id, RESELECTED)
+        yield image_id, done.names[image_id], score, stage or None, outcome
 
 
 def _class_rows(picked: Dataset, labeled: Dataset) -> list[list[Any]]:

@@ -180,7 +180,7 @@ def test_nothing_goes_unused_and_something_is_evaluated_on():
         assert "no held-out split" in said and "add dataset.test=20%" in said
     said = error_of(POOL, OWN, OTHER, test="20%")
     assert "the data has a test split of its own, 1 images, which would go unused" in said
-    assert "leave dataset.test out to use it" in said
+    assert "set dataset.test=null to use it" in said
     for share in ("20%", "20% of initial"):
         assert "the data has a val split of its own" in error_of(POOL, OWN, OTHER, val=share)
 
