@@ -229,11 +229,14 @@ def _keys(images: Sequence[Image], group: str | None) -> list[str]:
     else:
         keys = [_matched(image.name, group) for image in images]
         if unmatched := [image.name for image, key in zip(images, keys, strict=True) if not key]:
+            some = len(unmatched) < len(images)
             raise DatasetError(
                 f"dataset.group matches nothing at the beginning of {len(unmatched)} of {len(images)} names, the first is "
                 f"{unmatched[0]}",
                 where=f"dataset.group={group}",
-                remedy="let it match those too: with |.+ at its end each of them stands alone",
+                remedy="let it match those too: with |.+ at its end each of them stands alone"
+                if some
+                else "give an expression for the beginning of such names, or dataset.group=folder",
             )
     joined: dict[str, str] = {}  # key -> an earlier one that it belongs to
 

@@ -219,6 +219,7 @@ def test_names_that_the_expression_does_not_match_are_refused_until_it_does():
     pool = data(*VIDEOS, image(999, "/d/images/train/still.png"))
     said = error_of(pool, group="frame[0-9]+", test="30%")
     assert "matches nothing at the beginning of 1 of 121 names, the first is still.png" in said
+    assert "give an expression for the beginning of such names" in error_of(pool, group="cam", test="30%")
     assert split_of(apply(pool, group="frame[0-9]+|.+", test="30%"))["still.png"] in ("pool", "test")
 
 
