@@ -189,6 +189,8 @@ def compose_one(words: list[str]) -> DictConfig:
     words = [word for word in words if word != "schedule=null"]  # the default's own spelling, which Hydra refuses
     for word in words:
         key, _, value = word.partition("=")
+        if key_of(word) == "dataset.holdout":
+            raise retired(value)
         if key in GROUPS and (value.lower() in {"", "null"} or value[:1] in {"[", "{"}):
             raise ConfigError(f"{word} names no {key}", remedy=suggest("", group_choices(key)))
         if key.lstrip("+") in GROUPS and key not in GROUPS:
@@ -238,8 +240,6 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         return ConfigError(f"there is no {group} called {choice}", where=f"{group}={choice}", remedy=remedy)
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match.group(1)
-        if key == "dataset.holdout":
-            return retired(next((word.partition("=")[2] for word in overrides if key_of(word) == key), ""))
         where = next((o for o in overrides if o.lstrip("+~").startswith(key)), key)
         remedy = suggest(key, known_keys(key, overrides))
         return ConfigError(f"there is no setting called {key}", where=where, remedy=remedy)
