@@ -194,6 +194,8 @@ def compose_one(words: list[str]) -> DictConfig:
     words = [word for word in words if word != "schedule=null"]  # the default's own spelling, which Hydra refuses
     for word in words:
         key, _, value = word.partition("=")
+        if key_of(word) == "dataset.holdout":
+            raise retired(value)
         if key in GROUPS and (value.lower() in {"", "null"} or value[:1] in {"[", "{"}):
             raise ConfigError(f"{word} names no {key}", remedy=suggest("", group_choices(key)))
         if key.lstrip("+") in GROUPS and key not in GROUPS:

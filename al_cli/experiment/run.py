@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli import loop, tracking
+from al_cli.datasets.held_out import scored_split
 from al_cli.errors import AlError, ConfigError, DatasetError, ModelError, RunError
 from al_cli.experiment.build import (
     build_learner,
@@ -122,7 +123,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         folder.lengthen()
     folder.clear_failure()
     pool, classes = len(splits.train), len(splits.train.class_names)
-    evaluated = f"{len(splits.scored(plan.evaluate))} to evaluate on, the {plan.evaluate} split"
+    evaluated = f"{len(scored_split(splits, plan.evaluate))} to evaluate on, the {plan.evaluate} split"
     log.info("%s: %d images in the pool, %s, %d classes", splits.name, pool, evaluated, classes)
     if plan.evaluate == "val" and (uses := uses_of_val(experiment)):
         log.warning(

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli import loop
+from al_cli.datasets.held_out import scored_split
 from al_cli.errors import RunError
 from al_cli.experiment import build
 from al_cli.experiment.job import Job
@@ -201,7 +202,7 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
             about |= {"seed": seed, "init": init}
         entry = store.find("training", about)
         learner.weights = entry.digests["checkpoint.pth"] if entry else f"of {Store.key(about)}"
-        yield Training(Store.key(about), entry is not None, about, len(splits.scored(plan.evaluate)), selection)
+        yield Training(Store.key(about), entry is not None, about, len(scored_split(splits, plan.evaluate)), selection)
 
 
 def last_weights(folder: RunFolder, round: int) -> str:
