@@ -106,7 +106,7 @@ def check_dataset(words: list[str], args: argparse.Namespace) -> None:
         splits = load_dataset(dataset, notes)
         summary = summary_of(splits, notes, root, dataset["format"], deep=args.deep)
     except DatasetError as error:
-        refuse(error, root, args)
+        pass_on(error, root, args)
         raise
     if args.problems:
         write_rows(Path(args.problems), [(p, one.kind) for one in summary.odd for p in one.places()])
@@ -116,7 +116,7 @@ def check_dataset(words: list[str], args: argparse.Namespace) -> None:
         show_summary(summary, words, args.problems)
 
 
-def refuse(error: DatasetError, root: Path, args: argparse.Namespace) -> None:
+def pass_on(error: DatasetError, root: Path, args: argparse.Namespace) -> None:
     """Write and print all problems where that was asked for, before the error goes its way."""
     problems = error.problems or ((error.what, error.where, error.remedy),)
     if args.json:

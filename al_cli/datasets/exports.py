@@ -171,7 +171,9 @@ def _coco(tree: Tree) -> Iterator[Finding]:
         sources.append((file, folder))
         hints.append(hint)
     splits = {split_of(file, tree.root): (file, folder) for file, folder in sources}
-    if "train" not in splits or len(splits) < len(sources):  # names say nothing: the first ones, in order
+    if (
+        "train" not in splits or "" in splits or len(splits) < len(sources)
+    ):  # names say nothing: the first ones, in order
         order = ("train", "test") if len(sources) == 2 else ("train", "val", "test")
         splits = dict(zip(order, sources, strict=False))
     words = [_split_word(split, *splits[split], tree) for split in ("train", "val", "test") if split in splits]
@@ -192,7 +194,9 @@ def _images_of(file: Path, tree: Tree) -> tuple[Path | None, str]:
         return None, f"{file.name} lists no images: export it again"
     folders = [file.parent, *tree.image_folders(), tree.root, *tree.folders()]
     share = {folder: sum((folder / name).is_file() for name in names) for folder in dict.fromkeys(folders)}
-    best = max(share, key=share.__getitem__)
+    split = split_of(file, tree.root)
+    # Of folders with the same names that one which is called after the same split.
+    best = max(share, key=lambda folder: (share[folder], split_of(folder / "x", tree.root) == split))
     if share[best]:
         inside = names[0].rpartition("/")[0]
         hint = f"file_name already says {inside}/, so images is the folder that holds it" if inside else ""

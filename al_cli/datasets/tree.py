@@ -22,7 +22,15 @@ LISTS_OF_NAMES = (
     "classes.names",
     "_darknet.labels",
 )
-SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "testing": "test",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 LABEL_ROW = re.compile(rb"\s*\d+(\.0*)?(\s+[-+]?[\d.][\d.eE+-]*){4,}\s*")
 NO_FOLDER = ("__MACOSX", "node_modules", "__pycache__")
 
