@@ -157,7 +157,7 @@ def _yaml_above(tree: Tree) -> Iterator[Finding]:
 
 def _coco(tree: Tree) -> Iterator[Finding]:
     """COCO files in a layout that nobody could guess: the words that name the splits."""
-    files = [file for file in tree.some_of_each_folder(".json") if kind_of_json(file) == "coco"]
+    files = [file for file, kind in tree.json_kinds.items() if kind == "coco"]
     if not files:
         return
     names = f"{len(files)} COCO files ({', '.join(tree.short(file) for file in files[:5])})"
@@ -250,8 +250,8 @@ def _yaml_text(folders: list[str]) -> str:
 
 
 def _other_json(tree: Tree) -> Iterator[Finding]:
-    for file in tree.some_of_each_folder(".json"):
-        if (kind := kind_of_json(file)) in INSTEAD:
+    for file, kind in tree.json_kinds.items():
+        if kind in INSTEAD:
             what, remedy = INSTEAD[kind]
             yield f"holds {what} ({tree.short(file)})", remedy
 
