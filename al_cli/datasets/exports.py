@@ -22,6 +22,7 @@ TABLES = (".parquet", ".csv", ".tsv", ".arrow", ".feather", ".tfrecord", ".tfrec
 YAMLS = (".yaml", ".yml")
 HELD_OUT_SHARE = "dataset.test=20%"
 SHARE_MEANS = "draws a fifth of the images, which are then never trained on"
+SPLITS_IN_ORDER = ("train", "val", "test")
 READS = "al reads YOLO folders with a data.yaml, and COCO files with their images"
 # Of each format that is not read: what it is, and which export of its tool is.
 INSTEAD = {
@@ -174,10 +175,10 @@ def _coco(tree: Tree) -> Iterator[Finding]:
     if (
         "train" not in splits or "" in splits or len(splits) < len(sources)
     ):  # names say nothing: the first ones, in order
-        order = ("train", "test") if len(sources) == 2 else ("train", "val", "test")
+        order = ("train", "test") if len(sources) == 2 else SPLITS_IN_ORDER
         splits = dict(zip(order, sources, strict=False))
-    words = [_split_word(split, *splits[split], tree) for split in ("train", "val", "test") if split in splits]
-    if len(words) == 1:
+    words = [word for split in SPLITS_IN_ORDER if split in splits for word in _split_words(split, *splits[split], tree)]
+    if len(splits) == 1:
         words.append(HELD_OUT_SHARE)
         hints.append(f"{HELD_OUT_SHARE} {SHARE_MEANS}")
     say = command("al", "data", str(tree.root), *words)
@@ -208,14 +209,14 @@ def _images_of(file: Path, tree: Tree) -> tuple[Path | None, str]:
         there = tree.short(best / bare[0])
         return None, (
             f"file_name is {names[0]} and the image is {there}: write {bare[0]} as its file_name, and so for all, then: "
-            + command("al", "data", str(tree.root), _split_word("train", file, best, tree), HELD_OUT_SHARE)
+            + command("al", "data", str(tree.root), *_split_words("train", file, best, tree), HELD_OUT_SHARE)
         )
     return None, f"put them there (the first is {names[0]}), or export again with images"
 
 
-def _split_word(split: str, file: Path, folder: Path, tree: Tree) -> str:
-    mapping = f"{{images: {as_text(tree.short(folder))}, annotations: {as_text(tree.short(file))}}}"
-    return f"dataset.{split}={mapping}"
+def _split_words(split: str, file: Path, folder: Path, tree: Tree) -> list[str]:
+    parts = (("images", folder), ("annotations", file))
+    return [f"dataset.{split}.{key}={as_text(tree.short(path))}" for key, path in parts]
 
 
 def _yolo(tree: Tree) -> Iterator[Finding]:
@@ -232,7 +233,7 @@ def _yolo(tree: Tree) -> Iterator[Finding]:
     for folder in folders:
         splits.setdefault(split_of(folder / "x", tree.root) or "train", []).append(tree.short(folder))
     names, source = tree.class_names(labels)
-    lines = [f"{split}: {_yaml_text(splits[split])}" for split in ("train", "val", "test") if split in splits] + [
+    lines = [f"{split}: {_yaml_text(splits[split])}" for split in SPLITS_IN_ORDER if split in splits] + [
         f"names: {json.dumps(names, ensure_ascii=False)}"
     ]
     words = [] if {"val", "test"} & set(splits) else [HELD_OUT_SHARE]
