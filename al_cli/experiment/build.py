@@ -11,7 +11,7 @@ from typing import Any
 
 from al_cli import budget, loop
 from al_cli.datasets.notes import Notes
-from al_cli.errors import ConfigError, RunError
+from al_cli.errors import ConfigError, RunError, first_line
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import asking_identity, training_identity
 from al_cli.learners.spec import InfluenceSpec
@@ -153,7 +153,15 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
     if experiment.model.family == "fake":
         from al_cli.learners.fake import FakeLearner
 
-        return FakeLearner(class_names, **experiment.model.overrides)
+        try:
+            return FakeLearner(class_names, **experiment.model.overrides)
+        except TypeError as error:
+            keys = ", ".join(experiment.model.overrides)
+            raise ConfigError(
+                first_line(error),
+                where=f"model.overrides: {keys}",
+                remedy="the fake learner takes iterations and fit_s",
+            ) from error
     from al_cli.learners.detectron.learner import DetectronLearner
 
     device = experiment.config["device"]
@@ -161,6 +169,17 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
     return DetectronLearner(
         experiment.model, experiment.training, class_names, iterations=iterations, device=device, needs=needs
     )
+
+
+def check_learner(experiment: Experiment, class_names: tuple[str, ...]) -> None:
+    """ConfigError or ModelError where the learner of this experiment cannot be built. Trains and downloads nothing."""
+    if experiment.model.family == "fake":
+        build_learner(experiment, class_names)
+        return
+    from al_cli.learners.detectron.learner import opened
+
+    needs, device = experiment.strategy.needs, experiment.config["device"]
+    opened(experiment.model, experiment.training, len(class_names), device, needs)
 
 
 def store_path(config: Mapping[str, Any]) -> Path:
