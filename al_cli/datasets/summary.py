@@ -81,7 +81,9 @@ def look_alikes(splits: Splits, root: Path) -> list[Oddity]:
                 pairs.setdefault((owner[one], earlier), []).append((one, other))
             first.setdefault(owner[one], one)
     odd = []
-    for (split, like), found in sorted(pairs.items(), key=lambda item: [SPLITS_IN_ORDER.index(name) for name in item[0]]):
+    for (split, like), found in sorted(
+        pairs.items(), key=lambda item: [SPLITS_IN_ORDER.index(name) for name in item[0]]
+    ):
         within = split == like
         kind = "images that look like an earlier one" if within else f"images that look like one of {like}"
         so = "each costs budget for little that is new" if within else f"{split} is not unseen"

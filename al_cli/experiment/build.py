@@ -218,6 +218,17 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
     )
 
 
+def check_learner(experiment: Experiment, class_names: tuple[str, ...]) -> None:
+    """ConfigError or ModelError where the learner of this experiment cannot be built. Trains and downloads nothing."""
+    if experiment.model.family == "fake":
+        build_learner(experiment, class_names)
+        return
+    from al_cli.learners.detectron.learner import opened
+
+    needs, device = experiment.strategy.needs, experiment.config["device"]
+    opened(experiment.model, experiment.training, len(class_names), device, needs)
+
+
 def store_path(config: Mapping[str, Any]) -> Path:
     """AL_STORE, else `.store` next to the studies."""
     return Path(os.environ.get("AL_STORE") or Path(config["outputs"]) / ".store").expanduser()

@@ -94,9 +94,10 @@ def keep_reason(job: Job, error: BaseException) -> None:
         where = environment(experiment.config["device"], {})
         with RunFolder.create(path, experiment.recorded, where, experiment.task) as folder, log_to(path / "run.log"):
             folder.mark_failed(error)
-            traceback_log.error("the run failed", exc_info=None if isinstance(error, AlError) else error)
             if isinstance(error, AlError):
-                traceback_log.error("%s", error)
+                traceback_log.error("the run failed: %s", error)
+            else:
+                traceback_log.error("the run failed", exc_info=error)
 
 
 def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:

@@ -244,10 +244,12 @@ def find_missing(study: StudyFolder) -> list[str]:
     for run in (*study.runs, *study.references):
         summary = run.summary
         if summary.state != "done":
-            why = f": {summary.error}" if summary.error else ""
-            rounds = f" with {summary.rounds_done} of {summary.rounds_total} rounds" if summary.rounds_total else ""
-            is_ = "is " if summary.state == "running" else ""
-            lines.append(f"{run.name} {is_}{summary.state}{rounds}{why}")
+            rounds = f"{summary.rounds_done} of {summary.rounds_total} rounds" if summary.rounds_total else ""
+            if summary.error:
+                lines.append(f"{run.name} {summary.state}: {summary.error}{rounds and f' ({rounds} are done)'}")
+            else:
+                is_ = "is " if summary.state == "running" else ""
+                lines.append(f"{run.name} {is_}{summary.state}{rounds and f' with {rounds}'}")
     there = {run.name for run in (*study.runs, *study.references)}
     planned = [*study.plan.arms, *(["reference"] if study.plan.reference else [])]
     absent = [f"{arm}_s{seed}" for arm in planned for seed in study.plan.seeds if f"{arm}_s{seed}" not in there]

@@ -5,7 +5,6 @@ It learns of finished rounds as everyone does, from the records on disk. Nothing
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -19,14 +18,13 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn
 
 from al_cli.errors import OF_SYSTEM, AlError, RunError
-from al_cli.experiment import build, run
+from al_cli.experiment import run
 from al_cli.experiment.job import Job
 from al_cli.learners.portable import require_caps
-from al_cli.learners.spec import require_weights
 from al_cli.progress import console, duration
 from al_cli.records import RunFolder
-from al_cli.records.data import DataRecord
 from al_cli.records.folder import RUN_FORMAT
+from al_cli.sweep.check import check_jobs
 from al_cli.sweep.gpus import VARIABLE, chosen, least_used
 from al_cli.sweep.outcomes import Outcome, relative, why
 from al_cli.sweep.worker import Worker, prepare
@@ -59,36 +57,22 @@ def rounds_done(job: Job) -> int:
     return len(RunFolder(job.folder).readable_records())
 
 
-def check_data(jobs: Sequence[Job]) -> None:
-    """Read each dataset once that runs will read, and look for weights files: DatasetError or ModelError before the first run
-    starts instead of in every one. RunError where a run of these, finished or not, was made with other data than the rest
-    would be."""
-    asked = [(job, state(job), json.dumps(job.config["dataset"], sort_keys=True)) for job in jobs]
-    unlike = {key: job.config["dataset"] for job, found, key in asked if found not in ("done", "running")}
-    for job, found, _ in asked:
-        if found not in ("done", "running") and job.experiment.model.family != "fake":
-            require_weights(job.experiment.model)
-    now = {key: DataRecord.of(build.load_dataset(dataset)) for key, dataset in unlike.items()}
-    for job, found, key in asked:
-        if key in now and found != "other":
-            RunFolder(job.folder).check_data(now[key])
-
-
 def execute(
     jobs: Sequence[Job], at_once: int = 1, gpus: str | None = None, begin: Callable[[], object] | None = None
 ) -> list[Outcome]:
     """Run what is not done; one outcome a job, in their order. One job runs in this process, several in a process each.
 
     `at_once` of several run at a time, each of them on the least used of `gpus` (as `--gpus` names them; None: all that
-    are visible). `begin` is called before the first run starts, once the data of all was read. A done run is passed over,
-    and so is one that another process works on; a failed one is redone. KeyboardInterrupt stops all runs cleanly first,
-    and so does SIGTERM. AlError only where one job was asked for: its mistake ends the command.
+    are visible). `begin` is called before the first run starts, once all that can be known without training is checked.
+    A done run is passed over, and so is one that another process works on; a failed one is redone. KeyboardInterrupt
+    stops all runs cleanly first, and so does SIGTERM. AlError only where one job was asked for: its mistake ends the
+    command.
     """
     if len(jobs) == 1:
         require_caps(jobs[0].config)  # before anything is written; runs in processes of their own are started with them
     with terminate_as_interrupt():
         if begin is not None or len(jobs) > 1:
-            check_data(jobs)
+            check_jobs(jobs, [state(job) for job in jobs])
         if begin is not None:
             begin()
         return [_in_this_process(jobs[0], gpus)] if len(jobs) == 1 else _in_processes(jobs, at_once, chosen(gpus))

@@ -142,6 +142,7 @@ def forecast(jobs: Sequence[Job]) -> Forecast:
         name = json.dumps(experiment.config["dataset"], sort_keys=True, default=str)
         if name not in splits_of:
             splits_of[name] = build.load_dataset(experiment.config["dataset"])
+        build.check_learner(experiment, splits_of[name].train.class_names)
         store = Peek(build.store_path(experiment.config))
         for number, training in enumerate(trainings(experiment, splits_of[name], store, folder)):
             own = training if experiment.config["store"] else unshared(training, f"{job.folder} {number}")

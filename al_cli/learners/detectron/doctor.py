@@ -1,24 +1,30 @@
-"""Is this installation able to train a detector? What `al doctor` asks. Knows no run and no learner."""
+"""Is this installation able to train a detector? What `al doctor` asks of Detectron2. Knows no run."""
 
 import os
+import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image as PILImage
 
+from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import build, choose_device, open_config
 from al_cli.learners.detectron.signals.tap import tap
-from al_cli.learners.spec import ModelSpec
+from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.system import available_memory, peak_memory_mib
+from al_cli.types import Dataset, Image, Signal
 
 
-def examine(device: str) -> dict[str, str]:
+def examine(device: str) -> Iterator[tuple[str, str]]:
     """Name and value of each finding: threads, device, one forward pass of Detectron2. Raises whatever is broken."""
     chosen = choose_device(device)
-    name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "cpu; no GPU is used"
-    return {
-        "threads": f"{torch.get_num_threads()} of {os.cpu_count()} cpus",
-        "device": name,
-        "detectron2 works": check_detectron2(chosen),
-    }
+    yield "threads", f"{torch.get_num_threads()} of {os.cpu_count()} cpus"
+    yield "device", torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "cpu; no GPU is used"
+    yield "detectron2 works", check_detectron2(chosen)
 
 
 def check_detectron2(device: torch.device) -> str:
@@ -30,3 +36,56 @@ def check_detectron2(device: torch.device) -> str:
     if len(found) != 1:
         raise RuntimeError(f"one image in, {len(found)} results out")
     return f"yes: a forward pass of tiny_faster_rcnn took {time.perf_counter() - start:.1f} s"
+
+
+def trains_the_same_twice(device: str, steps: int = 4) -> tuple[bool, bool]:
+    """Whether the same short training of the tiny Faster R-CNN gives the same weights and predictions, to the byte; and
+    whether that was on a CPU."""
+    with tempfile.TemporaryDirectory() as folder:
+        images = _noise(Path(folder))
+        return _train(images, device, steps) == _train(images, device, steps), choose_device(device).type == "cpu"
+
+
+def _train(images: Dataset, device: str, steps: int) -> tuple[bytes, ...]:
+    spec = ModelSpec("tiny_faster_rcnn", "tiny_faster_rcnn", weights="none")
+    recipe = TrainingSpec(iterations=steps, iterations_per="round", batch_size=4, val_every=None)
+    learner = DetectronLearner(spec, recipe, images.class_names, iterations=steps, device=device)
+    checkpoint = learner.fit(images, val=None, seed=0, init=None)
+    found = learner.infer(images)
+    weights = (
+        np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value) for value in checkpoint.state.values()
+    )
+    return (*(array.tobytes() for array in weights), found.boxes.tobytes(), found.scores.tobytes())
+
+
+def _noise(folder: Path, count: int = 8, size: int = 96) -> Dataset:
+    """Images of noise with one bright square each."""
+    rng, images = np.random.default_rng(0), []
+    for number in range(count):
+        x, y = rng.integers(8, size - 40, 2)
+        pixels = rng.integers(0, 90, (size, size, 3), dtype=np.uint8)
+        pixels[y : y + 24, x : x + 24] = 220
+        path = folder / f"{number}.png"
+        PILImage.fromarray(pixels).save(path)
+        images.append(Image(number, path, size, size, np.array([[x, y, x + 24, y + 24]]), np.array([0])))
+    return Dataset(("square", "other"), tuple(images))
+
+
+def measure_step(
+    model: ModelSpec, training: TrainingSpec, images: Dataset, *, device: str, needs: frozenset[Signal]
+) -> tuple[int, int | None, int]:
+    """Bytes of memory at the peak of one training step and one inference, on the processor that trains; bytes of it that are
+    free beforehand (None: nothing says); bytes of a checkpoint. Starts without weights: reading them changes no size."""
+    chosen = choose_device(device)
+    cuda = chosen.type == "cuda"
+    free = torch.cuda.mem_get_info(chosen)[0] if cuda else available_memory()
+    recipe = replace(training, duration="iterations", iterations=1, iterations_per="round", val_every=None)
+    spec = replace(model, weights="none")
+    learner = DetectronLearner(spec, recipe, images.class_names, iterations=1, device=device, needs=needs)
+    checkpoint = learner.fit(images, val=None, seed=0, init=None)
+    learner.infer(images)
+    peak = torch.cuda.max_memory_reserved(chosen) if cuda else int(peak_memory_mib() * 2**20)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "checkpoint.pth"
+        learner.save(checkpoint, path)
+        return peak, free, path.stat().st_size

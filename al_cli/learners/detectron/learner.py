@@ -13,24 +13,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from al_cli.errors import ConfigError
 from al_cli.learners.detectron.checkpoint import put_weights, read_checkpoint, write_checkpoint
 from al_cli.learners.detectron.image_reader import ImageReader
-from al_cli.learners.detectron.model.weights import load_weights, locate
-from al_cli.learners.detectron.model.zoo import build, choose_device, open_config
+from al_cli.learners.detectron.model.weights import load_weights, locate, source
+from al_cli.learners.detectron.model.zoo import DetectronConfig, build, choose_device, open_config
 from al_cli.learners.detectron.trained_model import KnownLabels, TrainedModel
 from al_cli.learners.detectron.training.data import to_dicts, training_batches
 from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty
 from al_cli.learners.detectron.training.loss import mean_loss
 from al_cli.learners.detectron.training.loss_prediction import LossPrediction
-from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.solver import Numbers, make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import train as train_model
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, require_pairs
 from al_cli.types import Checkpoint, Dataset, Learner, Predictions, Signal
+
+
+def opened(
+    model: ModelSpec, training: TrainingSpec, num_classes: int, device: str, needs: frozenset[Signal]
+) -> tuple[torch.device, DetectronConfig, Numbers]:
+    """What a learner begins with. ConfigError or ModelError for all that cannot work and can be known without a download."""
+    chosen = choose_device(device)
+    if training.amp and chosen.type != "cuda":
+        raise ConfigError("mixed precision needs a GPU", where="training.amp=true", remedy="set training.amp=false")
+    config = open_config(model, num_classes, chosen)
+    found = numbers(config, training)
+    if found.batch_size < 1:
+        what = f"a batch of {found.batch_size} images cannot train"
+        raise ConfigError(what, where="model.overrides", remedy="give a batch of at least 1 image")
+    if Signal.PREDICTED_LOSS in needs:
+        require_pairs(found.batch_size)
+    source(model)
+    return chosen, config, found
 
 
 class DetectronLearner(Learner):
@@ -56,14 +75,8 @@ class DetectronLearner(Learner):
         self._predicts_loss = Signal.PREDICTED_LOSS in needs
         self.provides = provides(model) - (frozenset() if self._predicts_loss else {Signal.PREDICTED_LOSS})
         self.iterations = iterations
-        chosen = choose_device(device)
+        chosen, self.config, self.numbers = opened(model, training, len(self.class_names), device, needs)
         self.device = str(chosen)
-        if training.amp and chosen.type != "cuda":
-            raise ConfigError("mixed precision needs a GPU", where="training.amp=true", remedy="set training.amp=false")
-        self.config = open_config(model, len(self.class_names), chosen)
-        self.numbers = numbers(self.config, training)
-        if self._predicts_loss:
-            require_pairs(self.numbers.batch_size)
         self._start = locate(model)
         self.reader = ImageReader(self.config, chosen, flip=training.flip)
         self._labels: KnownLabels | None = None

@@ -31,16 +31,22 @@ def locate(spec: ModelSpec) -> Path | None:
 
     ModelError where there is no such file, naming the URL to fetch and where to put it.
     """
+    name = source(spec)
+    if name is None:
+        return None
+    return _download(name) if name.startswith(("https://", "http://")) else Path(name).expanduser()
+
+
+def source(spec: ModelSpec) -> str | None:
+    """The file or address that this model's starting weights come from; None for `none`. Downloads nothing. ModelError where
+    no file is there, or nobody publishes them."""
     if spec.weights == "none":
         return None
+    require_weights(spec)
     name = _published(spec) if spec.weights == "zoo" else spec.weights
     if name.startswith(Detectron2Handler.PREFIX):
         name = Detectron2Handler.S3_DETECTRON2_PREFIX + name.removeprefix(Detectron2Handler.PREFIX)
-    if name.startswith(("https://", "http://")):
-        return _download(name)
-    path = Path(name).expanduser()
-    require_weights(spec)
-    return path
+    return name
 
 
 def _published(spec: ModelSpec) -> str:

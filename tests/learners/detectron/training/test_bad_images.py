@@ -55,3 +55,12 @@ def test_a_bad_image_is_named(tmp_path, spoil, said, stock):
     with pytest.raises(DatasetError) as error:
         list(ordered_batches([record], mapper, batch_size=1))
     assert said in str(error.value) and str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_process_that_decodes_says_the_same_sentence(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"nothing")
+    record = {"file_name": str(path), "image_id": 1, "height": 32, "width": 40, "annotations": []}
+    with pytest.raises(DatasetError) as error:
+        list(ordered_batches([record], stock_mapper([], "BGR", labels=True), batch_size=1, workers=1))
+    assert str(error.value).startswith("the image cannot be read: ") and "\n" not in str(error.value)

@@ -1,0 +1,91 @@
+"""What can be known of runs without training, asked before the first of them starts: their data, rounds and learners.
+
+The parts are those that each run builds itself, so what is refused here is what the run would refuse, hours later.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from al_cli.errors import AlError
+from al_cli.experiment import build
+from al_cli.experiment.job import Job
+from al_cli.records import RunFolder
+from al_cli.records.data import DataRecord
+from al_cli.sweep.worker import prepare
+from al_cli.types import Splits
+
+STARTING = ("new", "stopped", "failed")  # states of runs that this command will start
+
+
+def check_jobs(jobs: Sequence[Job], states: Sequence[str]) -> None:
+    """AlError for the first thing that cannot work; RunError also where a run of these, finished or not, was made with other
+    data than the rest would be. `states`: what lies on disk of each job. Each dataset is read once."""
+    read: dict[str, Splits] = {}
+    waiting = [job for job, found in zip(jobs, states, strict=True) if found in STARTING]
+    for job in waiting:
+        if (key := dataset_key(job)) not in read:
+            read[key] = build.load_dataset(job.config["dataset"])
+    now = {key: DataRecord.of(splits) for key, splits in read.items()}
+    for job, found in zip(jobs, states, strict=True):
+        if found != "other" and dataset_key(job) in now:
+            RunFolder(job.folder).check_data(now[dataset_key(job)])
+    for job in waiting:
+        with of_job(job, len(jobs)):
+            build.plan_rounds(job.experiment, read[dataset_key(job)])
+    check_learners([(job, read[dataset_key(job)].train.class_names) for job in waiting])
+
+
+def check_learners(asked: Sequence[tuple[Job, tuple[str, ...]]]) -> None:
+    """AlError for the first of these jobs whose learner cannot be built for a dataset of these classes. Those that need torch
+    are looked at in a process of their own, so that this one, which outlives all runs, stays small."""
+    if not any(job.experiment.model.family != "fake" for job, _ in asked):
+        _check_each(asked)
+        return
+    prepare([job for job, _ in asked])
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver")) as pool:
+        try:
+            pool.submit(_check_in_process, pickle.dumps(asked), str(Path.cwd()), dict(os.environ)).result()
+        except BrokenExecutor:  # killed: the runs, one process each, will say for themselves
+            return
+
+
+def dataset_key(job: Job) -> str:
+    """Equal for jobs that read the same data."""
+    return json.dumps(job.config["dataset"], sort_keys=True)
+
+
+@contextmanager
+def of_job(job: Job, among: int) -> Iterator[None]:
+    """What goes wrong inside the block says which of several jobs it is."""
+    try:
+        yield
+    except AlError as error:
+        if among == 1:
+            raise
+        raise type(error)(f"{job.name}: {error.what}", where=error.where, remedy=error.remedy) from error
+
+
+def _check_in_process(asked: bytes, where: str, environ: dict[str, str]) -> None:
+    os.chdir(where)  # the server keeps the folder and environment it was started with
+    os.environ.clear()
+    os.environ.update(environ)
+    _check_each(pickle.loads(asked))
+
+
+def _check_each(asked: Sequence[tuple[Job, tuple[str, ...]]]) -> None:
+    known = set()
+    for job, class_names in asked:
+        experiment = job.experiment
+        key = repr((experiment.model, experiment.training, experiment.config["device"], experiment.strategy.needs))
+        if (key, class_names) not in known:
+            with of_job(job, len(asked)):
+                build.check_learner(experiment, class_names)
+            known.add((key, class_names))
