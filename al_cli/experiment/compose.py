@@ -17,12 +17,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Sweep
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 
 from al_cli import masked
 from al_cli.datasets.held_out import SHARE_AS_TYPED, retired
 from al_cli.errors import ConfigError, NotGiven, first_line, suggest
 from al_cli.experiment.words import GROUPS, check_words, key_of, readable
+from al_cli.records.folder import flatten
 from al_cli.tasks import DEFAULT
 
 CONFIG_NAME = "config"
@@ -204,16 +206,39 @@ def compose_one(words: list[str]) -> DictConfig:
         config = compose(CONFIG_NAME, words)
     except Exception as error:  # nothing of ours runs in it, and for odd words Hydra raises what it likes
         raise explain(error, words) from error
-    if not isinstance(config.seeds, DictConfig):
-        remedy = "set one alone: seeds.training=7"
-        raise ConfigError("seeds is no mapping of initial, training and sampling", where="seeds=...", remedy=remedy)
     for word in words:
         key, others = key_of(word), [other for other in words if other != word]
         if key in OF_THE_FILE:
-            _require_of_the_file(word, OmegaConf.select(config, key), OmegaConf.select(compose_one(others), key))
+            _require_of_the_file(word, selected(config, key), selected(compose_one(others), key))
         if word.startswith("+") and key.split(".")[0] not in ("model", "training"):  # settings.py knows what those have
             _require_known(word, compose_one(others))
     return config
+
+
+def selected(config: DictConfig, key: str) -> Any:
+    """The value of a setting, None where it is not there. ConfigError where it stands for one that is not there."""
+    try:
+        return OmegaConf.select(config, key)
+    except OmegaConfBaseException as error:
+        raise unresolved(error) from error
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values. NotGiven for a setting that has none, ConfigError for `${...}` that has none."""
+    for key, value in flatten(OmegaConf.to_container(config)).items():
+        if value == "???":
+            raise NotGiven(f"{key} is not given", remedy=f"add {key}=...")
+    try:
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise unresolved(error) from error
+
+
+def unresolved(error: Exception) -> ConfigError:
+    """What OmegaConf says of `${...}`, as one sentence."""
+    found = re.search(r"full_key: (\S+)", str(error))
+    where = f"{found[1]}=..." if found else ""
+    return ConfigError(first_line(error), where=where, remedy="`al run --cfg job` prints every setting")
 
 
 def _require_of_the_file(word: str, value: Any, own: Any) -> None:
@@ -227,6 +252,8 @@ def _require_of_the_file(word: str, value: Any, own: Any) -> None:
 
 def _require_known(word: str, without: DictConfig) -> None:
     """ConfigError for a word with a plus that adds a setting that nothing reads; `without` is the rest."""
+    if key_of(word) == "dataset.holdout":
+        raise retired(word.partition("=")[2])
     key, _, inner = key_of(word).partition(".")
     parent = OmegaConf.select(without, key) if inner else without
     if not isinstance(parent, DictConfig):
