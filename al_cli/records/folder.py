@@ -58,7 +58,7 @@ from al_cli.records.rounds import (
     round_row,
     round_texts,
 )
-from al_cli.system import encoded, lock, open_own, write_atomic
+from al_cli.system import encoded, lock, open_own, sync_names, write_atomic
 from al_cli.tasks import DEFAULT, Task, default, described
 from al_cli.types import LossPoint, Predictions, RoundRecord
 
@@ -509,6 +509,7 @@ class RunFolder:
         stored = parse_record(text)
         self.write_tables([*finished, stored])
         write_atomic(folder / "record.json", text)
+        sync_names(folder)
         self._drop_copies(round)
         return stored
 

@@ -30,7 +30,7 @@ from typing import Any
 from al_cli.errors import AlError, RunError
 from al_cli.learners.identity import file_digest
 from al_cli.progress import duration
-from al_cli.system import lock, open_own, sync, write_atomic
+from al_cli.system import lock, open_own, sync, sync_names, write_atomic
 
 log = logging.getLogger("al")
 KINDS = ("training", "inference", "selection")
@@ -175,12 +175,14 @@ class Store:
             entry["digests"] = digests
             entry["digest"] = self.key(entry)
             (folder / "entry.json").write_text(json.dumps(entry, indent=1), encoding="utf-8")
-            for path in (*folder.iterdir(), folder):  # on the disk before the name is
+            for path in folder.iterdir():  # on the disk before the name is
                 sync(path)
-            write_atomic(self.root / "format", f"{STORE_FORMAT}\n")
+            if not (self.root / "format").is_file():
+                write_atomic(self.root / "format", f"{STORE_FORMAT}\n")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)  # a broken one
             folder.rename(place)
+            sync_names(place.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return read_entry(place)
