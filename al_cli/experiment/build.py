@@ -1,5 +1,6 @@
 """The parts of a run, built from a checked configuration: dataset, plan of the rounds, learner, store."""
 
+import hashlib
 import itertools
 import logging
 import math
@@ -249,5 +250,7 @@ def through_store(
         needs=experiment.strategy.needs,
     )
     stored = StoredLearner(learner, store, identity=identity, asking=asking_identity(experiment.model))
-    stages = experiment.config["sampler"]["stages"]
+    stages, shown = experiment.config["sampler"]["stages"], experiment.shown["sampler"]["stages"]
+    if shown != stages:  # an entry says no secret, and is another one for another value
+        stages = {"stages": shown, "digest": hashlib.sha256(repr(stages).encode()).hexdigest()[:32]}
     return stored, StoredStrategy(experiment.strategy, store, stored, splits.train, stages)

@@ -24,7 +24,7 @@ from al_cli.experiment.build import (
 from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
 from al_cli.experiment.settings import Experiment
-from al_cli.learners.identity import kernels
+from al_cli.learners.identity import device_used, kernels
 from al_cli.learners.portable import require_caps
 from al_cli.masked import MaskedFormatter
 from al_cli.progress import console
@@ -49,7 +49,7 @@ def run_job(job: Job) -> list[RoundRecord]:
     require_caps(experiment.config)
     give_way(job)
     was_empty = not path.exists() or not any(path.iterdir())
-    where = environment(experiment.config["device"], kernels(experiment.model))
+    where = environment(device_used(experiment.model, experiment.config["device"]), kernels(experiment.model))
     with RunFolder.create(path, experiment.recorded, where, experiment.task) as folder, log_to(path / "run.log"):
         try:
             return run_in(folder, experiment)
