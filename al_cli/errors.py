@@ -5,6 +5,8 @@ bug of ours and keeps its traceback in the run's log.
 """
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable, Mapping
 
 
@@ -29,7 +31,12 @@ class NotGiven(ConfigError):
 
 
 class DatasetError(AlError):
-    """A dataset on disk breaks its format's rules; `where` names file, line and value."""
+    """A dataset on disk breaks its format's rules; `where` names file, line and value.
+
+    `problems` are all of them where there are several: what, where, remedy.
+    """
+
+    problems: tuple[tuple[str, str, str], ...] = ()
 
 
 class ModelError(AlError):
@@ -38,6 +45,40 @@ class ModelError(AlError):
 
 class RunError(AlError):
     """A run or study folder is not what was asked for: missing, of another configuration, unreadable."""
+
+
+OF_SYSTEM = (OSError, MemoryError, RecursionError)  # what the system or an input refuses, and no bug of ours
+_REMEDIES = {
+    errno.EACCES: "name a place that you may read and write (outputs=DIR, --out FILE), or change its permissions",
+    errno.EPERM: "name a place that you may read and write (outputs=DIR, --out FILE), or change its permissions",
+    errno.EROFS: "name a place that can be written: outputs=DIR, --out FILE, or AL_STORE and AL_CACHE",
+    errno.ENOSPC: "free some space, and the same command continues",
+    errno.EDQUOT: "free some of your quota, and the same command continues",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), and the same command continues",
+    errno.ENAMETOOLONG: "give a shorter name: run_name=NAME, study=NAME, outputs=DIR",
+    errno.ENOTDIR: "a part of this path is a file: name a folder",
+    errno.EISDIR: "this is a folder: name a file",
+    errno.ENOENT: "check the path, and put back what was moved",
+    errno.EEXIST: "this is there already, and no folder perhaps: name another place",
+    errno.ELOOP: "a link leads back to itself: correct it",
+    errno.EMFILE: "allow more open files: ulimit -n 4096",
+    errno.ENOMEM: "give it more memory, or less to do at once: --jobs 1, a smaller batch or model",
+}
+
+
+def of_system(error: BaseException) -> AlError:
+    """One sentence for an error of `OF_SYSTEM`: what the system says, the path, and what to do."""
+    if isinstance(error, MemoryError):
+        return AlError("the memory does not suffice", remedy=_REMEDIES[errno.ENOMEM])
+    if isinstance(error, RecursionError):
+        return AlError("something that was read is nested too deeply", remedy="simplify the file or the words")
+    assert isinstance(error, OSError)
+    paths = [
+        os.fsdecode(path) for path in (error.filename, error.filename2) if isinstance(path, str | bytes | os.PathLike)
+    ]
+    said = error.strerror if error.errno and error.strerror else first_line(error) or type(error).__name__
+    remedy = _REMEDIES.get(error.errno or 0, "" if paths else "check the files that it names")
+    return AlError(said[:1].lower() + said[1:], where=" -> ".join(paths), remedy=remedy or "check this path")
 
 
 class RestartNeeded(RunError):

@@ -8,7 +8,9 @@ training by asking the same three: decide nothing of that kind in `run`.
 """
 
 import hashlib
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ import numpy as np
 
 from al_cli import budget
 from al_cli.records import Round, RunFolder
+from al_cli.records.mend import take_up
+from al_cli.records.rounds import follows
 from al_cli.rng import Seeds, rng_for, seed_for
 from al_cli.system import peak_memory_mib
 from al_cli.tasks import Task
@@ -39,6 +43,8 @@ from al_cli.types import (
     StageLog,
 )
 
+log = logging.getLogger("al")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -49,7 +55,8 @@ class Plan:
     `data`: train on all labeled images (cumulative), on the new ones (new), or on a set of as many images as cumulative
     has that each round selects from the whole pool, labeled or not (reselect; Lund 4.1.5): only the unlabeled ones among
     them are labeled and paid for. `carry_weights`: start from the last round's weights, else from the starting weights.
-    `holdout`: how many of the initial images validate instead of training. `early_stop`: a training ends with the weights
+    `holdout`: how many of the initial images validate instead of training. `evaluate`: the split that rounds are scored on,
+    val while a recipe is tuned: then nothing reads test. `early_stop`: a training ends with the weights
     of its lowest validation loss, not its last. `picks` [rounds + 1] are the images of each round where they were chosen
     elsewhere; an empty round 0 is drawn. `skipped`: how many rounds a reference leaves out. It labels everything in its one
     round and takes the training seed of the other runs' last round.
@@ -67,6 +74,7 @@ class Plan:
     keep_checkpoints: bool = False
     picks: tuple[tuple[int, ...], ...] | None = None
     skipped: int = 0
+    evaluate: Literal["test", "val"] = "test"
 
     def wanted(self, round: int) -> int:
         """Images, or with `unit` boxes the boxes, that a round after the initial one asks for. Where it selects its training
@@ -98,19 +106,30 @@ def run(
     task: Task,
     extra_timing: Callable[[], Mapping[str, Any]] = dict,
 ) -> Iterator[RoundRecord]:
-    """Run the rounds that are not on disk yet; yield each record right after it was written. `task` judges the
-    predictions; `extra_timing` gives what a round's timing.json holds besides the seconds."""
-    start = opening(splits, plan)
-    pool, checkpoint = resume(folder, learner, Pool([], splits.train.ids.tolist()))
-    finished = len(folder.records())
-    if (
-        not plan.keep_checkpoints
-    ):  # a process that was killed right after a record has not dropped the weights before it
-        for round in range(finished - 1):
-            folder.drop_checkpoint(round)
+    """Run the rounds that are not on disk as they were written; yield each record right after it was written, and those of
+    finished rounds after it. `task` judges the predictions; `extra_timing` gives what a round's timing.json holds besides
+    the seconds."""
+    start, scored, whole = opening(splits, plan), splits.scored(plan.evaluate), take_up(folder, splits, task)
+    past = Past(splits, learner, plan, folder, start)
+    past.drop(max(whole, default=0))  # a process that was killed right after a record did not
 
-    for round in range(finished, len(plan.sizes)):
-        clock = Clock()
+    pool, checkpoint, previous, gone_on = Pool([], splits.train.ids.tolist()), None, None, False
+    for round in range(len(plan.sizes)):
+        if gone_on and round in whole and previous is not None and not follows(whole[round], previous):
+            for later in sorted(number for number in folder.recorded_rounds() if number >= round):
+                folder.set_aside(later)
+                whole.pop(later, None)
+        if round in whole and (plan.keep_checkpoints or round == max(whole)) and not past.restore(whole[round]):
+            del whole[round]
+        if round in whole:
+            previous, checkpoint = whole[round], None
+            pool = pool.acquire(previous.picked)
+            if gone_on:
+                yield previous
+            continue
+        if round and checkpoint is None:
+            checkpoint = past.weights(round - 1)
+        gone_on, clock = True, Clock()
         with clock("select"):
             choice = choose(strategy, learner, splits.train, plan, start, pool, round, clock)
         new = ~np.isin(choice.selection.ids, pool.labeled)  # all of them, unless labeled ones are candidates too
@@ -123,8 +142,8 @@ def run(
             seed = plan.training_seed(round)
             checkpoint = learner.fit(splits.train.select(train_on), val=start.val, seed=seed, init=init)
         with clock("evaluate"):
-            predictions = learner.infer(splits.test)
-            evaluation = task.judge(predictions, splits.test)
+            predictions = learner.infer(scored)
+            evaluation = task.judge(predictions, scored)
 
         labeled = splits.train.select(pool.labeled)
         losses = [point.val_loss for point in checkpoint.history if point.val_loss is not None]
@@ -140,13 +159,15 @@ def run(
             boxes=task.count_labels(labeled),
             metrics=evaluation.metrics,
             val_loss=(min(losses) if plan.early_stop else losses[-1]) if losses else None,
-            hashes={},
+            hashes=folder.weights_before(round),
         )
         with clock("save"):
+            folder.begin_round(round)
             learner.save(checkpoint, folder.checkpoint_path(round))
         done = Round(
             record,
             predictions=predictions,
+            scored=scored,
             evaluation=evaluation,
             history=checkpoint.history,
             picked=splits.train.select(picked),
@@ -154,11 +175,56 @@ def run(
             choice=choice,
             names={image.id: image.name for image in splits.train.images},
             timing={**clock.timing(), **extra_timing()},
+            validating=start.heldout,
         )
-        record = folder.write_round(done)
-        if round and not plan.keep_checkpoints:
-            folder.drop_checkpoint(round - 1)
-        yield record
+        previous = folder.write_round(done)
+        past.drop(round, max(whole, default=round))
+        yield previous
+    past.drop(len(plan.sizes) - 1)
+    folder.write_tables()
+
+
+@dataclass
+class Past:
+    """The weights of finished rounds: from the run's folder, from the store that the learner looks into, or trained again
+    from what the record says."""
+
+    splits: Splits
+    learner: Learner
+    plan: Plan
+    folder: RunFolder
+    start: "Opening"
+
+    def drop(self, *kept: int) -> None:
+        """Remove the weights of all rounds but these from the run's folder, where not all are kept."""
+        for round in range(0 if self.plan.keep_checkpoints else len(self.plan.sizes)):
+            if round not in kept:
+                self.folder.drop_checkpoint(round)
+
+    def restore(self, record: RoundRecord) -> bool:
+        """Whether the weights of this round are on disk, or could be made again as they were."""
+        if not self.folder.has_weights(record):
+            self.weights(record.round)
+            if not self.folder.has_weights(record):
+                self.folder.drop_checkpoint(record.round)
+                return False
+        return True
+
+    def weights(self, round: int) -> Checkpoint:
+        """The weights of this finished round, in the learner and on disk. A warning where they are not those that it had."""
+        record = self.folder.record(round)
+        if self.folder.has_weights(record):
+            return self.learner.load(self.folder.weights(round))
+        log.info("the weights of round %d are not there as they were written: they are made again", round)
+        init = self.weights(round - 1) if self.plan.continues(round) else None
+        chosen = () if self.plan.data == "cumulative" else self.folder.trained_on(round)
+        train_on = self.splits.train.select(self.plan.trains_on(record.labeled, chosen, self.start.heldout))
+        seed = self.plan.training_seed(round)
+        checkpoint = self.learner.fit(train_on, val=self.start.val, seed=seed, init=init)
+        self.learner.save(checkpoint, self.folder.checkpoint_path(round))
+        if not self.folder.has_weights(record):
+            log.warning("round %d was trained again and has other weights now than its record was made with", round)
+        return checkpoint
 
 
 class Opening(NamedTuple):
@@ -172,7 +238,9 @@ class Opening(NamedTuple):
 
 def opening(splits: Splits, plan: Plan) -> Opening:
     order = list(plan.picks[0]) if plan.picks and plan.picks[0] else initial_order(splits.train, plan.seeds.initial)
-    heldout = order[: plan.holdout]
+    # An image that has an equal copy in the pool would be validated on here and trained on there.
+    copies = Counter(image.content for image in splits.train.images if image.content)
+    heldout = [i for i in order[: plan.sizes[0]] if copies[splits.train[i].content] < 2][: plan.holdout]
     return Opening(order, heldout, splits.train.select(heldout) if heldout else splits.val)
 
 
@@ -232,16 +300,6 @@ def choose(
         return strategy.select(request)
     boxes = {i: int((~train[i].crowd).sum()) for i in candidates}
     return budget.fill(strategy.select, request, boxes, wanted)
-
-
-def resume(folder: RunFolder, learner: Learner, pool: Pool) -> tuple[Pool, Checkpoint | None]:
-    """The pool and weights as the last recorded round left them; the untouched pool where there is none. RunError where
-    those weights are not there any more."""
-    folder.clean_unfinished()
-    records = folder.records()
-    for record in records:
-        pool = pool.acquire(record.picked)
-    return pool, learner.load(folder.weights(records[-1].round)) if records else None
 
 
 def infer(

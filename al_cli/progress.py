@@ -9,12 +9,15 @@ Whoever works reports here, whoever shows it is decided once: this is to progres
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 log = logging.getLogger("al")
 LOG_EVERY_S = 15.0
@@ -22,10 +25,31 @@ LOG_EVERY_S = 15.0
 WIDTH = 140  # of tables in a pipe or a log file, where nobody has a window; COLUMNS overrides it
 
 
+HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)  # moves, colours, overwrites
+
+
+def spelled_out(text: str) -> str:
+    """Text in which a character that would steer the terminal, or cannot be encoded, is spelled out: ESC as `\\x1b`."""
+    return HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class PlainConsole(Console):
+    """Names and messages are printed as they are, in tables and titles too: brackets are no markup, `:car:` is no picture,
+    and nothing in them steers the terminal. What is to have a style says so (`style=`, `rich.text.Text`)."""
+
+    def __init__(self, **options: Any):
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(spelled_out(text), **options)
+
+
 def make_console(stderr: bool = False) -> Console:
     """As wide as the terminal, or as `WIDTH` where there is none, so that no table is cut in a log file."""
-    made = Console(stderr=stderr)
-    return made if made.is_terminal or "COLUMNS" in os.environ else Console(stderr=stderr, width=WIDTH)
+    made = PlainConsole(stderr=stderr)
+    return made if made.is_terminal or "COLUMNS" in os.environ else PlainConsole(stderr=stderr, width=WIDTH)
 
 
 console = make_console(stderr=True)  # progress and log lines
@@ -34,7 +58,7 @@ out = make_console()  # results: what a pipe should get
 
 def say(text: str, style: str | None = None) -> None:
     """Print a line of results as it is: not wrapped, not coloured by its content, brackets as brackets."""
-    out.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+    out.print(text, style=style, highlight=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
@@ -69,14 +93,14 @@ def phase(name: str, total: int, unit: str = "images") -> Iterator[Callable[...,
 
 def _live(name: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
     columns = (
-        TextColumn("{task.description:<22}"),
+        TextColumn("{task.description:<22}", markup=False),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn(unit, markup=False),
         TimeElapsedColumn(),
-        TextColumn("ETA"),
+        TextColumn("ETA", markup=False),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[numbers]}"),
+        TextColumn("{task.fields[numbers]}", markup=False),
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(name, total=total, numbers="")

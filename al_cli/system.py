@@ -6,7 +6,7 @@ Knows nothing of what is written or locked.
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -16,27 +16,54 @@ except ImportError:  # Windows has neither
     raise SystemExit("al runs on Linux and macOS; on Windows use WSL.") from None
 
 
+def encoded(text: str) -> bytes:
+    """UTF-8. What cannot be written so, a file name that is no UTF-8, is written as Python and JSON spell it: `\\udce9`."""
+    return text.encode("utf-8", "backslashreplace")
+
+
 def write_atomic(path: Path, content: str | bytes) -> None:
     """The file is the old or the new one, never a part. Text is written as UTF-8, its line ends as they are."""
-    with unfinished(path) as draft, draft.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
+    with unfinished(path) as draft:
+        draft.write_bytes(encoded(content) if isinstance(content, str) else content)
 
 
 @contextmanager
 def unfinished(path: Path) -> Iterator[Path]:
-    """A path next to `path` to write to. It becomes `path` when the block ends, and is removed when the block raises.
+    """A new file next to `path` to write to. It becomes `path` when the block ends, and is removed when the block raises.
 
-    A killed process leaves a hidden file that ends in `.tmp`.
+    Nothing is written through a symbolic link, and `path` is on the disk when it is there. A killed process leaves a hidden
+    file that ends in `.tmp`. An OSError names `path`.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.unlink(missing_ok=True)
     try:
-        yield draft
-        draft.replace(path)
-    finally:
         draft.unlink(missing_ok=True)
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # with O_EXCL, no link is followed
+        try:
+            yield draft
+            sync(draft)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        with suppress(OSError):  # not every file system has it for folders
+            sync(path.parent)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(draft)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def sync(path: Path) -> None:
+    """Wait until this file, or the names in this folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def open_own(path: Path, flags: int = os.O_RDWR) -> int:
+    """Open a file of al's own, made where it is not there; OSError where a symbolic link lies in its place."""
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
 
 def lock(handle: int, *, shared: bool = False, wait: bool = False) -> bool:

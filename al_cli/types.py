@@ -168,17 +168,33 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Splits:
-    """A dataset as the loop uses it: `train` is the pool, `test` is what every round is evaluated on.
+class OwnSplits:
+    """A dataset as a reader finds it: the pool, and the held-out splits that it has of its own. Image ids are unique over all
+    three. `datasets/held_out.py` makes `Splits` of it."""
 
-    `val` feeds the validation loss and early stopping. It is None where the data has one held-out split only: that one
-    is `test`, and evaluation images never steer training.
+    name: str
+    train: Dataset
+    val: Dataset | None
+    test: Dataset | None
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A dataset as the loop uses it: `train` is the pool, `val` and `test` are held out (`datasets/held_out.py`).
+
+    `val` feeds the validation loss, early stopping and what learns from validation images; it is None where there is none.
+    Ids are unique over all three, with gaps in each where images were drawn from the pool.
     """
 
     name: str
     train: Dataset
     val: Dataset | None
     test: Dataset
+
+    def scored(self, evaluate: str) -> Dataset:
+        """The split that rounds are scored on, `test` or `val`. ValueError for a val that is not there."""
+        _require(evaluate == "test" or self.val is not None, f"no {evaluate} split to score rounds on")
+        return self.test if evaluate == "test" or self.val is None else self.val
 
 
 @dataclass(frozen=True, eq=False)

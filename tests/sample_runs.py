@@ -57,6 +57,7 @@ class SampleRuns:
                 done_round = Round(
                     record,
                     predictions=predictions,
+                    scored=self.splits.test,
                     evaluation=evaluation,
                     history=history,
                     picked=self.splits.train.select(picked),

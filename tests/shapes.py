@@ -11,6 +11,12 @@ from al_cli.types import Dataset, Image
 CLASSES = ("circle", "square", "star")
 
 
+def with_words(words: list[str], *changed: str) -> list[str]:
+    """The words of a command, with these in place of those of the same key: a key is given once."""
+    keys = {word.partition("=")[0] for word in changed}
+    return [*(word for word in words if "=" not in word or word.partition("=")[0] not in keys), *changed]
+
+
 def random_dataset(n: int, first_id: int = 0, seed: int = 0, size: int = 96) -> Dataset:
     """`n` images of 0 to 4 boxes in three classes of falling frequency. Every fifth image has none."""
     rng = np.random.default_rng([seed, first_id])

@@ -89,7 +89,14 @@ def test_reselecting_chooses_the_training_set_from_the_whole_pool(splits, tmp_pa
 
 
 def test_reselecting_leaves_validation_images_alone_and_continues_after_a_stop(splits, tmp_path):
-    words = ["sampler=entropy", "training.data=reselect", "initial=8", "budget=5", "rounds=3", "dataset.holdout=0.25"]
+    words = [
+        "sampler=entropy",
+        "training.data=reselect",
+        "initial=8",
+        "budget=5",
+        "rounds=3",
+        "dataset.val=25% of initial",
+    ]
     keep = "training.keep_checkpoints=all"
     spy, whole = play(splits, tmp_path, *words, keep)
     held = spy.validated[0]
@@ -116,7 +123,7 @@ def test_reselecting_refuses_what_has_no_meaning(overrides, words):
     assert words in str(error.value)
 
 
-@pytest.mark.parametrize("extra", [[], ["dataset.holdout=0.5"]])
+@pytest.mark.parametrize("extra", [[], ["dataset.val=50% of initial"]])
 def test_a_reference_is_the_last_training_of_an_arm_that_labels_everything(splits, tmp_path, extra):
     spy, [record] = play(splits, tmp_path / "a", "reference=true", "sampler=coreset", "ud_split=0.5", "seed=3", *extra)
     arm, records = play(splits, tmp_path / "b", "sampler=random", "seed=3", *extra)
@@ -158,11 +165,14 @@ def test_a_length_in_the_unit_that_is_not_counted_is_refused(overrides, words):
 
 
 def test_holdout_is_paid_for_but_never_trained_on(splits, tmp_path):
-    spy, records = play(splits, tmp_path, "sampler=random", "training=ppal", "dataset.holdout=0.5")
+    spy, records = play(splits, tmp_path, "sampler=random", "training=ppal", "dataset.val=50% of initial")
     held = spy.validated[0]
     assert len(held) == 3 and held <= set(records[0].labeled)
     assert all(held.isdisjoint(trained) for trained in spy.trained)
     assert records[0].images == 6
+    outcomes = {c.image_id: c.outcome for c in RunFolder(tmp_path / "run").candidates(0)}
+    assert {i for i, outcome in outcomes.items() if outcome == "validates"} == held
+    assert {i for i, outcome in outcomes.items() if outcome == "picked"} == set(records[0].labeled) - held
 
 
 def test_pool_inference_asks_for_survivors_and_signals_only(splits, tmp_path):

@@ -1,60 +1,170 @@
-"""al data: check a dataset and count what is in it, or write the built-in one."""
+"""al data: check a dataset, count what is in it and what is odd about it, or write the built-in one."""
 
 import argparse
+import csv
+import json
+import re
+import sys
 from pathlib import Path
+from typing import Any
 
 from al_cli.errors import AlError, DatasetError
 
-HELP = "check a dataset and count what is in it, or write the built-in one"
+HELP = "check a dataset, count what is in it and what is odd, or write the built-in one"
 EPILOG = """\
-al data DIR          checks a folder
-al data digits DIR   writes the built-in digits there as a YOLO dataset
+al data DIR                          checks a folder
+al data DIR --deep                   decodes every image too, and looks for near-duplicates
+al data DIR --problems found.csv     writes every problem (or, where there is none, all that is odd) to a file
+al data DIR 'dataset.train={images: train, annotations: train.json}' 'dataset.test={images: test, annotations: test.json}'
+al data dataset=yolo dataset.root=DIR              the same words as al run
+al data digits DIR                   writes the built-in digits there as a YOLO dataset
+
+--json prints one object:
+  name, format, classes [names], words [what al run takes], deep (whether images were decoded)
+  splits  [{split, images, "no label file" (YOLO), negatives, boxes, small, medium, large, "by class" {name: boxes}}]
+  odd     [{split or null, kind, count, examples (at most ten), so: what follows, or null}]
+Of a dataset that cannot be read: {error, problems [{what, where, remedy}]}, and exit code 2.
 """
+SETTING = re.compile(r"[+~]*[\w./@]+=")
+SPLIT_OF_COCO = re.compile(r"dataset\.(train|val|test)(=\{|\.)")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.usage = "al data [--format yolo|coco] DIR\n       al data digits DIR"
-    parser.add_argument("where", nargs="+", metavar="DIR", help="the folder")
+    parser.usage = (
+        "al data [--deep] [--json] [--problems FILE] [DIR] [dataset.KEY=VALUE ...]\n       al data digits DIR"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="DIR or key=value", help="the folder, and settings of a dataset"
+    )
     parser.add_argument("--format", choices=("yolo", "coco"), default=None, help="default: what the folder looks like")
+    parser.add_argument("--deep", action="store_true", help="decode every image, look for near-duplicates")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--problems", metavar="FILE", default=None, help="write all problems to FILE: csv, where and what"
+    )
 
 
 def act(args: argparse.Namespace) -> None:
-    where = args.where
-    if where[0] == "digits" and len(where) == 2:
-        write_builtin(Path(where[1]))
-    elif len(where) == 1:
-        check_folder(Path(where[0]).expanduser(), args.format)
+    words = args.overrides
+    if words[:1] == ["digits"] and len(words) == 2 and not SETTING.match(words[1]):
+        write_builtin(Path(words[1]))
     else:
-        raise AlError(f"al data takes one folder, or `digits` and a folder, not {where}", remedy="see al data --help")
+        check_dataset(words_of(words, args.format), args)
 
 
 def write_builtin(folder: Path) -> None:
     from al_cli.datasets import digits
+    from al_cli.datasets.pasted import command
     from al_cli.progress import say
 
-    if folder.exists() and any(folder.iterdir()):
-        raise DatasetError("the folder is not empty", where=str(folder), remedy="name a new one")
-    say(f"wrote {digits.write_digits(folder)}: use it with dataset=yolo dataset.root={folder}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DatasetError("is no empty folder", where=str(folder), remedy="name a new one")
+    say(f"wrote {digits.write_digits(folder)}: use it with: {command('al', 'run', *words_of([str(folder)], 'yolo'))}")
 
 
-def check_folder(root: Path, format: str | None) -> None:
-    """Read every label and the header of every image, and print a row of counts for each split."""
+def words_of(typed: list[str], format: str | None) -> list[str]:
+    """The words that `al run` takes for this dataset: a folder among them becomes dataset=... dataset.root=..."""
+    from al_cli.datasets.exports import explain_path, guess_format
+    from al_cli.datasets.pasted import as_text
+
+    folders = [word for word in typed if not SETTING.match(word) or Path(word).exists()]
+    settings = [word for word in typed if word not in folders]
+    for word in settings:
+        if not re.match(r"[+]*(dataset[.=]|hydra\.searchpath=)", word):
+            remedy = "leave it out; al run takes all settings"
+            raise AlError(f"al data takes settings of the dataset, and {word} is none", remedy=remedy)
+    if len(folders) > 1 or not typed:
+        remedy = "see al data --help"
+        raise AlError(
+            f"al data takes one folder, or settings of a dataset, not {' '.join(typed) or 'nothing'}", remedy=remedy
+        )
+    said = next((word for word in settings if word.startswith("dataset=")), None)
+    if format and said not in (None, f"dataset={format}"):
+        raise AlError(f"--format {format} and {said} contradict each other", remedy="leave out --format")
+    if not folders:
+        return settings if said or not format else [f"dataset={format}", *settings]
+    root = Path(folders[0]).expanduser()
+    if not root.exists():
+        raise explain_path(root)
+    if not said:
+        coco = any(SPLIT_OF_COCO.match(word) for word in settings)
+        settings = [f"dataset={format or ('coco' if coco else guess_format(root))}", *settings]
+    return [settings[0], f"dataset.root={as_text(folders[0])}", *settings[1:]]
+
+
+def check_dataset(words: list[str], args: argparse.Namespace) -> None:
+    """Read the dataset that these words name, as `al run` does, and print what is in it."""
+    from al_cli.datasets.notes import Notes
+    from al_cli.datasets.summary import summary_of
+    from al_cli.experiment.build import dataset_root, load_dataset
+    from al_cli.experiment.job import jobs_of
+
+    [job] = jobs_of(words)
+    dataset = job.config["dataset"]
+    root, notes = dataset_root(dataset), Notes()
+    try:
+        splits = load_dataset(dataset, notes)
+        summary = summary_of(splits, notes, root, dataset["format"], deep=args.deep)
+    except DatasetError as error:
+        refuse(error, root, args)
+        raise
+    if args.problems:
+        write_rows(Path(args.problems), [(p, one.kind) for one in summary.odd for p in one.places()])
+    if args.json:
+        print_json(summary.as_json(words))
+    else:
+        show_summary(summary, words, args.problems)
+
+
+def refuse(error: DatasetError, root: Path, args: argparse.Namespace) -> None:
+    """Write and print all problems where that was asked for, before the error goes its way."""
+    problems = error.problems or ((error.what, error.where, error.remedy),)
+    if args.json:
+        rows = [{"what": what, "where": where, "remedy": remedy or None} for what, where, remedy in problems]
+        print_json({"error": str(error), "problems": rows})
+    if args.problems:
+        file = Path(args.problems)
+        write_rows(file, [(where, what) for what, where, _ in problems])
+        number = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise DatasetError(f"{number}, all in {file}", where=str(root), remedy=error.remedy) from error
+
+
+def write_rows(file: Path, rows: list[tuple[str, str]]) -> None:
+    """A csv with the columns where and what."""
+    try:
+        with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as opened:
+            csv.writer(opened).writerows([("where", "what"), *rows])
+    except OSError as error:
+        raise AlError(f"cannot be written: {error.strerror}", where=str(file), remedy="name another file") from error
+
+
+def print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(values, indent=1), file=sys.stdout)
+
+
+def show_summary(summary: Any, words: list[str], problems: str | None) -> None:
+    """A row of counts for each split, a line for each oddity, and the words for `al run`."""
     from rich.table import Table
+    from rich.text import Text
 
-    from al_cli.datasets import load_coco, load_yolo
-    from al_cli.datasets.checks import count_splits
+    from al_cli.datasets.pasted import command
+    from al_cli.datasets.summary import NOT_DEEP
     from al_cli.progress import out, say
 
-    if not root.exists():
-        raise DatasetError("there is no such folder", where=str(root), remedy="give the folder that holds the dataset")
-    if format is None:
-        format = "yolo" if root.suffix in {".yaml", ".yml"} or any(root.glob("*.y*ml")) else "coco"
-    splits = load_yolo(root) if format == "yolo" else load_coco(root)
-    rows = count_splits(splits)
-    table = Table(title=f"{splits.name} ({format}), {len(splits.train.class_names)} classes: no problems found")
-    for column in rows[0]:
+    classes = len(summary.splits.train.class_names)
+    title = f"{summary.splits.name} ({summary.format}), {classes} classes: no problems found"
+    table = Table(title=Text(title))
+    for column in summary.rows[0]:
         table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+    for row in summary.rows:
+        table.add_row(*(Text(str(value)) for value in row.values()))
     out.print(table)
-    say(f"use it with: al run dataset={format} dataset.root={root}")
+    if summary.odd:
+        say("worth a look:")
+    for oddity in summary.odd:
+        say(f"  {oddity.line()}")
+    if not summary.deep:
+        say(NOT_DEEP)
+    if problems:
+        say(f"wrote {problems}: every place")
+    say(f"use it with: {command('al', 'run', *words)}")

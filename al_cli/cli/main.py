@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from al_cli.errors import AlError, RestartNeeded, suggest
+from al_cli.errors import OF_SYSTEM, AlError, RestartNeeded, of_system, suggest
 
 EPILOG = """\
 start here:
@@ -19,13 +19,14 @@ start here:
   al data DIR                     check a YOLO or COCO folder and count what is in it
   al run -m seed=0,1,2 sampler=random,ccms       a study; then: al report outputs/digits
 """
-VERBS = ("run", "sweep", "replay", "report", "ls", "show", "data", "store", "samplers", "doctor")
+VERBS = ("run", "sweep", "replay", "report", "ls", "show", "verify", "data", "store", "samplers", "doctor")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. The exit code: 0 done, 2 the user's to correct, 1 ours (with a traceback), 130 stopped by Ctrl-C,
     143 by SIGTERM."""
     words = list(sys.argv[1:] if argv is None else argv)
+    before, sys.argv = sys.argv, [sys.argv[0], *words]  # what records keep as the command, in processes of a study too
     try:
         return dispatch(words)
     except RestartNeeded as needed:
@@ -34,14 +35,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"al: {needed}", file=sys.stderr)
         return 2
     except AlError as error:
-        print(f"al: {error}", file=sys.stderr)
-        return 2
+        return refuse(error)
     except KeyboardInterrupt as stop:
         print("al: stopped", file=sys.stderr)
         return getattr(stop, "exit_code", 130)
     except BrokenPipeError:  # `al ls | head`
         sys.stderr.close()
         return 0
+    except OF_SYSTEM as error:
+        return refuse(of_system(error))
+    finally:
+        sys.argv = before
+
+
+def refuse(error: AlError) -> int:
+    """Say on standard error what is the user's to correct."""
+    from al_cli.progress import spelled_out
+
+    print(f"al: {spelled_out(str(error))}", file=sys.stderr)
+    return 2
 
 
 def dispatch(words: list[str]) -> int:

@@ -30,6 +30,7 @@ def act(args: argparse.Namespace) -> int:
     groups = {"model": args.model, "training": args.training}
     words = [*(f"{key}={value}" for key, value in groups.items() if value), *args.overrides]
     planned = replay.plan_replay(args.run, words)
+    planned.check_data()
     if not args.dry_run:
         planned.write_picks()
     return options.carry_out(args, [planned.job])

@@ -18,6 +18,7 @@ Quote values with brackets: most shells read [...] as a pattern.
 Hydra's own: --cfg job prints the settings of a run, -sc install=bash installs completion.
 """
 HYDRA = {"--cfg", "-c", "--info", "-i", "--resolve", "--hydra-help", "--version", "--shell-completion", "-sc"}
+PRINTING = {"--cfg", "-c", "--info", "-i", "--resolve"}  # what prints a run's settings, so these must be right
 HELP_WORDS = {"--help", "-h"}
 
 
@@ -44,11 +45,14 @@ def answered(words: list[str]) -> int | None:
     if said & HYDRA:
         from al_cli.cli.completion import ask_hydra
         from al_cli.experiment import compose
+        from al_cli.experiment.words import open_keys
 
-        words = compose.open_keys(words)
-        if said & {"--cfg", "-c"}:  # a typo gets our sentence here too
-            compose.compose_all([[word for word in words if "=" in word and not word.startswith("-")]])
-        return ask_hydra(words)
+        if not said & PRINTING:
+            return ask_hydra(words)
+        options = [word for word in words if word.startswith("-") or "=" not in word]
+        [settings] = compose.split_runs(open_keys(word for word in words if word not in options), many=False)
+        compose.compose_all([settings])  # a typo gets our sentence here too
+        return ask_hydra([*options, *settings])
     return None
 
 

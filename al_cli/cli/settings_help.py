@@ -4,10 +4,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-GROUPS = ("dataset", "model", "sampler", "schedule", "training")
 # Which file explains the settings of a group; its other files have other values of the same settings.
 EXPLAINED_IN = {"dataset": "coco", "model": "zoo", "training": "ppal"}
-OF_THE_FILE = ("dataset.format", "model.name")  # what a file of the group says of itself
 HELP_WIDTH = 120
 
 
@@ -37,7 +35,7 @@ def explained_in(path: Path, prefix: str = "") -> list[Setting]:
 
 def settings() -> list[Setting]:
     """Every setting of a run: those of conf/config.yaml, then those of each group."""
-    from al_cli.experiment.compose import shipped
+    from al_cli.experiment.compose import OF_THE_FILE, shipped
 
     conf = shipped("conf")
     found = [setting for setting in explained_in(conf / "config.yaml") if setting.key != "defaults"]
@@ -49,6 +47,7 @@ def settings() -> list[Setting]:
 def help_text() -> str:
     """The choices of each group, then every setting with its default and its meaning."""
     from al_cli.experiment.compose import group_choices
+    from al_cli.experiment.words import GROUPS
 
     lines = ["choices, as group=name:"]
     for group in GROUPS:

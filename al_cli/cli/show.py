@@ -1,15 +1,18 @@
 """al show: a run's predictions drawn next to the ground truth."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from al_cli.errors import RunError
+from al_cli.errors import ConfigError, RunError
 
 HELP = "draw a run's predictions next to the ground truth"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run folder, for example outputs/digits/ccms_s0")
+    parser.add_argument("overrides", nargs="*", metavar="dataset.root=DIR", help="where the data lies now")
     parser.add_argument("--round", type=int, default=None, help="which round (default: the last)")
     parser.add_argument("--checkpoint", type=Path, default=None, help="predict with these weights instead")
     parser.add_argument("-n", "--images", type=int, default=12, help="how many evaluation images (default 12)")
@@ -24,14 +27,16 @@ def act(args: argparse.Namespace) -> None:
     from omegaconf import OmegaConf
 
     from al_cli.experiment import build, settings
+    from al_cli.experiment.known import recorded_config
     from al_cli.learners.portable import require_caps
     from al_cli.progress import say
     from al_cli.records import RunFolder
     from al_cli.report.of_run.show import show_run
     from al_cli.tasks import DEFAULT
 
-    config = RunFolder(args.run).config()
-    splits = build.load_dataset(config["dataset"])
+    config = recorded_config(args.run)
+    config["dataset"] |= moved(args.overrides, config["dataset"])
+    scored = build.load_dataset(config["dataset"]).scored(config["evaluate"])
     predictions = None
     if args.checkpoint is not None:
         if not args.checkpoint.is_file():
@@ -42,15 +47,19 @@ def act(args: argparse.Namespace) -> None:
         config |= {"store": False, "plots": False, "task": DEFAULT, "reference": True}
         experiment = settings.check(OmegaConf.create(config))
         require_caps(experiment.config)
-        learner = build.build_learner(experiment, splits.test.class_names)
-        learner.load(args.checkpoint)
-        predictions = learner.infer(splits.test)
+        learner = build.build_learner(experiment, scored.class_names)
+        try:
+            learner.load(args.checkpoint)
+        except RunError as error:
+            remedy = "give a checkpoint.pth that a run with this model wrote"
+            raise RunError(error.what, where=error.where, remedy=remedy) from error
+        predictions = learner.infer(scored)
     records = RunFolder(args.run).records()
     round = args.round if args.round is not None else (records[-1].round if records else 0)
     path = show_run(
         args.run,
         round,
-        splits.test,
+        scored,
         n=args.images,
         threshold=args.threshold,
         seed=args.seed,
@@ -58,3 +67,18 @@ def act(args: argparse.Namespace) -> None:
         predictions=predictions,
     )
     say(f"wrote {path}")
+
+
+def moved(words: Sequence[str], dataset: Mapping[str, Any]) -> dict[str, str]:
+    """Where the data of a run lies now, from words as `dataset.root=DIR`. ConfigError for any other."""
+    found = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        group, _, name = key.partition(".")
+        if group != "dataset" or name not in ("root", "train", "val", "test") or name not in dataset or not value:
+            remedy = "say where the data lies now: dataset.root=DIR"
+            raise ConfigError(
+                f"al show cannot use {word}", where=f"dataset.format={dataset.get('format')}", remedy=remedy
+            )
+        found[name] = value
+    return found

@@ -31,7 +31,8 @@ def act(args: argparse.Namespace) -> int:
         raise ConfigError("al sweep needs the name of a sweep, or a file", remedy=f"shipped: {shipped}")
     options.check_execution(args)
     logs.configure()
+    from al_cli.experiment.known import known_from
     from al_cli.sweep import plan, study_file
 
-    study = plan.plan_study(file.read_sweep(args.name), args.overrides)
+    study = plan.plan_study(file.read_sweep(args.name, known_from(args.overrides)), args.overrides)
     return options.carry_out(args, study.jobs, source=study.sweep.source, begin=lambda: study_file.write(study))

@@ -5,6 +5,7 @@ Knows nothing of YOLO or COCO: paths and arrays come in, problems and tables go 
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +16,10 @@ from numpy.typing import NDArray
 from al_cli.datasets.headers import OF_NOTHING, read_digests
 from al_cli.datasets.names import CONTROL
 from al_cli.datasets.notes import Notes
+from al_cli.datasets.oddities import named_splits, objects_by_class
 from al_cli.datasets.places import IMAGE_SUFFIXES
 from al_cli.errors import DatasetError
-from al_cli.types import Dataset, Splits
+from al_cli.types import Dataset, OwnSplits, Splits
 
 SHOWN = 10
 TINY_PX = 1e-12  # a side this short is the rounding of a subtraction, and gone once scaled to pixels
@@ -27,6 +29,10 @@ UNLABELED_TEST = "test split without labels, val is used as test"
 LONGEST_CLASS_NAME = 200  # letters; a longer one is a mistake, and fits no figure
 GIVE_IMAGES = "put images there, or name another folder"
 GIVE_LABELS = "label some of them, or name another split"
+
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxlong = 2, 70, 70
 
 
 class Problems:
@@ -57,7 +63,7 @@ class Problems:
             self.add(what, where)
 
     def check(self) -> None:
-        """DatasetError with the count and the first ten problems, if there are any."""
+        """DatasetError with the count and the first ten problems, if there are any; it carries all of them."""
         if not self.all:
             return
         aloud = ", or leave out what is wrong with dataset.bad_rows=leave_out" if self.removable == self.count else ""
@@ -68,17 +74,24 @@ class Problems:
         lines = "".join(
             f"\n  {where}: {what}" + (f": {remedy}" if remedy else "") for what, where, remedy in self.all[:SHOWN]
         )
-        raise DatasetError(
+        error = DatasetError(
             f"{self.count} problems",
             where=str(self.root),
             remedy=f"correct or remove {these} and run again{aloud}{lines}",
         )
+        error.problems = tuple(self.all)
+        raise error
 
 
 def shortened(text: object) -> str:
     """A value as it is shown in an error: cut where it is long."""
     shown = str(text)
     return shown if len(shown) <= 80 else f"{shown[:77]}..."
+
+
+def quoted(value: object) -> str:
+    """A value's `repr` as it is shown in an error: cut where it is long or deep, so that it costs nothing either."""
+    return shortened(_REPR.repr(value))
 
 
 def require_class_names(names: Sequence[str], where: str) -> None:
@@ -90,9 +103,7 @@ def require_class_names(names: Sequence[str], where: str) -> None:
         )
     for name in names:
         if not name.strip() or CONTROL.search(name) or len(name) > LONGEST_CLASS_NAME:
-            what = (
-                f"class name {shortened(repr(name))} is empty, longer than {LONGEST_CLASS_NAME} letters or not one line"
-            )
+            what = f"class name {quoted(name)} is empty, longer than {LONGEST_CLASS_NAME} letters or not one line"
             raise DatasetError(what, where=where, remedy="give the class a name that can be shown")
 
 
@@ -103,23 +114,15 @@ def require_left(split: str, data: Dataset, where: Path) -> None:
         raise DatasetError(what, where=str(where), remedy=GIVE_LABELS)
 
 
-def require_held_out(found: Collection[str], where: Path, remedy: str) -> None:
-    """DatasetError unless there is a train split to pick images from and another one to evaluate on."""
+def require_pool(found: Collection[str], where: Path, remedy: str) -> None:
+    """DatasetError unless there is a train split to pick images from. What is held out, `held_out.py` says."""
     if "train" not in found:
         raise DatasetError("there is no train split, the pool to pick images from", where=str(where), remedy=remedy)
-    if not {"val", "test"} & set(found):
-        raise DatasetError(
-            "there is no held-out split: every round is evaluated on images that are never trained on",
-            where=str(where),
-            remedy=remedy,
-        )
 
 
-def to_splits(name: str, found: Mapping[str, Dataset]) -> Splits:
-    """Two held-out splits are val and test; a single one is the test split, so that it never steers training."""
-    if "val" in found and "test" in found:
-        return Splits(name, found["train"], found["val"], found["test"])
-    return Splits(name, found["train"], None, found["val"] if "val" in found else found["test"])
+def to_splits(name: str, found: Mapping[str, Dataset]) -> OwnSplits:
+    """The splits that a reader found, by their names."""
+    return OwnSplits(name, found["train"], found.get("val"), found.get("test"))
 
 
 def read_contents(splits: Mapping[str, Sequence[Path]]) -> dict[str, list[str]]:
@@ -227,30 +230,29 @@ def clip(boxes: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArray[np.
     return np.clip(boxes, 0, np.hstack([extent, extent]))
 
 
-def count_splits(splits: Splits) -> list[dict[str, str | int]]:
+def count_splits(splits: Splits, unlabeled: Mapping[str, int] | None = None) -> list[dict[str, str | int]]:
     """One row a split for `al data`: counts of images, negatives, boxes by COCO size, the commonest and rarest class.
 
-    Crowd regions are not counted as boxes. Of classes with equal counts the first is named.
+    `unlabeled` says how many images of each split have no label file, where labels lie in files. Crowd regions are not
+    counted as boxes. Of classes with equal counts the first is named.
     """
     rows: list[dict[str, str | int]] = []
-    for split, data in (("train", splits.train), ("val", splits.val), ("test", splits.test)):
-        if data is None:
-            continue
+    for split, data in named_splits(splits):
         areas = np.concatenate([image.areas[~image.crowd] for image in data.images])
-        classes = np.concatenate([image.classes[~image.crowd] for image in data.images])
-        counts = np.bincount(classes, minlength=len(data.class_names))
-        most, least = int(counts.argmax()), int(counts.argmin())
+        counts = objects_by_class(data)
+        most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
         rows.append(
             {
                 "split": split,
                 "images": len(data),
+                **({} if unlabeled is None else {"no label file": unlabeled[split]}),
                 "negatives": sum(not len(image.boxes) for image in data.images),
                 "boxes": len(areas),
                 "small": int((areas < SMALL_PX2).sum()),
                 "medium": int(((areas >= SMALL_PX2) & (areas < MEDIUM_PX2)).sum()),
                 "large": int((areas >= MEDIUM_PX2).sum()),
-                "most common": f"{data.class_names[most]} ({counts[most]})",
-                "rarest": f"{data.class_names[least]} ({counts[least]})",
+                "most common": f"{most} ({counts[most]})",
+                "rarest": f"{least} ({counts[least]})",
             }
         )
     return rows

@@ -26,20 +26,22 @@ from al_cli.datasets.checks import (
     check_leakage,
     check_not_empty,
     clip,
+    quoted,
     read_contents,
     require_apart,
     require_class_names,
-    require_held_out,
     require_left,
+    require_pool,
     shortened,
     to_splits,
 )
+from al_cli.datasets.exports import explain_path
 from al_cli.datasets.headers import is_turned, read_sizes
 from al_cli.datasets.names import CONTROL, names_of
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.places import Places, elsewhere, read_regular, walk_images
 from al_cli.errors import DatasetError
-from al_cli.types import Dataset, Image, Splits
+from al_cli.types import Dataset, Image, OwnSplits
 
 HUGE = 1e30  # px: what no image has and every float holds
 BAD_ANNOTATION = "annotations that cannot be read"
@@ -63,7 +65,7 @@ def load_coco(
     name: str = "",
     bad_rows: Literal["refuse", "leave_out"] = "refuse",
     notes: Notes | None = None,
-) -> Splits:
+) -> OwnSplits:
     """Read a COCO dataset. A split is `{"images": folder, "annotations": file}`, relative to `root`.
 
     Where no split is named, all are found by their layout. Image ids count from 0 over train, val and test, each split sorted
@@ -74,10 +76,10 @@ def load_coco(
     notes = Notes() if notes is None else notes
     root = Path(root).expanduser().absolute()
     if not root.is_dir():
-        raise DatasetError("there is no such folder", where=str(root), remedy="correct dataset.root")
+        raise explain_path(root)
     given = {split: value for split, value in (("train", train), ("val", val), ("test", test)) if value is not None}
     sources = {split: _named(root, split, value) for split, value in given.items()} if given else _detect(root)
-    require_held_out(sources, root, LAYOUTS)
+    require_pool(sources, root, LAYOUTS)
     problems = Problems(root, notes, leave_out=bad_rows == "leave_out")
     tables = {
         split: _read_json(file, labeled=split != "test" or "val" not in sources) for split, (_, file) in sources.items()
@@ -146,11 +148,13 @@ def _detect(root: Path) -> dict[str, ImagesAndJson]:
             raise DatasetError(f"the {split} split could be any of {files}", where=str(root), remedy=LAYOUTS)
         if found:
             sources[split] = found[0]
+    if not sources:
+        raise explain_path(root)
     return sources
 
 
 def _candidates(root: Path, split: str) -> Iterator[ImagesAndJson]:
-    if (root / split / "_annotations.coco.json").is_file():
+    if (root / split / "_annotations.coco.json").exists():
         yield root / split, root / split / "_annotations.coco.json"
     for place in (root / "annotations", root):
         for file in sorted(place.iterdir()) if place.is_dir() else ():
@@ -206,8 +210,7 @@ def _categories(tables: Mapping[str, Any], sources: Mapping[str, ImagesAndJson],
             category, name = row.get("id"), row.get("name")
             if not _is_id(category) or not isinstance(name, str) or not name:
                 problems.add(
-                    f"a category needs a whole number as id and a name, got id {shortened(repr(category))}, "
-                    f"name {shortened(repr(name))}",
+                    f"a category needs a whole number as id and a name, got id {quoted(category)}, name {quoted(name)}",
                     where,
                 )
             elif names.setdefault(category, name) != name:
@@ -243,10 +246,10 @@ def _image_files(
     ids: dict[Path, int] = {}
     for row in table["images"]:
         image, name = row.get("id"), row.get("file_name")
-        where = f"{file}, image id {shortened(repr(image))}"
+        where = f"{file}, image id {quoted(image)}"
         wrong = ""
         if not _is_id(image) or not isinstance(name, str) or not name or CONTROL.search(name):
-            got = f"id {shortened(repr(image))}, {shortened(repr(name))}"
+            got = f"id {quoted(image)}, {quoted(name)}"
             wrong = f"an image needs a whole number as id and a file_name, got {got}"
         elif image in paths:
             wrong = f"image id {image} is given to {paths[image].name} and to {name}"
@@ -388,28 +391,28 @@ def _annotations(
     seen = set()
     number = {int, float}
     for n, row in enumerate(table["annotations"]):
-        where = f"annotation id {shortened(repr(row['id']))}" if "id" in row else f"annotations[{n}]"
+        where = f"annotation id {quoted(row['id'])}" if "id" in row else f"annotations[{n}]"
         image, category, box = row.get("image_id"), row.get("category_id"), row.get("bbox")
         area, crowd = row.get("area"), row.get("iscrowd", 0)
         wrong = ""
         if "id" in row and repr(row["id"]) in seen:
             wrong = "its id comes twice"
         elif type(image) is not int:
-            wrong = f"image_id {shortened(repr(image))} is not a whole number"
+            wrong = f"image_id {quoted(image)} is not a whole number"
         elif image not in sizes and image not in skipped:
             wrong = f"image_id {shortened(image)} is not in the list of images"
         elif type(category) is not int:
-            wrong = f"category_id {shortened(repr(category))} is not a whole number"
+            wrong = f"category_id {quoted(category)} is not a whole number"
         elif category not in names:
             wrong = f"category_id {shortened(category)} is not in the list of categories"
         elif not isinstance(box, list) or len(box) != 4 or not {type(value) for value in box} <= number:
-            wrong = f"bbox {shortened(repr(box))} is not [x, y, width, height]"
+            wrong = f"bbox {quoted(box)} is not [x, y, width, height]"
         elif HUGE < max(map(abs, box)) < float("inf"):  # more than a float may hold; infinity is told with the box
-            wrong = f"bbox {shortened(repr(box))} is beyond any image"
+            wrong = f"bbox {quoted(box)} is beyond any image"
         elif area is not None and (type(area) not in number or not 0 <= area <= HUGE):
-            wrong = f"area {shortened(repr(area))} is not a number of at least 0"
+            wrong = f"area {quoted(area)} is not a number of at least 0"
         elif crowd not in (0, 1):
-            wrong = f"iscrowd {shortened(repr(crowd))} is neither 0 nor 1"
+            wrong = f"iscrowd {quoted(crowd)} is neither 0 nor 1"
         seen.add(repr(row.get("id")))
         if row.get("ignore") and not crowd and not wrong:
             problems.notes.add("annotations marked `ignore`, read as ordinary objects", f"{file}, {where}")

@@ -29,6 +29,7 @@ Complain = Callable[[str, str], None]  # (what, where): where a reader says what
 
 EXIF_ORIENTATION = 0x0112
 QUARTER_TURNS = (5, 6, 7, 8)  # the orientations that swap width and height
+GREY_MODES = ("1", "L", "LA", "La")  # Pillow's modes without color
 DEEP = ("I", "F")  # Pillow's modes of 32 bits; those of 16 begin with I;16
 SETTLED_NS = 2 * 10**9  # a file that changed so shortly before it was read may change again within the clock's step
 CHUNK = 64  # files a thread takes at once: one task a file costs more than reading a header
@@ -56,6 +57,12 @@ def read_digests(paths: Sequence[Path], report: Complain | None = None) -> list[
     return _remembered("digests", paths, _digest, report or _raise)
 
 
+def read_traits(paths: Sequence[Path]) -> list[tuple[int, bool]]:
+    """(EXIF orientation 1..8, whether it is greyscale) of each image from its header; (1, False) where it cannot be read."""
+    traits = _remembered("traits", paths, _traits, lambda what, where: None)
+    return [(1, False) if trait is None else (int(trait[0]), bool(trait[1])) for trait in traits]
+
+
 def _raise(what: str, where: str) -> None:
     raise DatasetError(what, where=where, remedy="replace or remove the file")
 
@@ -68,13 +75,7 @@ def _size(path: Path) -> list[int]:
             raise DatasetError(what, remedy="convert it to 8 bits a channel")
         if image.format == "TIFF":  # the one format whose orientation Pillow has already applied to the size
             return [width, height]
-        try:
-            # A PNG's own getexif decodes every pixel, because metadata may follow them: only do so where it does.
-            plain = image.format == "PNG" and "exif" not in image.info and not _png_metadata_after_pixels(file)
-            exif = Image.Image.getexif(image) if plain else image.getexif()
-            turned = exif.get(EXIF_ORIENTATION) in QUARTER_TURNS
-        except Exception:  # broken EXIF means no orientation, as in Detectron2's reader, which must agree with us
-            turned = False
+        turned = _orientation(image, file) in QUARTER_TURNS
     return [height, width] if turned else [width, height]
 
 
@@ -82,6 +83,22 @@ def is_turned(path: Path) -> bool:
     """Whether a readable image's EXIF orientation swaps its width and height."""
     with Image.open(path) as image:
         return [*image.size] != _size(path)
+
+
+def _traits(path: Path) -> list[int]:
+    with path.open("rb") as file, Image.open(file) as image:
+        return [_orientation(image, file), int(image.mode in GREY_MODES)]
+
+
+def _orientation(image: Image.Image, file: BinaryIO) -> int:
+    """What EXIF says of how the picture is turned: 1 (as it lies there) to 8."""
+    try:
+        # A PNG's own getexif decodes every pixel, because metadata may follow them: only do so where it does.
+        plain = image.format == "PNG" and "exif" not in image.info and not _png_metadata_after_pixels(file)
+        exif = Image.Image.getexif(image) if plain else image.getexif()
+        return int(exif[EXIF_ORIENTATION]) if exif.get(EXIF_ORIENTATION) in range(1, 9) else 1
+    except Exception:  # broken EXIF means no orientation, as in Detectron2's reader, which must agree with us
+        return 1
 
 
 def _png_metadata_after_pixels(file: BinaryIO) -> bool:
@@ -133,9 +150,9 @@ def _remembered(kind: str, paths: Sequence[Path], read: Callable[[Path], Any], r
             stamps[n] = stamp
     if not stamps:
         return answers
-    for n, answer in _read_all(kind, paths, list(stamps), read):
+    for n, answer in read_each(kind, paths, list(stamps), read):
         if isinstance(answer, Exception):
-            report(_reason(answer), str(paths[n]))
+            report(why_unreadable(answer), str(paths[n]))
             continue
         answers[n] = answer
         if now - max(stamps[n][0], stamps[n][2]) > SETTLED_NS:
@@ -144,7 +161,7 @@ def _remembered(kind: str, paths: Sequence[Path], read: Callable[[Path], Any], r
     return answers
 
 
-def _read_all(
+def read_each(
     kind: str, paths: Sequence[Path], positions: list[int], read: Callable[[Path], Any]
 ) -> Iterator[tuple[int, Any]]:
     """(position, answer or the exception) of each, in order; the files are read in parallel."""
@@ -166,7 +183,7 @@ def _read_all(
             yield from answers
 
 
-def _reason(error: Exception) -> str:
+def why_unreadable(error: Exception) -> str:
     if isinstance(error, DatasetError):
         return f"{error.what}: {error.remedy}"
     if type(error).__name__ == "UnidentifiedImageError":  # its own text is the address of a file object

@@ -23,25 +23,27 @@ from al_cli.datasets.checks import (
     UNLABELED_TEST,
     Problems,
     check_leakage,
+    quoted,
     read_contents,
     require_apart,
     require_class_names,
-    require_held_out,
     require_left,
+    require_pool,
     shortened,
     to_splits,
 )
+from al_cli.datasets.exports import YAMLS, explain_path
 from al_cli.datasets.headers import read_sizes
 from al_cli.datasets.labels import LabelFiles, MissingLabels, images_folder, read_labels
 from al_cli.datasets.names import names_of
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.places import IMAGE_SUFFIXES, Places, elsewhere, read_regular, walk_images
 from al_cli.errors import DatasetError
-from al_cli.types import Dataset, Image, Splits
+from al_cli.types import Dataset, Image, OwnSplits
 
 MOST_CLASSES = 100_000  # more are a mistake, and would take minutes to list
 SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-HELD_OUT = "give data.yaml a `train:` line and a `val:` or `test:` line with a folder of other images"
+NO_POOL = "give data.yaml a `train:` line with the folder of the images to pick from"
 NULLS = ("", "~", "null", "Null", "NULL")
 
 
@@ -52,7 +54,7 @@ def load_yolo(
     missing_labels: MissingLabels = None,
     bad_rows: Literal["refuse", "leave_out"] = "refuse",
     notes: Notes | None = None,
-) -> Splits:
+) -> OwnSplits:
     """Read a YOLO dataset: `root` is the folder with data.yaml (or the only *.yaml in it), or the yaml file itself.
 
     Image ids count from 0 over train, val and test, each split sorted by name, so they are the same on every machine and in
@@ -132,16 +134,18 @@ class _Reading:
 
 
 def _find_yaml(root: Path) -> Path:
-    if root.is_file():
+    if root.is_file() and root.suffix.lower() in YAMLS:
         return root
     if not root.is_dir():
-        raise DatasetError("there is no such folder", where=str(root), remedy="give the folder of data.yaml")
+        raise explain_path(root)
     if (root / "data.yaml").is_file():
         return root / "data.yaml"
     found = sorted(path for path in root.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
     if len(found) == 1:
         return found[0]
-    have = f"several: {', '.join(path.name for path in found)}" if found else "no yaml file"
+    if not found:
+        raise explain_path(root)
+    have = f"several: {', '.join(path.name for path in found)}"
     raise DatasetError(
         f"there is no data.yaml but {have}", where=str(root), remedy="give the yaml file itself as dataset.root"
     )
@@ -210,14 +214,14 @@ def _class_names(file: Path, config: dict[str, Any], notes: Notes) -> tuple[str,
         names = [by_id[n] for n in range(len(by_id))]
     if names in (*NULLS, [], {}):
         if not (isinstance(count, str) and count.isascii() and count.isdigit() and 0 < int(count[:9]) < MOST_CLASSES):
-            what = f"names no classes, and nc is {shortened(repr(count))}" if count not in NULLS else "names no classes"
+            what = f"names no classes, and nc is {quoted(count)}" if count not in NULLS else "names no classes"
             raise DatasetError(
                 what, where=str(file), remedy="give data.yaml a list of class names: `names: [cat, dog]`"
             )
         notes.add("data.yaml without class names: classes are called by their numbers", str(file))
         names = [str(n) for n in range(int(count))]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        what = f"names is {shortened(repr(names))}"
+        what = f"names is {quoted(names)}"
         raise DatasetError(what, where=str(file), remedy="it must be a list, or {id: name}, of class names")
     require_class_names(names, str(file))
     if count not in NULLS and str(count) != str(len(names)):
@@ -239,12 +243,12 @@ def _split_entries(file: Path, config: dict[str, Any]) -> dict[str, list[str]]:
             entry = [entry] if isinstance(entry, str) else entry
             if not isinstance(entry, list) or not all(isinstance(item, str) for item in entry):
                 raise DatasetError(
-                    f"{given[0]} is {shortened(repr(entry))}",
+                    f"{given[0]} is {quoted(entry)}",
                     where=str(file),
                     remedy="give a folder, a .txt file, or a list",
                 )
             found[split] = entry
-    require_held_out(found, file, HELD_OUT)
+    require_pool(found, file, NO_POOL)
     return found
 
 

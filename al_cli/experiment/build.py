@@ -7,9 +7,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from al_cli import budget, loop
+from al_cli.datasets import held_out
 from al_cli.datasets.notes import Notes
 from al_cli.errors import ConfigError, RunError, first_line
 from al_cli.experiment.settings import Experiment
@@ -19,30 +20,43 @@ from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
-from al_cli.types import Dataset, Learner, Signal, Splits
+from al_cli.types import Learner, OwnSplits, Signal, Splits
 
 log = logging.getLogger("al")
 
 
 def load_dataset(dataset: dict[str, Any], notes: Notes | None = None) -> Splits:
-    """Read the dataset that the configuration names. What is odd but read goes into `notes`, or is logged as warnings where
-    nobody asks for them. Raises DatasetError with file, line and value."""
-    from al_cli.datasets import digits, load_coco, load_yolo
-
+    """The dataset that the configuration names, with what it holds out. What is odd but read goes into `notes`, or is logged
+    as warnings where nobody asks for them. Raises DatasetError with file, line and value."""
     noted = Notes() if notes is None else notes
-    if dataset["format"] == "coco":
-        root = Path(dataset["root"]).expanduser()
-        named = {split: dataset[split] for split in ("train", "val", "test")}
-        splits = load_coco(root, name=dataset["name"], bad_rows=dataset["bad_rows"], notes=noted, **named)
-    elif dataset["format"] == "digits":
-        splits = load_yolo(digits.digits_root(), name=dataset["name"], notes=noted)
-    else:
-        how = {key: dataset[key] for key in ("missing_labels", "bad_rows")}
-        splits = load_yolo(Path(dataset["root"]).expanduser(), name=dataset["name"], notes=noted, **how)
+    own = read_dataset(dataset, noted)
     if notes is None:
         for kind, count, first in noted:
             log.warning("%d %s (the first: %s)", count, kind, first)
-    return splits
+    return held_out.apply(own, held_out.HeldOut.of(dataset))
+
+
+def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:
+    """The dataset as it lies on disk, with the splits of its own."""
+    from al_cli.datasets import load_coco, load_yolo
+
+    root, name = dataset_root(dataset), dataset["name"]
+    if dataset["format"] == "digits":
+        return load_yolo(root, name=name, notes=notes)
+    if dataset["format"] == "coco":
+        named = {split: dataset[split] for split in ("train", "val", "test") if isinstance(dataset[split], Mapping)}
+        return load_coco(root, name=name, bad_rows=dataset["bad_rows"], notes=notes, **named)
+    how = {key: dataset[key] for key in ("missing_labels", "bad_rows")}
+    return load_yolo(root, name=name, notes=notes, **how)
+
+
+def dataset_root(dataset: Mapping[str, Any]) -> Path:
+    """The folder (or yaml file) that a dataset is read from; the built-in digits are written first."""
+    if dataset["format"] != "digits":
+        return Path(dataset["root"]).expanduser()
+    from al_cli.datasets import digits  # imports scikit-learn: two seconds
+
+    return digits.digits_root()
 
 
 def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
@@ -58,31 +72,17 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
     training = experiment.training
     picks = None
     if experiment.file is not None:
-        picks, sizes = plan_imported(experiment, train, sizes)
-    first = sizes[0]
-    no_val = splits.val is None and not config["dataset"]["holdout"]
-    if training.duration == "early_stop" and no_val:
+        picks, sizes = plan_imported(experiment, splits, sizes)
+    validates = held_out.HeldOut.of(config["dataset"]).initial
+    if splits.val is None and not validates:
+        refuse_without_val(experiment)
+    if validates and sizes[0] < 2:
         raise ConfigError(
-            "early stopping needs a validation set, and this dataset's only held-out split is what rounds are evaluated on",
-            remedy="add dataset.holdout=0.2, or set training.duration=epochs",
+            "dataset.val would leave nothing to train on",
+            where=f"dataset.val={config['dataset']['val']}",
+            remedy="raise initial to at least 2 images",
         )
-    measured_on_val = InfluenceSpec.of(experiment.model.influence).reference == "val"
-    if no_val and measured_on_val and experiment.strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}:
-        raise ConfigError(
-            f"sampler {config['sampler']['name']} measures influence on validation images, and this dataset has none",
-            remedy="add dataset.holdout=0.2, or set model.influence.reference=labeled",
-        )
-    if experiment.strategy.uses_held_out and no_val:
-        raise ConfigError(
-            f"sampler {config['sampler']['name']} learns from validation images, and this dataset's only held-out split is "
-            "what rounds are evaluated on",
-            remedy="add dataset.holdout=0.2, or take another sampler",
-        )
-    if config["dataset"]["holdout"] and first < 2:
-        raise ConfigError(
-            "dataset.holdout would leave nothing to train on", remedy="raise initial to at least 2 images"
-        )
-    return loop.Plan(
+    plan = loop.Plan(
         sizes=(len(train),) if experiment.reference else tuple(sizes),
         unit="images" if experiment.reference else config["budget_unit"],
         ud=experiment.ud,
@@ -90,12 +90,75 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         seed=config["seed"],
         data=training.data,  # type: ignore[arg-type]
         carry_weights=training.init == "continue",
-        holdout=math.ceil(config["dataset"]["holdout"] * first),
+        holdout=math.ceil(validates * sizes[0]),
         early_stop=training.duration == "early_stop",
         keep_checkpoints=training.keep_checkpoints == "all",
         picks=picks,
         skipped=config["rounds"] if experiment.reference else 0,
+        evaluate=config["evaluate"],
     )
+    if validates:
+        check_validating(experiment, splits, plan)
+    return plan
+
+
+def refuse_without_val(experiment: Experiment) -> None:
+    """ConfigError for what needs validation images, where there are none."""
+    config = experiment.config
+    if config["evaluate"] == "val":
+        raise ConfigError(
+            "there is no val split to score rounds on: the data's only held-out split is the test split",
+            where="evaluate=val",
+            remedy="add dataset.val=20% to hold out a share of the pool, or set evaluate=test",
+        )
+    if uses := uses_of_val(experiment):
+        use = uses[0]
+        raise ConfigError(
+            f"{use.what}, and this dataset has no validation images: its only held-out split is what rounds are evaluated on",
+            remedy=f"add dataset.val=20%, or {use.instead}",
+        )
+
+
+class UseOfVal(NamedTuple):
+    """What reads validation images, as the beginning of a sentence, and what to do without them."""
+
+    what: str
+    instead: str
+
+
+def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
+    """What would read validation images to train or select by, but for a loss that is only recorded."""
+    uses = []
+    sampler = f"sampler {experiment.config['sampler']['name']}"
+    if experiment.training.duration == "early_stop":
+        uses.append(UseOfVal("early stopping goes by the validation loss", "set training.duration=epochs"))
+    measured_on_val = InfluenceSpec.of(experiment.model.influence).reference == "val"
+    if measured_on_val and experiment.strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}:
+        instead = "set model.influence.reference=labeled"
+        uses.append(UseOfVal(f"{sampler} measures influence on validation images", instead))
+    if experiment.strategy.uses_held_out:
+        uses.append(UseOfVal(f"{sampler} learns from validation images", "take another sampler"))
+    return uses
+
+
+def check_validating(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:
+    """ConfigError where the initial images that validate are too few, or would be trained on."""
+    validating, where = loop.opening(splits, plan).heldout, f"dataset.val={experiment.config['dataset']['val']}"
+    if len(validating) < plan.holdout:
+        raise ConfigError(
+            f"only {len(validating)} of the {plan.sizes[0]} initial images have no equal copy in the pool, and {plan.holdout} "
+            "are to validate",
+            where=where,
+            remedy="raise initial, or hold out a share of the pool, which keeps equal images together: dataset.val=20%",
+        )
+    if plan.picks is None or plan.data != "reselect":
+        return
+    if both := set(validating) & set(itertools.chain(*plan.picks[1:])):
+        raise ConfigError(
+            f"image {splits.train[min(both)].name} validates, so it cannot be trained on",
+            where=f"{experiment.file.path if experiment.file else ''}, {where}",
+            remedy="leave it out of the file, or set dataset.val=null",
+        )
 
 
 def check_longer(
@@ -125,26 +188,20 @@ def check_longer(
 
 
 def plan_imported(
-    experiment: Experiment, train: Dataset, sizes: Sequence[int]
+    experiment: Experiment, splits: Splits, sizes: Sequence[int]
 ) -> tuple[tuple[tuple[int, ...], ...], list[int]]:
     """The images of each round as the file has them, and how many each adds. `sizes` are those of the configuration:
     the file decides, but where the user gave `initial` or `budget`, ConfigError if it says otherwise."""
-    config, rows = experiment.config, experiment.file
+    config, rows, train = experiment.config, experiment.file, splits.train
     assert rows is not None
     again = experiment.training.data == "reselect"
     drawn = loop.initial_order(train, experiment.seeds.initial)[: sizes[0]]
-    picks = rows.picks(train, drawn, again=again)
+    held = {"test": splits.test} | ({} if splits.val is None else {"val": splits.val})
+    picks = rows.picks(train, drawn, again=again, held_out=held)
     for round, (ids, size) in enumerate(zip(picks, sizes, strict=True)):
         key = "budget" if round else "initial"
         if config[key] is not None and not (again and round):  # a round's own training set is larger than the budget
             rows.require_size(round, ids, size, key)
-    validating = set(picks[0][: math.ceil(config["dataset"]["holdout"] * len(picks[0]))])
-    if again and (both := validating & set(itertools.chain(*picks[1:]))):
-        raise ConfigError(
-            f"image {train[min(both)].name} validates, so it cannot be trained on",
-            where=f"{rows.path}, dataset.holdout={config['dataset']['holdout']}",
-            remedy="leave it out of the file, or set dataset.holdout=0",
-        )
     return picks, [len(ids) for ids in picks]
 
 
@@ -156,12 +213,8 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
         try:
             return FakeLearner(class_names, **experiment.model.overrides)
         except TypeError as error:
-            keys = ", ".join(experiment.model.overrides)
-            raise ConfigError(
-                first_line(error),
-                where=f"model.overrides: {keys}",
-                remedy="the fake learner takes iterations and fit_s",
-            ) from error
+            what = f"the fake cannot take model.overrides={experiment.model.overrides}: {first_line(error)}"
+            raise ConfigError(what, remedy="it takes iterations and fit_s") from error
     from al_cli.learners.detectron.learner import DetectronLearner
 
     device = experiment.config["device"]

@@ -5,6 +5,7 @@ Hydra composes; this file finds `conf/`, names runs, and turns what Hydra says o
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -14,11 +15,12 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Glob, Sweep
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from al_cli.datasets.held_out import SHARE_AS_TYPED, retired
 from al_cli.errors import ConfigError, NotGiven, first_line, suggest
+from al_cli.experiment.words import GROUPS, check_words, key_of, readable
 from al_cli.tasks import DEFAULT
 
 CONFIG_NAME = "config"
@@ -28,7 +30,10 @@ WHERE = ("outputs", "study", "run_name", "store", "tracking", "plots")
 NOT_IN_NAME = {*WHERE, "sampler", "seed", "reference", "device", "dataset", "hydra.searchpath"}
 PLACES = ("dataset.root", "dataset.name", "dataset.train", "dataset.val", "dataset.test")  # where data lies
 VALUE_ONLY = {"model", "training", "schedule", "sampler.file"}  # settings whose value speaks for itself
+OF_THE_FILE = ("dataset.format", "model.name", "sampler.name")  # what a file of a group says of itself
 MAX_NAME = 120
+MAX_RUNS = 1000  # of one command; each is composed and checked before the first one starts
+SEVERAL = "add -m to run them all, or brackets to make it one list"
 
 
 def shipped(folder: str) -> Path:
@@ -47,7 +52,7 @@ def run_name(config: Mapping[str, Any], words: Iterable[str]) -> str:
     >>> run_name(config, ["seed=10", "ud_split=[1,0.75]", "sampler=ccms", "training.iterations=9"])
     'ccms_ud1-0.75_iterations9_s10'
     """
-    if config["run_name"]:
+    if config["run_name"] is not None:
         return str(config["run_name"])
     method = "reference" if config["reference"] else config["sampler"]["name"]  # a reference asks no sampler
     # Where rounds have a size of their own, more of them are the same run, continued.
@@ -62,9 +67,8 @@ def is_count(amount: Any) -> bool:
 
 def name_with(method: str, words: Iterable[str], seed: int) -> str:
     """`method`, the settings among these words that belong into a name, and the seed, joined by underscores."""
-    last = {key_of(word): word for word in words}  # of a setting that is said twice, the last word counts
-    said = [word for key, word in last.items() if key not in NOT_IN_NAME and not _is_place(key)]
-    said = [word for word in said if word != f"task={DEFAULT}"]
+    said = [word for word in words if key_of(word) not in NOT_IN_NAME and not _is_place(word)]
+    said = [word for word in said if word not in (f"task={DEFAULT}", "schedule=null")]
     parts = [label(word) for word in sorted(said, key=lambda word: (not word.startswith("ud_split"), key_of(word)))]
     name = "_".join([method, *filter(None, parts), f"s{seed}"])
     if len(name) > MAX_NAME:
@@ -73,8 +77,10 @@ def name_with(method: str, words: Iterable[str], seed: int) -> str:
     return name
 
 
-def _is_place(key: str) -> bool:
-    return any(f"{key}.".startswith(f"{place}.") for place in PLACES)
+def _is_place(word: str) -> bool:
+    """Whether it only says where data lies. A share that is held out is a method and no place."""
+    key, value = key_of(word), word.partition("=")[2].strip("'\"")
+    return any(f"{key}.".startswith(f"{place}.") for place in PLACES) and not SHARE_AS_TYPED.fullmatch(value)
 
 
 def label(word: str) -> str:
@@ -100,41 +106,63 @@ def folder_name(root: str) -> str:
     return path.parent.name if path.suffix in {".yaml", ".yml"} else path.name
 
 
-OPEN = ("model.overrides.", "model.influence.")  # mappings that hold only what differs from the defaults
+def split_runs(words: Sequence[str], many: bool, several: str = SEVERAL) -> list[list[str]]:
+    """The overrides of each run: with `many`, `seed=0,1` becomes two runs.
+
+    ConfigError for a word that is no override, a key that is given twice, more than MAX_RUNS runs, and, without `many`, for
+    a word with several values; `several` says what to do about that.
+    """
+    check_words(words)
+    refuse_hydra(words)
+    choices: list[list[str]] = []
+    for word in words:
+        choices.append([one for text in readable(word, many) for one in alternatives(text, many, several)])
+        if math.prod(map(len, choices)) > MAX_RUNS:
+            names = [key_of(said) for said, values in zip(words, choices, strict=False) if len(values) > 1]
+            remedy = f"one command makes at most {MAX_RUNS:,}: name fewer values of {', '.join(names)}"
+            raise ConfigError("the words name too many runs", where=word[:60], remedy=remedy)
+    return [list(run) for run in itertools.product(*choices)]
 
 
-def open_keys(words: Iterable[str]) -> list[str]:
-    """`model.overrides.SOLVER.BASE_LR=1` as `++model...`: these keys are Detectron2's to know."""
-    return [f"++{word}" if word.startswith(OPEN) else word for word in words]
-
-
-def split_runs(words: Sequence[str], many: bool) -> list[list[str]]:
-    """The overrides of each run: with `many`, `seed=0,1` becomes two runs. ConfigError for a word that is no override."""
+def alternatives(word: str, many: bool, several: str) -> list[str]:
+    """The overrides that one word stands for: itself, or with `many` one for each value that it names."""
     try:
-        parsed = OverridesParser.create().parse_overrides(list(words))
-    except HydraException as error:
-        remedy = "write overrides as key=value, and quote brackets: 'ud_split=[1,0.5]'"
-        raise ConfigError(first_line(error), remedy=remedy) from error
-    choices = []
-    for word, override in zip(words, parsed, strict=True):
+        override = OverridesParser.create().parse_override(word)
         if not override.is_sweep_override():
-            choices.append([word])
-            continue
+            if _holds_sweep(override.value()):
+                remedy = "write the whole list for each run, as in ud_split=[1,0.5],[0.5,0.5]"
+                raise ConfigError(f"{word} names several values inside of one", remedy=remedy)
+            return [word]
         if not many:
-            remedy = "add -m to run them all, or brackets to make it one list"
-            raise ConfigError(f"{word} names several values", remedy=remedy)
+            raise ConfigError(f"{word} names several values", remedy=several)
         if not override.is_discrete_sweep():
             raise ConfigError(f"{word} names no list of values", remedy="write the values, as in seed=0,1,2")
-        key = override.get_key_element()
-        choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-    return [list(run) for run in itertools.product(*choices)]
+        values: Any = override.value()
+        if isinstance(values, Glob):
+            found = values.filter(sorted(group_choices(key_of(word))))
+        else:
+            found = list(itertools.islice(override.sweep_string_iterator(), MAX_RUNS + 1))
+    except ConfigError:
+        raise
+    except Exception as error:  # Hydra's parser and its functions raise what they like
+        why = re.sub(r"^\w+ while evaluating '.*?': ", "", first_line(error))
+        remedy = "write overrides as key=value, and quote brackets: 'ud_split=[1,0.5]'"
+        raise ConfigError(f"{word} cannot be read: {why}", remedy=remedy) from error
+    if not found:
+        raise ConfigError(f"{word} names no value at all", remedy="write the values, as in seed=0,1,2")
+    return [f"{word.partition('=')[0]}={value}" for value in found]
+
+
+def _holds_sweep(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return isinstance(value, Sweep) or any(map(_holds_sweep, inner))
 
 
 def refuse_hydra(words: Iterable[str]) -> None:
     """ConfigError for a setting of Hydra that would do nothing here: al places and starts its runs itself."""
     for word in words:
         key = key_of(word)
-        if not re.match(r"hydra[./]", key) or key == "hydra.searchpath":
+        if not re.match(r"hydra([./]|$)", key) or key == "hydra.searchpath":
             continue
         starts = "launcher" in key or "sweeper" in key
         raise ConfigError(
@@ -147,11 +175,6 @@ def refuse_hydra(words: Iterable[str]) -> None:
         )
 
 
-def key_of(word: str) -> str:
-    """The key of an override: `training.lr` of `++training.lr=1`."""
-    return word.lstrip("+~").partition("=")[0]
-
-
 def compose_all(runs: Sequence[Sequence[str]]) -> list[DictConfig]:
     """The configuration of each run from its overrides. Raises ConfigError for the first that is wrong."""
     refuse_hydra(itertools.chain(*runs))
@@ -162,10 +185,48 @@ def compose_all(runs: Sequence[Sequence[str]]) -> list[DictConfig]:
 
 
 def compose_one(words: list[str]) -> DictConfig:
+    """The configuration of one run: every setting there, none that al does not know, and each group a mapping."""
+    words = [word for word in words if word != "schedule=null"]  # the default's own spelling, which Hydra refuses
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in GROUPS and (value.lower() in {"", "null"} or value[:1] in {"[", "{"}):
+            raise ConfigError(f"{word} names no {key}", remedy=suggest("", group_choices(key)))
+        if key.lstrip("+") in GROUPS and key not in GROUPS:
+            raise ConfigError(f"{key} is a choice that every run makes", where=word, remedy=f"write {word.lstrip('+')}")
     try:
-        return compose(CONFIG_NAME, words)
-    except (HydraException, OmegaConfBaseException) as error:
+        config = compose(CONFIG_NAME, words)
+    except Exception as error:  # nothing of ours runs in it, and for odd words Hydra raises what it likes
         raise explain(error, words) from error
+    if not isinstance(config.seeds, DictConfig):
+        remedy = "set one alone: seeds.training=7"
+        raise ConfigError("seeds is no mapping of initial, training and sampling", where="seeds=...", remedy=remedy)
+    for word in words:
+        key, others = key_of(word), [other for other in words if other != word]
+        if key in OF_THE_FILE:
+            _require_of_the_file(word, OmegaConf.select(config, key), OmegaConf.select(compose_one(others), key))
+        if word.startswith("+") and key.split(".")[0] not in ("model", "training"):  # settings.py knows what those have
+            _require_known(word, compose_one(others))
+    return config
+
+
+def _require_of_the_file(word: str, value: Any, own: Any) -> None:
+    """ConfigError where a word sets what only the file of a group can say of itself."""
+    if value != own:
+        group = key_of(word).split(".")[0]
+        what = f"{key_of(word)} is {value!r}, and the settings of {group} are those of {own}"
+        remedy = f"leave it out, or choose with {group}=...; {suggest(str(value), group_choices(group))}"
+        raise ConfigError(what, where=word, remedy=remedy)
+
+
+def _require_known(word: str, without: DictConfig) -> None:
+    """ConfigError for a word with a plus that adds a setting that nothing reads; `without` is the rest."""
+    key, _, inner = key_of(word).partition(".")
+    parent = OmegaConf.select(without, key) if inner else without
+    if not isinstance(parent, DictConfig):
+        parent, inner = without, ""
+    known = list(map(str, parent))
+    if (inner.split(".")[0] or key) not in known or (not inner and "." in key_of(word)):
+        raise ConfigError(f"there is no setting called {key_of(word)}", where=word, remedy=suggest(key_of(word), known))
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
@@ -177,21 +238,31 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         return ConfigError(f"there is no {group} called {choice}", where=f"{group}={choice}", remedy=remedy)
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match.group(1)
+        if key == "dataset.holdout":
+            return retired(next((word.partition("=")[2] for word in overrides if key_of(word) == key), ""))
         where = next((o for o in overrides if o.lstrip("+~").startswith(key)), key)
-        return ConfigError(f"there is no setting called {key}", where=where, remedy=suggest(key, known_keys(key)))
+        remedy = suggest(key, known_keys(key, overrides))
+        return ConfigError(f"there is no setting called {key}", where=where, remedy=remedy)
+    if match := re.search(r"already at '([^']+)'", text):
+        key = match.group(1)
+        return ConfigError(f"{key} is there already", where=f"+{key}", remedy=f"write it without the plus: {key}=...")
     if match := re.search(r"Missing mandatory value: ([\w.]+)", text):
         key = match.group(1)
         return NotGiven(f"{key} is not given", remedy=f"add {key}=...")
-    return ConfigError(first_line(error), remedy="`al run --cfg job` prints every setting")
+    if match := re.match(r"Error merging override (.*)", text):
+        why = f": {first_line(error.__cause__)}" if error.__cause__ else ""
+        return ConfigError(f"{match[1]} cannot be set{why}", remedy="`al run --cfg job` prints every setting")
+    return ConfigError(first_line(error) or type(error).__name__, remedy="`al run --cfg job` prints every setting")
 
 
 def group_choices(group: str) -> list[str]:
     return [path.stem for path in (shipped("conf") / group).glob("*.yaml")]
 
 
-def known_keys(near: str) -> list[str]:
+def known_keys(near: str, words: Sequence[str]) -> list[str]:
     """The settings that were perhaps meant: those of its parent where that exists, else the top level and the groups."""
-    config = OmegaConf.to_container(compose(CONFIG_NAME, []), resolve=False)
+    chosen = [word for word in words if word.partition("=")[0] in GROUPS]  # which settings there are is theirs to say
+    config = OmegaConf.to_container(compose(CONFIG_NAME, chosen), resolve=False)
     parent: object = config
     prefix = near.split(".")[:-1]
     for part in prefix:

@@ -15,9 +15,10 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from al_cli.errors import ConfigError
 from al_cli.types import Dataset, Image
@@ -61,11 +62,19 @@ class Imported:
         """Whether the file has rows of round 0."""
         return any(row.round == 0 for row in self.rows)
 
-    def picks(self, train: Dataset, drawn: Sequence[int], *, again: bool = False) -> tuple[tuple[int, ...], ...]:
+    def picks(
+        self,
+        train: Dataset,
+        drawn: Sequence[int],
+        *,
+        again: bool = False,
+        held_out: Mapping[str, Dataset] = MappingProxyType({}),
+    ) -> tuple[tuple[int, ...], ...]:
         """[rounds + 1] ids of each round, in the file's order; round 0 is `drawn` where the file has no rows of it.
 
-        `again`: later rounds may name images of earlier ones. ConfigError, with the line, for an image that is not in
-        `train`, that the row does not single out, or that is in an earlier round or named twice.
+        `again`: later rounds may name images of earlier ones. `held_out` are the other splits, by name, to say where a row's
+        image is. ConfigError, with the line, for an image that is not in
+        the pool, that the row does not single out, or that is in an earlier round or named twice.
         """
         initial = () if self.fixes_initial else tuple(drawn)
         by_name: dict[str, list[int]] = defaultdict(list)
@@ -77,11 +86,11 @@ class Imported:
                 by_name[name].append(image.id)
         # Next to a name an image_id is al's number, as in al's own tables; alone it is what the data itself calls the image.
         als = {i: i for i in train.ids.tolist()}
-        own = {image.id if image.source_id is None else image.source_id: image.id for image in train.images}
+        own = {own_id(image): image.id for image in train.images}
         found: list[list[int]] = [[] for _ in range(max((row.round for row in self.rows), default=0) + 1)]
         first: dict[tuple[int, int], int] = {}  # (image, round or 0 where rounds do not matter) -> line
         for row in self.rows:
-            image_id = self._look_up(row, train, by_name, als if row.image else own)
+            image_id = self._look_up(row, train, held_out, by_name, als if row.image else own)
             earlier = first.setdefault((image_id, row.round if again else 0), row.line)
             if earlier != row.line:
                 raise self._error(f"{row.what} is named in line {earlier} already", "leave one out", row)
@@ -97,15 +106,30 @@ class Imported:
             what = f"round {round} has {len(ids)} images in the file and {size} by {key}"
             raise self._error(what, f"leave out {key}: the file decides")
 
-    def _look_up(self, row: PickedRow, train: Dataset, by_name: dict[str, list[int]], numbers: dict[int, int]) -> int:
+    def _look_up(
+        self,
+        row: PickedRow,
+        train: Dataset,
+        held_out: Mapping[str, Dataset],
+        by_name: dict[str, list[int]],
+        numbers: dict[int, int],
+    ) -> int:
         """al's number of the row's image. `numbers` has what an `image_id` stands for."""
         wanted = PurePosixPath(row.image.replace("\\", "/")).parts
 
         def is_called(image: Image) -> bool:
             return row.image == image.name or image.path.parts[-len(wanted) :] == wanted
 
+        def refuse_held_out(is_it: Callable[[Image], bool]) -> None:
+            for split, data in held_out.items():
+                if found := next(filter(is_it, data.images), None):
+                    what = f"{found.name} is in the {split} split, so it cannot be picked"
+                    remedy = "leave it out of the file, or hold out what was held out when the images were picked"
+                    raise self._error(what, remedy, row)
+
         if row.image_id is not None:
             if row.image_id not in numbers:
+                refuse_held_out(lambda image: row.image_id == (image.id if wanted else own_id(image)))
                 raise self._error(f"the pool has no image with image_id {row.image_id}", "is it of this dataset?", row)
             image = train[numbers[row.image_id]]
             if wanted and not is_called(image):
@@ -114,6 +138,7 @@ class Imported:
             return image.id
         same = [i for i in by_name.get(wanted[-1], ()) if is_called(train[i])]
         if not same:
+            refuse_held_out(is_called)
             raise self._error(f"the pool has no image {row.image}", "name the file as the train split has it", row)
         if len(same) > 1:
             what = f"{len(same)} images of the pool are called {row.image}"
@@ -122,6 +147,11 @@ class Imported:
 
     def _error(self, what: str, remedy: str, row: PickedRow | None = None) -> ConfigError:
         return ConfigError(what, where=str(self.path) if row is None else f"{self.path}:{row.line}", remedy=remedy)
+
+
+def own_id(image: Image) -> int:
+    """What the data itself calls the image; al's number where it has none."""
+    return image.id if image.source_id is None else image.source_id
 
 
 def read_picks(path: Path) -> Imported:

@@ -7,7 +7,7 @@ job.experiment    its configuration, checked
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ from omegaconf import DictConfig
 from al_cli.errors import AlError, ConfigError
 from al_cli.experiment import compose, settings
 from al_cli.experiment.imported import Imported
+from al_cli.experiment.known import known_from
+from al_cli.experiment.names import check_name, check_path
+from al_cli.experiment.words import key_of, open_keys
+from al_cli.lookup import NOBODY, Known
 from al_cli.records.study import arm_of
 
 
@@ -49,13 +53,27 @@ class Job:
 
 
 def make_job(
-    config: DictConfig, name: str, *, typed: Iterable[str] = (), arm: str = "", picks: Imported | None = None
+    config: DictConfig,
+    name: str,
+    *,
+    typed: Iterable[str] = (),
+    arm: str = "",
+    picks: Imported | None = None,
+    known: Known = NOBODY,
 ) -> Job:
-    """The job of a composed configuration, whose folder is called `name`. ConfigError for what cannot work."""
+    """The job of a composed configuration, whose folder is called `name`. `known`: whose functions it may name. ConfigError
+    for what cannot work."""
     config.run_name = name
-    experiment = settings.check(config, frozenset(typed), picks)
-    folder = Path(experiment.config["outputs"]).expanduser() / experiment.config["study"] / name
-    return Job(folder, experiment, arm)
+    experiment = settings.check(config, frozenset(typed), picks, known)
+    return Job(folder_of(experiment.config), experiment, arm)
+
+
+def folder_of(config: Mapping[str, Any]) -> Path:
+    """OUTPUTS/STUDY/RUN of a configuration. ConfigError where that would be no folder, or outside the folder of outputs."""
+    outputs = Path(check_path(config["outputs"], "outputs")).expanduser()
+    if outputs.is_file():
+        raise ConfigError("outputs is a file", where=f"outputs={config['outputs']}", remedy="name a folder")
+    return outputs / check_name(config["study"], "study") / check_name(config["run_name"], "run_name")
 
 
 def jobs_of(words: Sequence[str], many: bool = False) -> list[Job]:
@@ -63,12 +81,13 @@ def jobs_of(words: Sequence[str], many: bool = False) -> list[Job]:
 
     ConfigError for the first that cannot work, and for two that would share a folder.
     """
-    runs = compose.split_runs(compose.open_keys(words), many)
+    runs = compose.split_runs(open_keys(words), many)
     jobs: list[Job] = []
+    known = known_from(words)
     for number, (said, config) in enumerate(zip(runs, compose.compose_all(runs), strict=True), 1):
         name = compose.run_name(config, said)
         try:
-            job = make_job(config, name, typed=map(compose.key_of, said), arm=arm_of(name))
+            job = make_job(config, name, typed=map(key_of, said), arm=arm_of(name), known=known)
         except AlError as error:
             if len(runs) == 1:
                 raise

@@ -18,8 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import compose, imported
+from al_cli.experiment.build import load_dataset
 from al_cli.experiment.job import Job, make_job
+from al_cli.experiment.known import known_from, recorded_config
+from al_cli.experiment.words import key_of, open_keys
 from al_cli.records import RunFolder
+from al_cli.records.data import DataRecord
 from al_cli.records.formats import csv_text
 from al_cli.records.study import arm_of
 from al_cli.samplers.catalog import IMPORTED
@@ -32,10 +36,16 @@ REGIME = ("training.data", "training.init")  # what a round trains on: the run's
 
 @dataclass(frozen=True)
 class Replay:
-    """A checked replay: its job, and the selections as a CSV."""
+    """A checked replay of the run in `source`: its job, and the selections as a CSV."""
 
     job: Job
     picks: str
+    source: Path
+
+    def check_data(self) -> None:
+        """RunError where the dataset is not the one that the run's images were picked from."""
+        now = DataRecord.of(load_dataset(self.job.config["dataset"]))
+        RunFolder(self.source).check_data(now, "restore the data, or say where a copy of it lies: dataset.root=DIR")
 
     def write_picks(self) -> None:
         """Put the selections where the configuration says they are."""
@@ -52,10 +62,9 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     settled.
     """
     run = run.resolve()
-    source, done = RunFolder(run).config(), RunFolder(run)
-    words = compose.open_keys(words)
-    compose.split_runs(words, many=False)  # refuses what is no override
-    typed = [compose.key_of(word) for word in words]
+    source, done = recorded_config(run), RunFolder(run)
+    [words] = compose.split_runs(open_keys(words), many=False)
+    typed = [key_of(word) for word in words]
     if fixed := [key for key in typed if key.split(".")[0] in FIXED]:
         raise ConfigError(
             f"a replay cannot change {fixed[0]}: the run has settled which images each round labels",
@@ -87,13 +96,15 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     config.outputs, config.study = outputs, study
     config.sampler = {"name": IMPORTED, "file": str(path.absolute()), "stages": []}
     picks = _picks(done, rounds, source["training"]["data"], config.training.data)
-    job = make_job(config, name, typed=typed, arm=arm_of(name), picks=imported.parse_picks(picks, path))
-    return Replay(job, picks)
+    job = make_job(
+        config, name, typed=typed, arm=arm_of(name), picks=imported.parse_picks(picks, path), known=known_from(words)
+    )
+    return Replay(job, picks, run)
 
 
 def _without(arm: str, words: Sequence[str]) -> str:
     """The name of the replayed arm without the settings that these words give new values."""
-    keys = [re.sub(r"[^A-Za-z0-9.+]+", "-", compose.key_of(word).split(".")[-1]) for word in words]
+    keys = [re.sub(r"[^A-Za-z0-9.+]+", "-", key_of(word).split(".")[-1]) for word in words]
     parts = [
         part for part in arm.split("_") if not any(re.fullmatch(rf"{re.escape(key)}-?[\d.e+-]+", part) for key in keys)
     ]
@@ -108,7 +119,7 @@ def _config(source: dict[str, Any], words: Sequence[str], typed: Sequence[str], 
         choices.append(f"model={model}")
     [config] = compose.compose_all([[*choices, "study=replay", "run_name=null", *words]])
     OmegaConf.set_struct(config, False)
-    kept = ["seed", "seeds", "task", *(group for group in ("dataset", "model") if group not in typed)]
+    kept = ["seed", "seeds", "task", "evaluate", *(group for group in ("dataset", "model") if group not in typed)]
     if "model" not in typed and "training" not in typed:
         kept.append("training")
     elif "training" not in typed:

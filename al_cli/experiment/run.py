@@ -1,6 +1,7 @@
 """One run, from its configuration to its finished folder."""
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,8 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from al_cli import loop, tracking
-from al_cli.errors import AlError, ConfigError, DatasetError, ModelError
-from al_cli.experiment.build import build_learner, check_longer, load_dataset, plan_rounds, store_path, through_store
+from al_cli.errors import AlError, ConfigError, DatasetError, ModelError, RunError
+from al_cli.experiment.build import (
+    build_learner,
+    check_longer,
+    load_dataset,
+    plan_rounds,
+    store_path,
+    through_store,
+    uses_of_val,
+)
 from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
 from al_cli.experiment.settings import Experiment
@@ -20,7 +29,9 @@ from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
 from al_cli.records.in_vain import round_in_vain
+from al_cli.records.mend import damage
 from al_cli.store.disk import Store
+from al_cli.system import open_own
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord, Selector, Splits
 
@@ -41,12 +52,12 @@ def run_job(job: Job) -> list[RoundRecord]:
         try:
             return run_in(folder, experiment)
         except KeyboardInterrupt:
-            done = len(folder.records())
+            done = len(folder.recorded_rounds())
             log.info("stopped with %d of %d rounds done; the same command continues", done, folder.total_rounds)
             raise
         except Exception as error:
             mistake = isinstance(error, ConfigError | DatasetError | ModelError)
-            if was_empty and mistake and not folder.records():
+            if was_empty and mistake and not folder.began:
                 shutil.rmtree(path)  # nothing was computed: a mistake that is corrected leaves no trace
                 with suppress(OSError):  # other runs of the study
                     path.parent.rmdir()
@@ -89,22 +100,33 @@ def keep_reason(job: Job, error: BaseException) -> None:
 def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     from al_cli.report.of_run.terminal import rounds_table
 
-    records = folder.records()
     total = experiment.rounds
-    if len(records) == total and folder.state == "done":
-        log.info("%s is done already; delete the folder to run it again", folder.path.name)
-        if console.is_terminal:
-            console.print(rounds_table(records, experiment.task))
-        return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.config)]
+    wanted = experiment.config["plots"]
+    if folder.state == "done" and not folder.longer:
+        lost = damage(folder, all_weights=experiment.training.keep_checkpoints == "all")
+        if wanted:
+            lost += [f"plots/{name}" for name in folder.lost_plots()] if folder.has_plots else ["plots"]
+        if not lost:
+            records = folder.records()
+            log.info("%s is done already; delete the folder to run it again", folder.path.name)
+            if console.is_terminal:
+                console.print(rounds_table(records, experiment.task))
+            return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.config)]
+        log.warning("%s is done, and not all of it is as it was written: %s", folder.path.name, ", ".join(lost))
     splits = load_dataset(experiment.config["dataset"])
     folder.require_data(DataRecord.of(splits))
     plan = plan_rounds(experiment, splits)
     if folder.longer:
-        check_longer(experiment, splits, plan, folder.config(), len(records))
+        check_longer(experiment, splits, plan, folder.config(), len(folder.recorded_rounds()))
         folder.lengthen()
     folder.clear_failure()
-    pool, evaluated, classes = len(splits.train), len(splits.test), len(splits.train.class_names)
-    log.info("%s: %d images in the pool, %d to evaluate on, %d classes", splits.name, pool, evaluated, classes)
+    pool, classes = len(splits.train), len(splits.train.class_names)
+    evaluated = f"{len(splits.scored(plan.evaluate))} to evaluate on, the {plan.evaluate} split"
+    log.info("%s: %d images in the pool, %s, %d classes", splits.name, pool, evaluated, classes)
+    if plan.evaluate == "val" and (uses := uses_of_val(experiment)):
+        log.warning(
+            "evaluate=val: %s, so the scores are not held out from it: compare, then evaluate=test", uses[0].what
+        )
     sampler, sizes = experiment.config["sampler"]["name"], list(map(str, plan.sizes))
     amounts = (
         ", ".join(sizes) + " images"
@@ -117,9 +139,8 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         log.info("%s picks, %s trains: %d rounds that label %s", sampler, experiment.model.name, total, amounts)
     if experiment.strategy.oracle:
         log.warning("%s is an oracle: it reads the labels of the pool, so it is a bound and no method", sampler)
-    if records:
-        log.info("continuing after round %d", records[-1].round)
-    wanted = experiment.config["plots"]
+    if done := folder.recorded_rounds():
+        log.info("continuing after round %d", done[-1])
     start = time.monotonic()
     learner = build_learner(experiment, splits.train.class_names)
     if experiment.config["portable"] and learner.device.startswith("cuda"):
@@ -133,31 +154,33 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         extra_timing = store.take_account
     rounds = loop.run(splits, learner, strategy, plan, folder, experiment.task, extra_timing)
     for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.config):
-        records.append(record)
         round_log.info("round %d of %d: %s", record.round, total - 1, round_summary(record, experiment.task))
         for finding in round_in_vain(folder, record, experiment.task, last=record.round == total - 1):
             log.warning("round %d of %d: %s", record.round, total - 1, finding)
         if console.is_terminal:
-            console.print(rounds_table(records, experiment.task))
+            console.print(rounds_table(folder.records(), experiment.task))
         if wanted and time.monotonic() - plotted > PLOT_EVERY_S:
             draw(folder, splits)
             plotted = time.monotonic()
     folder.mark_done()  # before the plots: a picture that cannot be drawn takes nothing from a finished run
-    if wanted:
-        draw(folder, splits)
+    if wanted and (drawn := draw(folder, splits)) is not None:
+        folder.mark_done(drawn)
     log.info("finished in %.0f s", time.monotonic() - start)
-    return records
+    return folder.records()
 
 
-def draw(folder: RunFolder, splits: Splits) -> None:
-    """The run's plots. One that cannot be drawn is a warning."""
+def draw(folder: RunFolder, splits: Splits) -> list[Path] | None:
+    """The run's plots. One that cannot be drawn is a warning, and the same command tries again."""
     from al_cli.report.of_run import plots
 
     try:
-        plots.plot_run(folder.path, splits)
+        if (folder.path / "plots").is_symlink():
+            raise RunError("plots is a symbolic link", where=str(folder.path), remedy="remove the link")
+        return plots.plot_run(folder.path, splits)
     except Exception as error:
         log.warning("the plots could not be drawn: %s: %s", type(error).__name__, error)
         traceback_log.warning("the plots could not be drawn", exc_info=True)
+        return None
 
 
 def round_summary(record: RoundRecord, task: Task) -> str:
@@ -171,11 +194,29 @@ def round_summary(record: RoundRecord, task: Task) -> str:
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
     """Everything the program says also goes to this file, with tracebacks, for as long as the block lasts."""
-    handler = logging.FileHandler(path, delay=True)
+    if path.is_symlink():
+        raise RunError("a symbolic link lies where the run's log should be", where=str(path), remedy="remove the link")
+    handler = RunLog(path, encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield
     finally:
         logging.getLogger().removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # the disk is full: what was said is on the terminal too
+            handler.close()
+
+
+class RunLog(logging.FileHandler):
+    """The log of a run. It follows no symbolic link, and a disk that is full does not stop the run."""
+
+    def _open(self) -> Any:
+        handle = open_own(Path(self.baseFilename), os.O_WRONLY | os.O_APPEND)
+        return os.fdopen(handle, "a", encoding=self.encoding, errors=self.errors)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nothing: a line that cannot be written is on the terminal too."""

@@ -6,19 +6,21 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from al_cli import tasks, tracking
-from al_cli.errors import ConfigError, DatasetError, NotGiven, first_line, suggest
+from al_cli.datasets.held_out import HeldOut
+from al_cli.errors import AlError, ConfigError, DatasetError, NotGiven, first_line, suggest
 from al_cli.experiment import imported
 from al_cli.experiment.compose import WHERE
+from al_cli.experiment.names import check_path
 from al_cli.learners.portable import check_portable
 from al_cli.learners.spec import ModelSpec, TrainingSpec, check_together, provides, remedy_for
+from al_cli.lookup import NOBODY, Known
 from al_cli.records.folder import flatten
 from al_cli.rng import Seeds
-from al_cli.samplers.catalog import IMPORTED
+from al_cli.samplers.catalog import IMPORTED, read_stage
 from al_cli.samplers.select_random import random
 from al_cli.strategy import Stage, Strategy
 
@@ -26,6 +28,9 @@ DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says 
 FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
+MAX_ROUNDS = 10_000
+MAX_SEED = 2**63 - 1  # the largest that every library takes
+EVALUATE = ("test", "val")
 Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
 UNASKED = Strategy([Stage(random)])  # of runs whose images are settled: references and imported selections
 
@@ -42,14 +47,15 @@ class Experiment:
     seeds: Seeds
     task: tasks.Task
     file: imported.Imported | None = None  # selections made elsewhere
+    known: Known = NOBODY  # whose functions it may name
 
     def __getstate__(self) -> dict[str, Any]:
         """Without strategy and task: their functions may be made on the spot, and the configuration says how."""
         return {key: value for key, value in vars(self).items() if key not in ("strategy", "task")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        config = state["config"]
-        vars(self).update(state, strategy=strategy_of(config), task=tasks.named(config["task"]))
+        config, known = state["config"], state["known"]
+        vars(self).update(state, strategy=strategy_of(config, known), task=tasks.named(config["task"], known))
 
     @property
     def recorded(self) -> dict[str, Any]:
@@ -75,11 +81,16 @@ class Experiment:
         return each * (self.config["rounds"] + 1) if self.reference and continued else each
 
 
-def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Imported | None = None) -> Experiment:
+def check(
+    config: DictConfig,
+    typed: Collection[str] = (),
+    picks: imported.Imported | None = None,
+    known: Known = NOBODY,
+) -> Experiment:
     """Build everything cheap and refuse what cannot work. Raises ConfigError with the values and the way out.
 
     `typed` are the keys that the user typed: a setting that would do nothing is refused where a person gave it. `picks`
-    are the selections of a replay, which stand in no file yet.
+    are the selections of a replay, which stand in no file yet. `known`: whose functions the configuration may name.
     """
     for key, value in flatten(OmegaConf.to_container(config)).items():
         if value == "???":
@@ -88,18 +99,18 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as error:
         raise ConfigError(first_line(error), remedy="`al run --cfg job` prints every setting") from error
-    whole(plain["rounds"], "rounds", at_least=1)
+    whole(plain["rounds"], "rounds", at_least=1, at_most=MAX_ROUNDS)
     if plain["budget_unit"] not in UNITS:
         raise ConfigError(f"budget_unit is {plain['budget_unit']!r}", remedy=suggest(str(plain["budget_unit"]), UNITS))
     for name, unit in (("initial", "images"), ("budget", plain["budget_unit"])):
         amount(plain[name], name, unit)
     if plain["device"] not in DEVICES:
         raise ConfigError(f"device is {plain['device']!r}", remedy=suggest(str(plain["device"]), DEVICES))
-    task = tasks.named(plain.get("task", tasks.DEFAULT))
+    task = tasks.named(plain.get("task", tasks.DEFAULT), known)
     for name in ("seed", *(f"seeds.{kind}" for kind in plain["seeds"])):
         value = plain["seeds"][name.split(".")[1]] if "." in name else plain["seed"]
-        if value is not None:
-            whole(value, name, at_least=0)
+        if value is not None or name == "seed":
+            whole(value, name, at_least=0, at_most=MAX_SEED)
     model = specified(ModelSpec, plain["model"], "model")
     model.check()
     training = specified(TrainingSpec, plain["training"], "training")
@@ -110,7 +121,7 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
         if not isinstance(plain[name], bool):
             raise ConfigError(f"{name} is {plain[name]!r}", remedy="give true or false")
     check_portable(plain)
-    strategy = strategy_of(plain)
+    strategy = strategy_of(plain, known)
     check_reselect(training, strategy, plain)
     if lacking := strategy.needs - provides(model):
         raise ConfigError(
@@ -118,7 +129,9 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
             remedy=remedy_for(model, lacking),
         )
     check_together(model, training, strategy.needs, plain["device"])
-    check_dataset_config(plain["dataset"])
+    if plain["evaluate"] not in EVALUATE:
+        raise ConfigError(f"evaluate is {plain['evaluate']!r}", remedy=suggest(str(plain["evaluate"]), EVALUATE))
+    check_dataset_config(plain["dataset"], plain["evaluate"])
     tracking.check_tracker(plain.get("tracking"))
     ud: list[float | None] = [None] * plain["rounds"]
     if not plain["reference"]:  # its sampler is not asked, so whatever stands there for the other runs of a study may
@@ -126,12 +139,27 @@ def check(config: DictConfig, typed: Collection[str] = (), picks: imported.Impor
     default = plain["seed"]
     seeds = Seeds(**{kind: default if value is None else value for kind, value in plain["seeds"].items()})
     rows = read_imported(plain, picks) if imports(plain) else None
-    return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows)
+    return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows, known)
 
 
-def whole(value: Any, name: str, at_least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise ConfigError(f"{name} is {value!r}", remedy=f"give a whole number of at least {at_least}")
+def whole(value: Any, name: str, at_least: int, at_most: int) -> None:
+    """ConfigError unless the value is a whole number between the two."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name} is {written(value)}", remedy=f"give a whole number of at least {at_least}")
+    if not at_least <= value <= at_most:
+        number = (
+            value
+            if abs(value) < 10**20
+            else f"a number of {len(str(value)) if abs(value) < 10**4000 else 'many'} digits"
+        )
+        raise ConfigError(
+            f"{name} is {number}", remedy=f"give a whole number of at least {at_least} and at most {at_most}"
+        )
+
+
+def written(value: Any) -> str:
+    """A value as a person would type it: text in quotes, so that '3' is not taken for a number, and null for None."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def amount(value: Any, name: str, unit: str) -> None:
@@ -183,7 +211,7 @@ def read_imported(plain: Mapping[str, Any], picks: imported.Imported | None) -> 
     if plain["budget_unit"] == "boxes":
         remedy = "leave budget_unit out: the file decides"
         raise ConfigError("imported selections have their own sizes", where="budget_unit=boxes", remedy=remedy)
-    rows = picks or imported.read_picks(Path(str(plain["sampler"]["file"])).expanduser())
+    rows = picks or imported.read_picks(Path(check_path(plain["sampler"]["file"], "sampler.file")).expanduser())
     rows.check_rounds(plain["rounds"])
     return rows
 
@@ -204,17 +232,17 @@ def imports(plain: Mapping[str, Any]) -> bool:
     return plain["sampler"]["name"] == IMPORTED and not plain["reference"]
 
 
-def strategy_of(plain: Mapping[str, Any]) -> Strategy:
+def strategy_of(plain: Mapping[str, Any], known: Known = NOBODY) -> Strategy:
     """The strategy that this configuration asks; UNASKED where its images are settled."""
-    return UNASKED if imports(plain) or plain["reference"] else build_strategy(plain["sampler"])
+    return UNASKED if imports(plain) or plain["reference"] else build_strategy(plain["sampler"], known)
 
 
-def build_strategy(sampler: Mapping[str, Any]) -> Strategy:
+def build_strategy(sampler: Mapping[str, Any], known: Known = NOBODY) -> Strategy:
     stages = []
     for number, stage in enumerate(sampler["stages"], 1):
         try:
-            stages.append(Stage(**instantiate(stage)))
-        except Exception as error:  # a wrong _target_, an unknown field: Hydra and Python raise what they like
+            stages.append(Stage(**read_stage(stage, known)))
+        except (AlError, TypeError, ValueError) as error:  # TypeError: a field that a stage does not have
             why = first_line(error)
             raise ConfigError(f"stage {number} cannot be built: {why}", where=f"sampler={sampler['name']}") from error
     return Strategy(stages)
@@ -252,15 +280,25 @@ def short(value: Any) -> str:
     return str(value).replace(" ", "")
 
 
-def check_dataset_config(dataset: dict[str, Any]) -> None:
+def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
     if dataset["format"] not in FORMATS:
         remedy = suggest(str(dataset["format"]), FORMATS)
         raise ConfigError(f"dataset.format is {dataset['format']!r}", remedy=remedy)
-    holdout = dataset["holdout"]
-    if isinstance(holdout, bool) or not isinstance(holdout, int | float) or not 0 <= holdout < 1:
+    placed = [split for split in ("train", "val", "test") if isinstance(dataset.get(split), dict)]
+    if placed and dataset["format"] != "coco":
         raise ConfigError(
-            f"dataset.holdout is {holdout!r}", remedy="give a share of the initial images, 0 <= share < 1"
+            f"dataset.{placed[0]} names images and annotations, which is how COCO's splits are given",
+            where=f"dataset={dataset['format']}",
+            remedy="add dataset=coco, or leave it out",
         )
+    if HeldOut.of(dataset).initial and evaluate == "val":
+        raise ConfigError(
+            "rounds cannot be scored on a part of the initial labels: each seed has others",
+            where=f"evaluate=val dataset.val={dataset['val']}",
+            remedy="add dataset.val=20%, a share of the pool that all seeds share, or set evaluate=test",
+        )
+    if "root" in dataset:
+        check_path(dataset["root"], "dataset.root")
     if "root" in dataset and not Path(str(dataset["root"])).expanduser().exists():
         raise DatasetError(
             "there is no such folder",

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from al_cli.errors import ModelError, RunError
 from al_cli.progress import phase
 from al_cli.rng import rng_for
 from al_cli.system import write_atomic
@@ -134,6 +135,18 @@ class FakeLearner(Learner):
         write_atomic(path, json.dumps({"state": checkpoint.state, "history": history}))
 
     def load(self, path: Path) -> Checkpoint:
-        data = json.loads(path.read_text())
-        self.state = data["state"]
-        return Checkpoint(self.state, tuple(LossPoint(*row) for row in data["history"]))
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            points = tuple(LossPoint(*row) for row in data["history"])
+            self.state = {
+                "counts": [int(count) for count in data["state"]["counts"]],
+                "seed": int(data["state"]["seed"]),
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            remedy = "give a checkpoint.pth that the fake wrote"
+            raise RunError(
+                f"the checkpoint cannot be read: {type(error).__name__}", where=str(path), remedy=remedy
+            ) from error
+        if len(self.state["counts"]) != self.num_classes:
+            raise ModelError("the checkpoint is of another number of classes", where=str(path))
+        return Checkpoint(self.state, points)

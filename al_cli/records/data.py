@@ -9,7 +9,7 @@ A run that goes on with other data would mix two data sets in one table, and its
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,25 @@ class DataRecord:
 def _parts(described: tuple[str, ...]) -> tuple[str, str, str]:
     width, height, labels, content = described
     return f"{width} x {height} px", labels, content
+
+
+def require_alike(runs: Sequence[Path]) -> None:
+    """RunError unless these runs began with the same data. A run whose data is not on record is passed over."""
+    texts: dict[bytes, Path] = {}
+    for run in runs:
+        file = run / "data.csv"
+        if file.is_file():
+            texts.setdefault(file.read_bytes(), run)
+    first, *others = texts.values() or [Path()]
+    for run in others:
+        what = read_data_record(first / "data.csv").difference(read_data_record(run / "data.csv"))
+        if what:
+            raise RunError(
+                f"the data of {run.name} is not that of {first.name}: {what}",
+                where=str(run),
+                remedy="run one of them again on the other's data, or move it out of this study; two datasets in one "
+                "study need two names, dataset.name=NAME",
+            )
 
 
 def read_data_record(path: Path) -> DataRecord:

@@ -9,7 +9,7 @@
       round_00/timing.json            seconds and memory: apart, so that equal runs have equal records
       round_00/{metrics,per_class,losses,class_counts}.csv predictions.npz
       round_00/selection.csv          the images this round labeled, in order, with their scores
-      round_00/candidates.csv         every image it chose from: last score, and the stage that dropped it or `picked`
+      round_00/candidates.csv         every image it chose from: last score, and the stage that dropped it, or `picked`
       rounds.csv rounds.md            one row a round
       done.json | error.txt           how the last process that worked here ended
 
@@ -22,6 +22,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import time
 import traceback
@@ -34,14 +35,17 @@ from typing import Any, Literal
 
 import yaml
 
+from al_cli.datasets.held_out import spelled_now
 from al_cli.errors import AlError, RunError
 from al_cli.records.data import DataRecord, read_data_record
-from al_cli.records.formats import csv_text, json_text, load_predictions, markdown_text, read_csv
+from al_cli.records.formats import csv_rows, csv_text, json_text, load_predictions, markdown_text
 from al_cli.records.rounds import (
+    CHECKPOINT,
     PICKED,
     RESELECTED,
     Candidate,
     Round,
+    before,
     parse_candidate,
     parse_record,
     record_text,
@@ -51,7 +55,7 @@ from al_cli.records.rounds import (
     round_row,
     round_texts,
 )
-from al_cli.system import lock, write_atomic
+from al_cli.system import encoded, lock, open_own, write_atomic
 from al_cli.tasks import DEFAULT, Task, default, described
 from al_cli.types import LossPoint, Predictions, RoundRecord
 
@@ -59,11 +63,19 @@ log = logging.getLogger("al")
 
 # Of the files described above. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
 RUN_FORMAT = 3
+DIGESTS_SINCE = 3  # the format in which a record began to hold its own digest
+RUN_FILES = ("data.csv", "task.json")  # what belongs to all rounds and never changes: each record has their hashes
 ADDED = {
     "task": DEFAULT,
     "portable": False,
+    "evaluate": "test",
 }  # settings that configurations of this format may lack, and what they meant
 _YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
+
+
+OTHER_DATA = "restore the data, or start again with run_name=NAME or study=NAME"
+# What a dataset is called and where its files lie: a copy elsewhere is the same data.
+PLACE_OF_DATA = re.compile(r"dataset\.(root|name|(train|val|test)\.(images|annotations))")
 
 
 class RunFolder:
@@ -73,6 +85,7 @@ class RunFolder:
         self.path = Path(path)
         self._lock: int | None = None
         self._longer: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None  # what `lengthen` will write
+        self._read: dict[int, tuple[tuple[int, int], RoundRecord]] = {}  # records, with the times of their files
 
     @classmethod
     def create(
@@ -85,11 +98,14 @@ class RunFolder:
         version's format.
         """
         folder = cls(path)
+        if folder.path.is_symlink():
+            remedy = "remove the link, or give this run another name with run_name=NAME"
+            raise RunError("a symbolic link lies where the run's folder should be", where=str(path), remedy=remedy)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder._take_lock()
         try:
             folder._require_format()
-            found = folder.compare(config) if (folder.path / "config.yaml").exists() else "new"
+            found = folder._take_config(config)
             if found == "other":
                 folder._refuse(config)
             folder._write_task(task or default())
@@ -121,26 +137,35 @@ class RunFolder:
 
     def require_data(self, now: DataRecord) -> None:
         """Write what the run's data is, before the first round is done; after it, `check_data`."""
-        if self.is_finished(0):
-            self.check_data(now)
-        else:
-            write_atomic(self.path / "data.csv", now.text)
+        self.check_data(now)
+        path = self.path / "data.csv"
+        if not self.began or not self._is_intact(path):
+            write_atomic(path, now.text)
 
-    def check_data(self, now: DataRecord) -> None:
+    def check_data(self, now: DataRecord, remedy: str = OTHER_DATA) -> None:
         """RunError where a run with a finished round began with other data: its rounds would have paid for other images than
         later ones, or other runs, train on."""
         path = self.path / "data.csv"
-        if self.is_finished(0) and (what := read_data_record(path).difference(now)):
-            remedy = "restore the data, or start again with run_name=NAME or study=NAME"
+        if not self.began:
+            return
+        if not self._is_intact(path):
+            if _digest(now.text) == self._recorded(path):
+                return
+            what = "the record of the data is not as it was written, and the data here is not what the run began with"
+            restore = "restore it, or give this run another name with run_name=NAME"
+            raise RunError(what, where=str(path), remedy=restore)
+        if what := read_data_record(path).difference(now):
             raise RunError(f"the data has changed since this run began: {what}", where=str(self.path), remedy=remedy)
 
     def compare(self, config: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
         """What `config` is to the configuration here: the same; `longer` where it only asks for more rounds, with the same
-        UD-splits and perhaps further ones; or another. RunError where the one here cannot be read."""
+        UD-splits and perhaps further ones; or another. Where the data lies does not count: the data itself is compared
+        (`check_data`). RunError where the one here cannot be read."""
         old, new = self.config(), _as_stored(config)
-        if old == new:
+        methods = [{k: v for k, v in flatten(c).items() if not PLACE_OF_DATA.fullmatch(k)} for c in (old, new)]
+        if methods[0] == methods[1]:
             return "same"
-        rest = [{k: v for k, v in flatten(c).items() if k not in ("rounds", "ud_split")} for c in (old, new)]
+        rest = [{k: v for k, v in c.items() if k not in ("rounds", "ud_split")} for c in methods]
         more = all(isinstance(c.get("rounds"), int) for c in (old, new)) and new["rounds"] > old["rounds"]
         before, now = old.get("ud_split"), new.get("ud_split")
         if isinstance(before, list) and isinstance(now, list):
@@ -173,10 +198,17 @@ class RunFolder:
         return "done" if self._is_done() else "stopped"
 
     def _is_done(self) -> bool:
-        """Marked as done, and nobody has removed a round since."""
-        path = self.path / "done.json"
-        rounds = json.loads(path.read_text(encoding="utf-8"))["rounds"] if path.exists() else 0
-        return rounds > 0 and all(self.is_finished(round) for round in range(rounds))
+        """Marked as done, and nobody has removed a round since or broken its record."""
+        try:
+            return 0 < self.rounds_marked <= len(self.records())
+        except RunError:
+            return False
+
+    @property
+    def rounds_marked(self) -> int:
+        """How many rounds done.json says there are; 0 where it is not there or cannot be read."""
+        rounds = _read_mapping(self.path / "done.json").get("rounds")
+        return rounds if isinstance(rounds, int) else 0
 
     @property
     def error(self) -> str:
@@ -184,9 +216,35 @@ class RunFolder:
         path = self.path / "error.txt"
         return path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
 
-    def mark_done(self) -> None:
+    def mark_done(self, plots: Sequence[Path] | None = None) -> None:
+        """Write done.json; with the hashes of the plots once they are drawn."""
         self.clear_failure()
-        write_atomic(self.path / "done.json", json_text({"rounds": len(self.records())}))
+        drawn = {} if plots is None else {"plots": {path.name: _file_digest(path) for path in plots}}
+        text = json_text(self._seal() | drawn)
+        if not self.holds("done.json", text):
+            write_atomic(self.path / "done.json", text)
+
+    def is_sealed(self) -> bool:
+        """Whether done.json says what it should, the plots left out."""
+        content = _read_mapping(self.path / "done.json")
+        content.pop("plots", None)
+        return content == self._seal()
+
+    def _seal(self) -> dict[str, Any]:
+        """What done.json says of the run: how many rounds, and the hash of its configuration."""
+        path = self.path / "config.yaml"
+        return {"rounds": len(self.records())} | ({path.name: _file_digest(path)} if path.exists() else {})
+
+    @property
+    def has_plots(self) -> bool:
+        """Whether done.json says that the pictures of this run were drawn."""
+        return isinstance(_read_mapping(self.path / "done.json").get("plots"), dict)
+
+    def lost_plots(self) -> list[str]:
+        """The pictures that were drawn and are not as they were written."""
+        plots = _read_mapping(self.path / "done.json").get("plots")
+        drawn = plots.items() if isinstance(plots, dict) else ()
+        return [name for name, digest in drawn if not _holds(self.path / "plots" / name, digest)]
 
     def mark_failed(self, error: BaseException) -> None:
         """Keep why it failed in error.txt; with a traceback unless it is a mistake that the user can correct."""
@@ -215,7 +273,7 @@ class RunFolder:
             ) from error
         if not isinstance(content, dict):
             raise RunError("the configuration is not a mapping", where=str(path), remedy="restore it")
-        return ADDED | content
+        return _spelled_now(content)
 
     def task(self) -> Task:
         """What the run measures, as it was when the run began; detection where no file says. RunError where it cannot
@@ -257,21 +315,85 @@ class RunFolder:
 
     def weights(self, round: int) -> Path:
         """The checkpoint of a finished round. RunError where it is not kept."""
-        path = self.round_path(round) / "checkpoint.pth"
+        path = self.round_path(round) / CHECKPOINT
         if not path.exists():
-            remedy = "put the file back, or delete the run's folder: the same command then starts it again"
+            remedy = "put the file back, or run the same command again: it trains what it needs again"
             raise RunError(f"the weights of round {round} are not there", where=str(path), remedy=remedy)
         return path
 
+    def has_weights(self, record: RoundRecord) -> bool:
+        """Whether the weights of this round are here, as they were written."""
+        path = self.round_path(record.round) / CHECKPOINT
+        return _holds(path, record.hashes[CHECKPOINT]) if CHECKPOINT in record.hashes else path.is_file()
+
+    def weights_before(self, round: int) -> dict[str, str]:
+        """The hash of the weights that lie in the folder of the round before this one, by the name that records give it."""
+        path = self.round_path(round - 1) / CHECKPOINT
+        return {before(round): _file_digest(path)} if round and path.exists() else {}
+
     def drop_checkpoint(self, round: int) -> None:
-        (self.round_path(round) / "checkpoint.pth").unlink(missing_ok=True)
+        (self.round_path(round) / CHECKPOINT).unlink(missing_ok=True)
+
+    @property
+    def began(self) -> bool:
+        """Whether a round was finished here, and be it one after a gap."""
+        return bool(self.recorded_rounds())
+
+    def recorded_rounds(self) -> list[int]:
+        """The numbers of all rounds that have a record, readable or not, ascending."""
+        paths = (path.parent for path in self.path.glob("round_*/record.json") if not path.parent.is_symlink())
+        numbers = (path.name.removeprefix("round_") for path in paths)
+        return sorted(int(number) for number in numbers if number.isdigit())
+
+    def record(self, round: int) -> RoundRecord:
+        """The record of one round. RunError where it is not there, cannot be read, or is not as it was written."""
+        path = self.round_path(round) / "record.json"
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise RunError(f"round {round} is not finished", where=str(self.path), remedy=_again(round)) from error
+        state = stat.st_mtime_ns, stat.st_size
+        if self._read.get(round, (None,))[0] != state:
+            self._read[round] = state, _read_record(path, round)
+        return self._read[round][1]
 
     def records(self) -> list[RoundRecord]:
         """The finished rounds, 0 up to the first that is not. RunError names a record that cannot be read."""
         found: list[RoundRecord] = []
         while self.is_finished(len(found)):
-            found.append(_read_record(self.round_path(len(found)) / "record.json", len(found)))
+            found.append(self.record(len(found)))
         return found
+
+    def damaged(self, record: RoundRecord) -> list[str]:
+        """The files of a round, and of the run where they belong to all rounds, that are missing or not as they were written.
+        Weights are left out: they need not be kept."""
+        names = [name for name in sorted(record.hashes) if not name.endswith(CHECKPOINT)]
+        folder = self.round_path(record.round)
+        return [name for name in names if not _holds(folder / name, record.hashes[name])]
+
+    def _recorded(self, path: Path) -> str | None:
+        """The hash that a file of the whole run had when a round was written; None where no record tells."""
+        for round in self.recorded_rounds():
+            try:
+                return self.record(round).hashes.get(f"../{path.name}")
+            except RunError:
+                continue
+        return None
+
+    def _is_intact(self, path: Path) -> bool:
+        """Whether a file of the whole run is there, as it was when the rounds were written."""
+        return path.is_file() if (digest := self._recorded(path)) is None else _holds(path, digest)
+
+    def _content(self, round: int, name: str) -> bytes:
+        """A file of a finished round. RunError where it is not there, or not as it was written."""
+        path, digest = self.round_path(round) / name, self.record(round).hashes.get(name)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RunError(f"{name} cannot be read: {error.strerror}", where=str(path), remedy=_again(round)) from error
+        if digest is not None and _digest(content) != digest:
+            raise RunError(f"{name} is not as it was written", where=str(path), remedy=_again(round))
+        return content
 
     def predictions(self, round: int) -> Predictions:
         """What the round's model finds in the evaluation images. RunError for an unfinished round or a broken file."""
@@ -279,15 +401,16 @@ class RunFolder:
             done = len(self.records())
             rounds = f"finished: 0 to {done - 1}" if done else "no round is finished yet"
             raise RunError(f"round {round} is not finished", where=str(self.path), remedy=rounds)
-        path = self.round_path(round) / "predictions.npz"
+        content = self._content(round, "predictions.npz")
         try:
-            return load_predictions(path)
+            return load_predictions(content)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise RunError(f"predictions cannot be read: {error}", where=str(path), remedy=_redo(path)) from error
+            path = self.round_path(round) / "predictions.npz"
+            raise RunError(f"predictions cannot be read: {error}", where=str(path), remedy=_again(round)) from error
 
     def losses(self, round: int) -> list[LossPoint]:
         """The loss curve of a finished round; empty where the learner keeps none."""
-        rows = read_csv(self.round_path(round) / "losses.csv")
+        rows = csv_rows(self._content(round, "losses.csv"))
         return [
             LossPoint(
                 int(row["iteration"]), float(row["train_loss"]), float(row["val_loss"]) if row["val_loss"] else None
@@ -302,11 +425,12 @@ class RunFolder:
 
     def candidates(self, round: int) -> list[Candidate]:
         """Every image that a finished round chose from, by ascending id. RunError where that cannot be read."""
-        path = self.round_path(round) / "candidates.csv"
+        content = self._content(round, "candidates.csv")
         try:
-            return [parse_candidate(row) for row in read_csv(path)]
-        except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"the candidates cannot be read: {error}", where=str(path), remedy=_redo(path)) from error
+            return [parse_candidate(row) for row in csv_rows(content)]
+        except (ValueError, KeyError) as error:
+            path = self.round_path(round) / "candidates.csv"
+            raise RunError(f"the candidates cannot be read: {error}", where=str(path), remedy=_again(round)) from error
 
     def timing(self, round: int) -> dict[str, Any]:
         """Seconds and memory of a round; empty where they cannot be read, for they are no part of a record."""
@@ -318,60 +442,103 @@ class RunFolder:
 
     def class_counts(self, round: int) -> dict[str, tuple[int, int]]:
         """Class name -> boxes among the round's picked images, and among all labeled so far."""
-        rows = read_csv(self.round_path(round) / "class_counts.csv")
+        rows = csv_rows(self._content(round, "class_counts.csv"))
         return {row["class"]: (int(row["picked"]), int(row["labeled"])) for row in rows}
 
     # ---- writing
 
     def clean_unfinished(self) -> None:
-        """Remove what a killed process left: rounds without a record and half-written files. A finished round after one that
-        is not is renamed to `round_NN.orphan`: it cannot be continued from, and it may be all that is left of it."""
-        done = len(self.records())
-        folders = [path for path in sorted(self.path.glob("round_*")) if path.is_dir() and not path.is_symlink()]
+        """Remove what a killed process left: rounds without a record and half-written files."""
+        for path in sorted(self.path.glob("round_*")):
+            if path.is_symlink() and path.name.removeprefix("round_").isdigit():
+                log.warning("%s is a symbolic link, which al does not follow: the link is removed", path)
+                path.unlink()
+        folders = [path for path in self.path.glob("round_*") if path.is_dir() and not path.is_symlink()]
         for folder in (self.path, *folders):
             for leftover in folder.glob(".*.tmp"):
                 leftover.unlink()
         for path in folders:
-            number = path.name.removeprefix("round_")
-            if not number.isdigit() or int(number) < done:
-                continue
-            if (path / "record.json").exists():
-                aside = _unused(path.with_name(f"{path.name}.orphan"))
-                log.warning("round %d is not finished, so %s is kept as %s", done, path.name, aside.name)
-                path.rename(aside)
-            else:
+            if path.name.removeprefix("round_").isdigit() and not (path / "record.json").exists():
                 shutil.rmtree(path)
+
+    def begin_round(self, round: int) -> Path:
+        """An empty folder for a round. A finished one that is there is kept as `round_NN.orphan`."""
+        path = self.round_path(round)
+        if (path / "record.json").exists():
+            self.set_aside(round)
+        elif path.is_dir():
+            shutil.rmtree(path)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def set_aside(self, round: int) -> None:
+        """Keep a finished round that is no part of the run any more: it may be all that is left of it."""
+        path = self.round_path(round)
+        aside = _unused(path.with_name(f"{path.name}.orphan"))
+        path.rename(aside)
+        self._read.pop(round, None)
+        log.warning("what was %s is kept as %s", path.name, aside.name)
 
     def write_round(self, done: Round) -> RoundRecord:
         """Write all of a round, its record last. Returns the record as `records` will read it, with the files' hashes.
 
-        Raises ValueError if the round is not the next one.
+        Raises ValueError if the rounds before it are not finished, or it is.
         """
-        record, finished = done.record, self.records()
-        if record.round != len(finished):
-            raise ValueError(f"round {record.round} cannot be written after {len(finished)} finished rounds")
-        folder = self.round_path(record.round)
+        record, round = done.record, done.record.round
+        finished = [self.record(earlier) for earlier in range(round) if self.is_finished(earlier)]
+        if round != len(finished) or self.is_finished(round):
+            count = len(self.recorded_rounds())
+            raise ValueError(f"round {round} cannot be written after {count} finished rounds")
+        folder = self.round_path(round)
         folder.mkdir(exist_ok=True)
         hashes = dict(record.hashes)
         for name, content in round_files(done, self.task()).items():
             write_atomic(folder / name, content)
-            hashes[name] = hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+            hashes[name] = _digest(content)
+        for path in (folder / CHECKPOINT, *(self.path / name for name in RUN_FILES)):
+            if path.exists():
+                hashes[path.name if path.parent == folder else f"../{path.name}"] = _file_digest(path)
         write_atomic(folder / "timing.json", json_text(done.timing))
         text = record_text(replace(record, hashes=hashes))
         stored = parse_record(text)
         self.write_tables([*finished, stored])
         write_atomic(folder / "record.json", text)
+        self._drop_copies(round)
         return stored
+
+    def _drop_copies(self, round: int) -> None:
+        """Remove what was set aside of a round where the round, computed again, is the same to the byte."""
+        now = self.round_path(round)
+        for aside in sorted(self.path.glob(f"{now.name}.orphan*")):
+            if aside.is_symlink() or not aside.is_dir():
+                continue
+            files = [path for path in aside.iterdir() if path.name != "timing.json"]
+            unlike = {path.name for path in files if not _holds(now / path.name, _file_digest(path))}
+            # with the same record all files were once the same; without a readable record, all others must be
+            if "record.json" not in unlike or unlike == {"record.json"}:
+                shutil.rmtree(aside)
 
     def write_tables(self, records: Sequence[RoundRecord] | None = None) -> None:
         """rounds.csv (four decimals) and rounds.md (those of the task): one row a round, from the records."""
-        records, task = self.records() if records is None else records, self.task()
+        for name, text in self.tables(self.records() if records is None else records).items():
+            if not self.holds(name, text):
+                write_atomic(self.path / name, text)
+
+    def holds(self, name: str, content: str | bytes) -> bool:
+        """Whether a file of the run has this content."""
+        return _holds(self.path / name, _digest(content))
+
+    def tables(self, records: Sequence[RoundRecord]) -> dict[str, str]:
+        """File name -> content of the tables of the whole run."""
+        task = self.task()
         columns = round_columns(task)
-        write_atomic(self.path / "rounds.csv", csv_text(columns, [round_row(record, task) for record in records]))
-        write_atomic(self.path / "rounds.md", markdown_text(columns, [round_texts(record, task) for record in records]))
+        return {
+            "rounds.csv": csv_text(columns, [round_row(record, task) for record in records]),
+            "rounds.md": markdown_text(columns, [round_texts(record, task) for record in records]),
+        }
 
     def _take_lock(self) -> None:
-        handle = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = open_own(self.path / "run.lock")
         for attempt in range(5):  # `al ls` holds it for an instant when it looks
             if lock(handle):
                 self._lock = handle
@@ -394,6 +561,21 @@ class RunFolder:
             return not lock(handle, shared=True)
         finally:
             os.close(handle)
+
+    def _take_config(self, config: Mapping[str, Any]) -> Literal["new", "same", "longer", "other"]:
+        """What `config` is to the configuration here; `new` where there is none yet. One that was lost is written again where
+        done.json says that it was this one; else RunError where rounds were finished with it."""
+        path, text = self.path / "config.yaml", _yaml_text(config)
+        digest = _digest(text)
+        if _read_mapping(self.path / "done.json").get(path.name) == digest and not _holds(path, digest):
+            log.warning("%s was not as it was written: it is written again", path)
+            write_atomic(path, text)
+        if path.exists():
+            return self.compare(config)
+        if self.began:
+            what = "the configuration of this run is not there, so nobody can tell what its finished rounds are of"
+            raise RunError(what, where=str(path), remedy="restore it, or start again with run_name=NAME or study=NAME")
+        return "new"
 
     def _write_config(self, config: Mapping[str, Any]) -> None:
         write_atomic(self.path / "config.yaml", _yaml_text(config))
@@ -418,9 +600,14 @@ class RunFolder:
 
     def _write_task(self, task: Task) -> None:
         """Written once. The configuration names the task too, so what differs here is a Task that was edited since."""
-        path = self.path / "task.json"
-        if not path.exists():
-            write_atomic(path, json_text(task.describe()))
+        path, text = self.path / "task.json", json_text(task.describe())
+        if not self._is_intact(path) and self._recorded(path) in (None, _digest(text)):
+            if self.began:
+                log.warning("%s was not as it was written: it is written again", path)
+            write_atomic(path, text)
+        elif not self._is_intact(path):
+            what = f"the task of this run is not as it was written, and task {task.name} is not what it began with"
+            raise RunError(what, where=str(path), remedy="restore it, or give this one another run_name=NAME")
         elif not task.like(self.task()):
             raise RunError(
                 f"this folder holds a run that measured {', '.join(self.task().metric_names)}, and task {task.name} measures "
@@ -432,10 +619,16 @@ class RunFolder:
     @property
     def format(self) -> int:
         """The format of the files of this run: 1 where they do not say. Any format is read; only this version's is written."""
-        return int(self.environment().get("format", 1))
+        number = self.environment().get("format")
+        return number if isinstance(number, int) else DIGESTS_SINCE if self._has_digests() else 1
+
+    def _has_digests(self) -> bool:
+        """Whether a record holds its own digest."""
+        paths = (self.round_path(round) / "record.json" for round in self.recorded_rounds())
+        return any(b'"digest": ' in path.read_bytes() for path in paths)
 
     def _require_format(self) -> None:
-        begun = (self.path / "environment.json").exists() or self.is_finished(0)
+        begun = (self.path / "environment.json").exists() or self.began
         if begun and self.format != RUN_FORMAT:
             raise RunError(
                 f"this run was written by another version of al (format {self.format}; this version writes {RUN_FORMAT}), "
@@ -447,7 +640,9 @@ class RunFolder:
     def _write_environment(self, environment: Mapping[str, Any]) -> None:
         """The first environment stays; a run that continues in another one says what differs and keeps that one next to it."""
         first, now = self.path / "environment.json", {"format": RUN_FORMAT, **environment}
-        if not first.exists():
+        if not self.environment():
+            if self.began:
+                log.warning("%s could not be read: it now says where this process runs, not where the run began", first)
             write_atomic(first, json_text(now))
             return
         before, after = flatten(self.environment()), flatten(json.loads(json_text(now)))
@@ -466,7 +661,15 @@ def _yaml_text(config: Mapping[str, Any]) -> str:
 
 def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as config.yaml gives it back."""
-    return ADDED | yaml.load(_yaml_text(config), _YAML)
+    return _spelled_now(yaml.load(_yaml_text(config), _YAML))
+
+
+def _spelled_now(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a run of any version in today's settings."""
+    now = ADDED | config
+    if isinstance(dataset := now.get("dataset"), dict):
+        now["dataset"] = spelled_now(dataset)
+    return now
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -490,12 +693,29 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 
 def _read_record(path: Path, round: int) -> RoundRecord:
     try:
-        record = parse_record(path.read_text(encoding="utf-8"))
+        record = parse_record(path.read_bytes().decode())
         if record.round != round:
             raise ValueError(f"it is the record of round {record.round}")
-    except (ValueError, TypeError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise RunError(f"the record cannot be read: {error}", where=str(path), remedy=_redo(path)) from error
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:  # broken JSON and text are ValueErrors
+        raise RunError(f"the record cannot be read: {error}", where=str(path), remedy=_again(round)) from error
     return record
+
+
+def _digest(content: str | bytes) -> str:
+    return hashlib.sha256(encoded(content) if isinstance(content, str) else content).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _holds(path: Path, digest: str) -> bool:
+    """Whether this file is there with the content of that hash."""
+    try:
+        return _file_digest(path) == digest
+    except OSError:
+        return False
 
 
 def _unused(path: Path) -> Path:
@@ -508,5 +728,5 @@ def _unused(path: Path) -> Path:
     return found
 
 
-def _redo(path: Path) -> str:
-    return f"delete {path.parent} and run the same command again: it computes this round and those after it once more"
+def _again(round: int) -> str:
+    return f"run the same command again: it computes round {round} once more and keeps the others"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from al_cli.types import Predictions, Signal
+from al_cli.types import Dataset, Predictions, Signal
 
 COLUMN = "column/"  # prefix of the arrays that hold a table's signals
 
@@ -62,8 +62,12 @@ def _absent(cell: Any) -> bool:
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """The rows of a table as text, by column name."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return csv_rows(path.read_bytes())
+
+
+def csv_rows(content: bytes) -> list[dict[str, str]]:
+    """The same of a file's content."""
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
 
 
 def markdown_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -104,17 +108,29 @@ def npz_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return buffer.getvalue()
 
 
-def predictions_bytes(predictions: Predictions) -> bytes:
-    """The table as an NPZ of its own field names; signals are `column/<signal>`."""
+def predictions_bytes(predictions: Predictions, images: Dataset | None = None) -> bytes:
+    """The table as an NPZ of its own field names; signals are `column/<signal>`.
+
+    With the `images` that it is about, also what their user calls them: `image_names` [N] and `class_names` [C], and where the
+    dataset has ids of its own (COCO) `source_image_ids` [N] and `category_ids` [C].
+    """
     names = ("image_ids", "offsets", "boxes", "scores", "classes", "num_classes", "prob_kind")
     arrays = {name: np.asarray(getattr(predictions, name)) for name in names}
     arrays |= {COLUMN + signal.value: column for signal, column in sorted(predictions.columns.items())}
+    if images is not None:
+        listed = images.select(predictions.image_ids.tolist()).images
+        arrays["image_names"] = np.array([image.name for image in listed], dtype=np.str_)
+        arrays["class_names"] = np.array(images.class_names, dtype=np.str_)
+        if all(image.source_id is not None for image in listed):
+            arrays["source_image_ids"] = np.array([image.source_id for image in listed], dtype=np.int64)
+        if images.category_ids:
+            arrays["category_ids"] = np.array(images.category_ids, dtype=np.int64)
     return npz_bytes(arrays)
 
 
-def load_predictions(path: Path) -> Predictions:
-    """The inverse of `predictions_bytes`. ValueError, KeyError, OSError or BadZipFile when the file is not one."""
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as data:  # np.load leaves a broken file open
+def load_predictions(content: bytes) -> Predictions:
+    """The inverse of `predictions_bytes`. ValueError, KeyError, OSError or BadZipFile when the bytes are no such file."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as data:
         kind = str(data["prob_kind"])
         if kind not in ("softmax", "sigmoid"):
             raise ValueError(f"prob_kind is {kind!r}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -10,11 +12,15 @@ from typing import Any
 import numpy as np
 
 from al_cli.records.formats import csv_text, json_text, predictions_bytes
+from al_cli.system import encoded
 from al_cli.tasks import Evaluation, Task
 from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord, StageLog
 
 CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
-PICKED, RESELECTED = "picked", "reselected"  # outcomes; else the name of the stage that dropped the image
+# Outcomes; else the name of the stage that dropped the image. VALIDATES: picked, and never trained on.
+PICKED, RESELECTED, VALIDATES = "picked", "reselected", "validates"
+CHECKPOINT = "checkpoint.pth"
+_DIGEST = re.compile(r'(?<=\n "digest": ")[0-9a-f]*(?=")')
 OLD_ORACLE = " (oracle)"  # how a stage's name ended in files of format 1, which had no key `oracle`
 
 
@@ -22,12 +28,15 @@ OLD_ORACLE = " (oracle)"  # how a stage's name ended in files of format 1, which
 class Round:
     """A finished round with everything that is written of it. ValueError where the images are not the record's.
 
-    `picked` and `labeled` are the images of `record.picked` and `record.labeled`; boxes in tables leave crowd regions out.
-    `names` are file names by id, of the candidates at least. `timing` is all that may differ between equal runs.
+    `scored` are the images of `predictions`, `picked` and `labeled` those of `record.picked` and `record.labeled`; boxes in
+    tables leave crowd regions out. `names` are file names by id, of the candidates at least. `validating` are the labeled
+    images that are never trained on.
+    `timing` is all that may differ between equal runs.
     """
 
     record: RoundRecord
     predictions: Predictions
+    scored: Dataset
     evaluation: Evaluation
     history: Sequence[LossPoint]
     picked: Dataset
@@ -35,6 +44,7 @@ class Round:
     choice: Choice
     names: Mapping[int, str]
     timing: Mapping[str, Any]
+    validating: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         for name in ("picked", "labeled"):
@@ -46,7 +56,7 @@ class Round:
 @dataclass(frozen=True)
 class Candidate:
     """An image that a round chose from: the last score it got (None: no stage scored it), and the stage that dropped it,
-    by number and name. An image that was chosen has no number, and `outcome` is PICKED or RESELECTED."""
+    by number and name. An image that was chosen has no number, and `outcome` is PICKED, RESELECTED or VALIDATES."""
 
     image_id: int
     image: str
@@ -62,31 +72,62 @@ def round_name(round: int) -> str:
 
 def round_files(done: Round, task: Task) -> dict[str, str | bytes]:
     """File name -> content of everything in a round's folder that is the same in equal runs, but for the record."""
-    record, picked = done.record, done.picked
     losses = ((point.iteration, point.train_loss, point.val_loss) for point in done.history)
     return {
-        "metrics.csv": csv_text(("round", *task.cost_names, *record.metrics, "val_loss"), [_metrics_row(record, task)]),
-        "per_class.csv": _mappings_csv(done.evaluation.per_class),
-        "predictions.npz": predictions_bytes(done.predictions),
+        **derived_tables(done.record, done.evaluation, done.picked, done.labeled, task),
+        "predictions.npz": predictions_bytes(done.predictions, done.scored),
         "losses.csv": csv_text(("iteration", "train_loss", "val_loss"), losses),
-        "selection.csv": csv_text(("order", "image_id", "image", "score", "boxes"), _selection_rows(record, picked)),
-        "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(record, done.choice, done.names)),
-        "class_counts.csv": csv_text(("class", "picked", "labeled"), _class_rows(picked, done.labeled)),
+        "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(done)),
     }
 
 
+def derived_tables(
+    record: RoundRecord, evaluation: Evaluation, picked: Dataset, labeled: Dataset, task: Task
+) -> dict[str, str | bytes]:
+    """File name -> content of the tables that follow from a record, its evaluated predictions and the data."""
+    columns = ("round", *task.cost_names, *evaluation.metrics, "val_loss")
+    return {
+        "metrics.csv": csv_text(columns, [_metrics_row(replace(record, metrics=evaluation.metrics), task)]),
+        "per_class.csv": _mappings_csv(evaluation.per_class),
+        "selection.csv": csv_text(("order", "image_id", "image", "score", "boxes"), _selection_rows(record, picked)),
+        "class_counts.csv": csv_text(("class", "picked", "labeled"), _class_rows(picked, labeled)),
+    }
+
+
+def before(round: int) -> str:
+    """The name, in a record's hashes, of the weights that this round selected with: those of the round before it."""
+    return f"../{round_name(round - 1)}/{CHECKPOINT}"
+
+
+def follows(record: RoundRecord, previous: RoundRecord) -> bool:
+    """Whether this round went on from the labels and the weights of the previous one."""
+    weights = record.hashes.get(before(record.round)) == previous.hashes.get(CHECKPOINT)
+    return weights and record.labeled == (*previous.labeled, *record.picked)
+
+
 def record_text(record: RoundRecord) -> str:
-    """The record as JSON: sorted keys, null for a number that is not finite. A stage has the key `oracle` where it is one."""
+    """The record as JSON: sorted keys, null for a number that is not finite. A stage has the key `oracle` where it is one.
+
+    `digest` is the SHA-256 of this text with nothing in the digest's place.
+    """
     content = asdict(replace(record, metrics=dict(record.metrics), hashes=dict(record.hashes)))
     stages = [
         {key: value for key, value in stage.items() if (key, value) != ("oracle", False)} for stage in content["stages"]
     ]
-    return json_text(content | {"stages": stages})
+    text = json_text(content | {"stages": stages, "digest": ""})
+    return _DIGEST.sub(_digest_of(text), text, count=1)
+
+
+def _digest_of(text: str) -> str:
+    return hashlib.sha256(encoded(_DIGEST.sub("", text, count=1))).hexdigest()
 
 
 def parse_record(text: str) -> RoundRecord:
-    """The inverse of `record_text`. ValueError or TypeError when the text is not a record."""
+    """The inverse of `record_text`. ValueError or TypeError when the text is not a record, or not as it was written (which a
+    record of format 1 or 2, without a digest, does not tell)."""
     data = json.loads(text)
+    if isinstance(data, dict) and "digest" in data and data.pop("digest") != _digest_of(text):
+        raise ValueError("it is not as it was written")
     expected = {field.name for field in fields(RoundRecord)}
     if not isinstance(data, dict) or set(data) != expected:
         raise ValueError(f"it must have exactly the keys {', '.join(sorted(expected))}")
@@ -148,14 +189,14 @@ def _selection_rows(record: RoundRecord, picked: Dataset) -> list[list[Any]]:
     return rows
 
 
-def _candidate_rows(record: RoundRecord, choice: Choice, names: Mapping[int, str]) -> Iterator[Sequence[Any]]:
+def _candidate_rows(done: Round) -> Iterator[Sequence[Any]]:
     """A row for each candidate: its last score, and the stage that dropped it, or that it was picked."""
-    picked = np.isin(choice.candidates, record.picked)
-    outcomes = ["", *(stage.name for stage in record.stages)]
-    columns = (choice.candidates.tolist(), choice.scores.tolist(), choice.dropped_by.tolist(), picked.tolist())
-    for image_id, score, stage, new in zip(*columns, strict=True):
-        outcome = outcomes[stage] if stage else PICKED if new else RESELECTED
-        yield image_id, names[image_id], score, stage or None, outcome
+    choice, chosen = done.choice, dict.fromkeys(done.record.picked, PICKED) | dict.fromkeys(done.validating, VALIDATES)
+    outcomes = ["", *(stage.name for stage in done.record.stages)]
+    columns = (choice.candidates.tolist(), choice.scores.tolist(), choice.dropped_by.tolist())
+    for image_id, score, stage in zip(*columns, strict=True):
+        outcome = outcomes[stage] if stage else chosen.get(image_id, RESELECTED)
+        yield image_id, done.names[image_id], score, stage or None, outcome
 
 
 def _class_rows(picked: Dataset, labeled: Dataset) -> list[list[Any]]:

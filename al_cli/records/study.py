@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 
 from al_cli.errors import RunError
 from al_cli.records.formats import json_text
-from al_cli.system import lock, write_atomic
+from al_cli.system import lock, open_own, write_atomic
 
 STUDY_FILE = "study.json"
 
@@ -58,7 +59,7 @@ def read_study_file(folder: Path) -> StudyFile:
 def update_study_file(folder: Path, change: Callable[[StudyFile], StudyFile]) -> StudyFile:
     """Write what `change` makes of the present content, and return it. Alone: another process that updates it waits."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".study.lock").open("w") as file:
+    with os.fdopen(open_own(folder / ".study.lock"), "wb") as file:
         lock(file.fileno(), wait=True)
         content = change(read_study_file(folder))
         arms = [{"name": name, "overrides": list(overrides)} for name, overrides in content.arms.items()]

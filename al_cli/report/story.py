@@ -94,6 +94,8 @@ class Story:
         parts = [f"{count(arms, 'arm')}, {count(seeds, 'seed')}, {count(runs, 'run')}"]
         if self.study.references:
             parts.append(f"{count(len(self.study.references), 'run')} on all labels")
+        if any(run.config.get("evaluate") == "val" for run in self.study.runs):
+            parts.append("scored on the val split (evaluate=val)")
         if self.study.plan.source:
             parts.append(f"source: {self.study.plan.source}")
         return "; ".join(parts)

@@ -19,6 +19,7 @@ from typing import Any
 
 from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
+from al_cli.records.data import require_alike
 from al_cli.records.folder import flatten
 from al_cli.records.in_vain import round_in_vain
 from al_cli.records.study import StudyFile, arm_of, read_study_file
@@ -100,10 +101,12 @@ class StudyFolder:
 
 
 def read_study(study_dir: Path | str) -> StudyFolder:
-    """The study in this folder (a single run is a study of one). RunError where there is no run, or runs of two tasks."""
+    """The study in this folder (a single run is a study of one). RunError where there is no run, or runs that cannot be
+    compared: of two tasks, scored on two splits, or with other data under one dataset's name."""
     root = Path(study_dir)
     plan = read_study_file(root)
     runs = read_runs(root, tuple(plan.arms))
+    require_same_data([run for run in runs if run.records])
     of_arms, references = [run for run in runs if not run.reference], [run for run in runs if run.reference]
     return StudyFolder(root, root.resolve().name, plan, of_arms, references, one_task(runs))
 
@@ -123,6 +126,24 @@ def one_task(runs: Sequence[Run]) -> Task:
                 remedy="move the runs of one task into a study folder of their own",
             )
     return task
+
+
+def require_same_data(begun: Sequence[Run]) -> None:
+    """RunError where two runs that have begun were scored on two splits, or had other images in pool, val or test under one
+    dataset's name."""
+    of_data: dict[str, list[Path]] = {}
+    for run in begun:
+        one, other = (each.config.get("evaluate", "test") for each in (begun[0], run))
+        if one != other:
+            raise RunError(
+                f"runs that are scored on two splits cannot be compared: {begun[0].name} has evaluate={one}, {run.name} has "
+                f"evaluate={other}",
+                where=str(run.path.parent),
+                remedy="move the runs of one kind into a study folder of their own, and give later ones another study=NAME",
+            )
+        of_data.setdefault(str((run.config.get("dataset") or {}).get("name")), []).append(run.path)
+    for paths in of_data.values():
+        require_alike(paths)
 
 
 def curves_of(runs: Iterable[Run], task: Task) -> list[RunCurve]:

@@ -1,9 +1,9 @@
-"""The sampler files of a configuration folder, read without Hydra."""
+"""Samplers as configuration has them: files of stages, and the functions that their `_target_` names, looked up before
+anything is imported (`al_cli/lookup.py`)."""
 
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,12 @@ from typing import Any
 import yaml
 
 from al_cli.errors import ConfigError
+from al_cli.lookup import NOBODY, Known, NotKnown, find
+from al_cli.samplers.base import declaration_of
 
 IMPORTED = "imported"
+HOME = "al_cli.samplers"
+MARKS = ("score", "selection")
 
 
 def sampler_files(conf_dir: Path) -> list[Path]:
@@ -25,15 +29,31 @@ def read_stages(path: Path) -> list[dict[str, Any]]:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or content.get("name") != path.stem or not content.get("stages"):
         raise ConfigError("not a sampler", where=str(path), remedy=f"it needs `name: {path.stem}` and a list `stages`")
-    return [{k: _partial(v) if isinstance(v, Mapping) else v for k, v in s.items()} for s in content["stages"]]
+    return [read_stage(stage) for stage in content["stages"]]
 
 
-def _partial(node: Mapping[str, Any]) -> Callable[..., Any]:
-    options = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+def read_stage(stage: Any, known: Known = NOBODY) -> dict[str, Any]:
+    """A stage as configuration has it, its functions as partials. ConfigError for one that is not to be run, or is none."""
+    if not isinstance(stage, Mapping) or "_target_" in stage:
+        remedy = "write it as {score: ..., select: ..., keep: ...}"
+        raise ConfigError(f"a stage is {stage!r}", where="sampler stage", remedy=remedy)
+    return {str(key): _part(value, known) if isinstance(value, Mapping) else value for key, value in stage.items()}
+
+
+def _part(node: Mapping[str, Any], known: Known) -> Callable[..., Any]:
+    """The function that `_target_` names, with the other keys as its options. Those may be functions in turn."""
+    if not isinstance(name := node.get("_target_"), str):
+        raise ConfigError(f"{dict(node)} names no function", where="sampler stage", remedy="give it a `_target_`")
+    strange = [key for key in node if str(key).startswith("_") and key not in ("_target_", "_partial_")]
+    if strange or node.get("_partial_", True) is not True:
+        remedy = "write {_target_: package.module.NAME, _partial_: true} and its options"
+        raise ConfigError(f"{name} is given {[*strange, '_partial_'][0]}", where="sampler stage", remedy=remedy)
     try:
-        module, _, name = node["_target_"].rpartition(".")
-        return functools.partial(getattr(importlib.import_module(module), name), **options)
-    except (KeyError, ValueError, ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"no function {node.get('_target_')!r}", where="sampler stage", remedy="name it as al_cli.samplers.NAME"
-        ) from error
+        function = find(name, MARKS, HOME, known)
+    except NotKnown as error:
+        remedy = error.remedy or "name it as al_cli.samplers.NAME"
+        raise ConfigError(f"no function {name!r}: {error.what}", where="sampler stage", remedy=remedy) from error
+    declaration_of(function)
+    options = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    nested = {key: _part(v, known) for key, v in options.items() if isinstance(v, Mapping) and "_target_" in v}
+    return functools.partial(function, **options | nested)

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import importlib.util
 import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from al_cli.errors import AlError
+from al_cli.lookup import OURS, folders_of, source_of
 
-OURS = "al_cli"
 MESSAGES_ONLY = frozenset({f"{OURS}.errors", f"{OURS}.progress"})  # of our modules: messages only
 INSTALLED = frozenset({"site-packages", "dist-packages"})  # folders whose files a version stands for
 
@@ -49,41 +47,6 @@ def code_of_modules(names: Iterable[str]) -> dict[str, str]:
     for name, path in sorted(sources.items()):
         digest.update(f"{name} {code_of(path.read_text(encoding='utf-8'), str(path))}".encode())
     return {"code": digest.hexdigest()[:16], **dict(sorted(versions.items()))}
-
-
-def source_of(name: str) -> Path | None:
-    """The file of a module: of one that is loaded already, else where Python would find it. None where it is no file."""
-    loaded = sys.modules.get(name)
-    parent, _, leaf = name.rpartition(".")
-    if loaded is not None:
-        found = [Path(file)] if (file := getattr(loaded, "__file__", None)) else []
-    elif parent:
-        places = folders_of(parent)
-        found = [path for place in places for path in (place / f"{leaf}.py", place / leaf / "__init__.py")]
-    else:
-        spec = _top_level(name)
-        found = [Path(spec.origin)] if spec is not None and spec.has_location and spec.origin else []
-    return next((path.resolve() for path in found if path.suffix == ".py" and path.is_file()), None)
-
-
-def folders_of(name: str) -> list[Path]:
-    """The folders that a package's modules lie in; none where it is no package."""
-    loaded = sys.modules.get(name)
-    parent, _, leaf = name.rpartition(".")
-    if loaded is not None:
-        return [Path(place) for place in getattr(loaded, "__path__", ())]
-    if parent:
-        return [place / leaf for place in folders_of(parent) if (place / leaf).is_dir()]
-    spec = _top_level(name)
-    return [Path(place) for place in (spec.submodule_search_locations or ())] if spec is not None else []
-
-
-def _top_level(name: str) -> ModuleSpec | None:
-    """Where Python would find this top-level module. Of such a name, looking imports nothing."""
-    try:
-        return importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        return None
 
 
 def imported_by(path: Path, name: str) -> set[str]:

@@ -30,7 +30,7 @@ from typing import Any
 from al_cli.errors import AlError, RunError
 from al_cli.learners.identity import file_digest
 from al_cli.progress import duration
-from al_cli.system import lock, write_atomic
+from al_cli.system import lock, open_own, sync, write_atomic
 
 log = logging.getLogger("al")
 KINDS = ("training", "inference", "selection")
@@ -175,6 +175,8 @@ class Store:
             entry["digests"] = digests
             entry["digest"] = self.key(entry)
             (folder / "entry.json").write_text(json.dumps(entry, indent=1), encoding="utf-8")
+            for path in (*folder.iterdir(), folder):  # on the disk before the name is
+                sync(path)
             write_atomic(self.root / "format", f"{STORE_FORMAT}\n")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)  # a broken one
@@ -194,7 +196,7 @@ class Store:
         while True:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+                handle = open_own(path)
             except OSError as error:  # nobody can write here, so nobody needs to be waited for
                 self._warn(error)
                 yield
@@ -215,10 +217,11 @@ class Store:
     # ---- looking after it
 
     def entries(self) -> Iterator[Entry]:
-        """Every whole result, in no particular order."""
+        """Every whole result, in no particular order. None behind a symbolic link: `prune` must not delete there."""
         for kind in KINDS:
             for path in sorted((self.root / kind).glob("*/*")):
-                if entry := read_entry(path):
+                links = any(folder.is_symlink() for folder in (path, path.parent, path.parent.parent))
+                if not links and (entry := read_entry(path)):
                     yield entry
 
     def summary(self) -> list[tuple[str, ...]]:
@@ -255,7 +258,8 @@ class Store:
             kind, _, key = path.name.partition("-")
             with _try_lock(path) as free:
                 if free:
-                    for folder in self.root.glob(f"unfinished/{key}-*"):
+                    aside = self.root / "unfinished"
+                    for folder in [] if aside.is_symlink() else list(aside.glob(f"{key}-*")):
                         shutil.rmtree(folder, ignore_errors=True)
                     if not self._place(kind, key).exists():
                         path.unlink(missing_ok=True)
@@ -267,9 +271,12 @@ Writer = Callable[[Any, Path], Mapping[str, Any] | None]
 
 @contextmanager
 def _try_lock(path: Path) -> Iterator[bool]:
-    """Whether nobody holds this lock; held by us inside the block if so."""
+    """Whether nobody holds this lock; held by us inside the block if so. A symbolic link is nobody's to take."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    if path.is_symlink():
+        yield False
+        return
+    handle = open_own(path)
     try:
         yield lock(handle)
     finally:

@@ -86,7 +86,7 @@ class StoredLearner(Learner):
         return self.store.get(
             "inference",
             self.about_inference(images, signals),
-            read=lambda folder: load_predictions(folder / "predictions.npz"),
+            read=lambda folder: load_predictions((folder / "predictions.npz").read_bytes()),
             make=lambda: self.inner.infer(images, signals),
             write=write_table,
         ).result

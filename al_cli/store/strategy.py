@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from al_cli.lookup import OURS
 from al_cli.records.formats import npz_bytes
 from al_cli.samplers.base import function_of
-from al_cli.store.code import OURS, code_of_modules
+from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import MEASURED_AGAINST_LABELS, StoredLearner, digest, maybe_digest
 from al_cli.strategy import Stage, Strategy

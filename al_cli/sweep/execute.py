@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
 
-from al_cli.errors import AlError, RunError
+from al_cli.errors import OF_SYSTEM, AlError, RunError
 from al_cli.experiment import run
 from al_cli.experiment.job import Job
 from al_cli.learners.portable import require_caps
@@ -87,7 +87,7 @@ def _in_this_process(job: Job, gpus: str | None) -> Outcome:
     shown = relative(job.folder)
     try:
         return Outcome(shown, run.run_job(job))
-    except AlError:
+    except (AlError, *OF_SYSTEM):
         raise
     except Exception as error:
         run.keep_reason(job, error)
@@ -242,6 +242,7 @@ def shown(jobs: Sequence[Job]) -> Iterator[Board]:
     if not console.is_terminal:
         yield Board(jobs, None)
         return
-    columns = (BarColumn(bar_width=30), TextColumn("{task.fields[text]}"), TextColumn("[dim]{task.fields[now]}"))
+    said = TextColumn("{task.fields[text]}", markup=False)
+    columns = (BarColumn(bar_width=30), said, TextColumn("{task.fields[now]}", style="dim", markup=False))
     with Progress(*columns, console=console, transient=True) as progress:
         yield Board(jobs, progress)

@@ -12,25 +12,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from al_cli.errors import ConfigError, RunError, suggest
 from al_cli.experiment import compose
+from al_cli.experiment.settings import MAX_SEED
+from al_cli.experiment.words import check_words, key_of, literal
+from al_cli.lookup import NOBODY, Known
 from al_cli.records.claim import CLAIM_KEYS as KEYS_OF_CLAIM
 from al_cli.records.claim import parse_claim
+from al_cli.sweep.yaml_text import read_yaml
 from al_cli.tasks import DEFAULT, Task, named
 
 SWEEP_KEYS = ("source", "base", "seeds", "arms", "random", "reference", "claim", "hydra")
 # What the sweep itself sets for every run: an arm cannot.
 NOT_IN_ARMS = ("seed", "study", "run_name", "outputs", "reference")
 NOT_IN_BASE = ("seed", "run_name", "reference")
+NOT_CROSSED = ("run_name", "reference")
 RANDOM = "random"
 REFERENCE = "reference"  # runs on all labels are called reference_s<seed>, so no arm may be
+MAX_ARM = 150  # characters, so that a seed fits behind them
 ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.:@%+-]*")  # text that Hydra reads as itself without quotes
-KEYWORDS = {"null", "true", "false", "nan", "inf"}
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,11 @@ def shipped_names() -> list[str]:
     return sorted(path.stem for path in compose.shipped("sweeps").glob("*.yaml"))
 
 
-def read_sweep(name: str) -> Sweep:
-    """The sweep of that name in `sweeps/`, or of the file at that path. ConfigError says what is wrong in it, and where."""
+def read_sweep(name: str, known: Known = NOBODY) -> Sweep:
+    """The sweep of that name in `sweeps/`, or of the file at that path. ConfigError says what is wrong in it, and where.
+
+    `known`: whose task it may name; a file may come from somebody else.
+    """
     path = Path(name).expanduser()
     if path.suffix not in (".yaml", ".yml"):
         path = compose.shipped("sweeps") / f"{name}.yaml"
@@ -68,19 +71,13 @@ def read_sweep(name: str) -> Sweep:
             remedy = f"{suggest(name, shipped_names())}; or give a file: al sweep my_sweep.yaml"
             raise ConfigError(f"there is no sweep called {name}", remedy=remedy)
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))
-    except OSError as error:
-        raise ConfigError(f"the sweep cannot be read: {error.strerror}", where=str(path)) from error
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise ConfigError(f"the sweep is not YAML: {' '.join(str(error).split())}", where=str(path)) from error
-    try:
-        return replace(parse_sweep(path.stem, content), typed=name)
+        return replace(parse_sweep(path.stem, read_yaml(path), known), typed=name)
     except ConfigError as error:
         where = f"{path}: {error.where}" if error.where else str(path)
         raise ConfigError(error.what, where=where, remedy=error.remedy) from error
 
 
-def parse_sweep(name: str, content: Any) -> Sweep:
+def parse_sweep(name: str, content: Any, known: Known = NOBODY) -> Sweep:
     """The sweep in a parsed YAML file."""
     if not isinstance(content, dict):
         raise ConfigError("a sweep is a mapping", remedy=f"its keys are {', '.join(SWEEP_KEYS)}")
@@ -103,7 +100,7 @@ def parse_sweep(name: str, content: Any) -> Sweep:
         arms = (Arm(RANDOM, ("sampler=random",)), *arms)
     _check_names(arms)
     check_distinct(arms, base)
-    task = named(words_to_dict(base).get("task", DEFAULT)) if "claim" in content else None
+    task = named(words_to_dict(base).get("task", DEFAULT), known) if "claim" in content else None
     claim = _claim(content.get("claim"), [arm.name for arm in arms], task)
     source = str(content.get("source") or "").strip()
     return Sweep(name, source, base, seeds, arms, content.get("reference", False), claim)
@@ -112,33 +109,20 @@ def parse_sweep(name: str, content: Any) -> Sweep:
 def _overrides(content: Any, where: str, refused: Iterable[str]) -> tuple[str, ...]:
     if not isinstance(content, dict):
         raise ConfigError(f"{where} is {content!r}", remedy="write its settings as key: value")
-    for key in content:
+    words = []
+    for key, value in content.items():
+        if not isinstance(key, str) or "=" in key:
+            raise ConfigError(f"{where} has the key {key!r}", where=where, remedy="keys are those of al run, as text")
+        if re.match(r"[+~]*hydra(\W|$)", key):  # a search path says whose code may run
+            remedy = f"type it: al sweep FILE {key}=..." if "searchpath" in key else "leave it out"
+            raise ConfigError(f"{where} sets {key}, which a sweep cannot", where=where, remedy=remedy)
+        words.append(f"{key}={literal(value, f'{where}.{key}')}")
+    check_words(words)
+    for key in map(key_of, words):
         if key in refused:
             remedy = "the sweep's own keys are seeds: [...] and reference: true; the study is called as the file"
             raise ConfigError(f"{where} sets {key}, which the sweep sets for each run", where=where, remedy=remedy)
-    return tuple(f"{key}={literal(value, f'{where}.{key}')}" for key, value in content.items())
-
-
-def literal(value: Any, where: str = "") -> str:
-    """A YAML value in Hydra's grammar: what its parser reads back as the same value.
-
-    >>> literal([1, 0.5, None, "a b", {"images": "pool"}])
-    "[1,0.5,null,'a b',{images: pool}]"
-    """
-    if value is None:
-        return "null"
-    if isinstance(value, bool | int | float):
-        return str(value).lower() if isinstance(value, bool) else repr(value)
-    if isinstance(value, str):
-        if PLAIN.fullmatch(value) and value.lower() not in KEYWORDS:
-            return value
-        # a backslash counts as one unless it stands before a quote, the closing one included
-        return "'" + re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value) + "'"
-    if isinstance(value, list):
-        return "[" + ",".join(literal(item, where) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{literal(key, where)}: {literal(item, where)}" for key, item in value.items()) + "}"
-    raise ConfigError(f"{value!r} is no setting", where=where, remedy="give a number, text, list, mapping or null")
+    return tuple(words)
 
 
 def _seeds(content: Any) -> tuple[int, ...]:
@@ -150,6 +134,11 @@ def check_seeds(content: Any, where: str) -> tuple[int, ...]:
     seeds = content if isinstance(content, list) else [content]
     if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds):
         raise ConfigError(f"{where} is {content!r}", remedy=f"give whole numbers from 0 up: {where}=[0,1,2]")
+    if len(seeds) > compose.MAX_RUNS:
+        remedy = f"one command makes at most {compose.MAX_RUNS:,} runs: a study can be run in parts, with seeds=[...]"
+        raise ConfigError(f"{where} has {len(seeds):,} values", remedy=remedy)
+    if max(seeds) > MAX_SEED:
+        raise ConfigError(f"{where} has the value {max(seeds)}", remedy=f"a seed is at most {MAX_SEED}")
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"{where} is {content!r}, which names one twice", remedy="leave out the repeated one")
     return tuple(seeds)
@@ -175,19 +164,21 @@ def _crossed(content: Any, name: str) -> tuple[tuple[str, ...], tuple[int, ...],
     An arm is called by its swept values, the sampler's first: `ccms_ud0.5`. With nothing swept but the seed there is one
     arm, called as the file.
     """
-    params = content.get("sweeper", {}).get("params") if isinstance(content, dict) else None
-    if not isinstance(params, dict) or list(content) != ["sweeper"] or list(content["sweeper"]) != ["params"]:
+    sweeper = content["sweeper"] if isinstance(content, dict) and list(content) == ["sweeper"] else None
+    params = sweeper["params"] if isinstance(sweeper, dict) and list(sweeper) == ["params"] else None
+    if not isinstance(params, dict) or not params:
         remedy = "hydra has one key here: hydra: {sweeper: {params: {sampler: 'ccms,entropy', seed: '0,1'}}}"
         raise ConfigError("hydra holds something else than sweeper.params", where="hydra", remedy=remedy)
-    for key in ("run_name", "reference"):
-        if key in params:
-            raise ConfigError(f"hydra.sweeper.params sets {key}, which the sweep sets for each run", where="hydra")
     words = [f"{key}={value if isinstance(value, str) else literal(value, key)}" for key, value in params.items()]
+    for key in map(key_of, words):
+        if key in NOT_CROSSED:
+            raise ConfigError(f"hydra.sweeper.params sets {key}, which the sweep sets for each run", where="hydra")
     jobs = [tuple(job) for job in compose.split_runs(words, many=True)]
-    swept = [key for key in params if len({words_to_dict(job)[key] for job in jobs}) > 1 and key != "seed"]
+    keys = [key_of(word) for word in words]
+    swept = [key for key in keys if len({words_to_dict(job)[key] for job in jobs}) > 1 and key != "seed"]
     seeds = list(dict.fromkeys(words_to_dict(job).get("seed", "0") for job in jobs))
-    shared = tuple(word for word in jobs[0] if compose.key_of(word) not in (*swept, "seed"))
-    combinations = dict.fromkeys(tuple(word for word in job if compose.key_of(word) in swept) for job in jobs)
+    shared = tuple(word for word in jobs[0] if key_of(word) not in (*swept, "seed"))
+    combinations = dict.fromkeys(tuple(word for word in job if key_of(word) in swept) for job in jobs)
     arms = tuple(Arm(_name(words) or name, words) for words in combinations)
     try:
         numbers: list[Any] = [int(seed) for seed in seeds]
@@ -197,18 +188,16 @@ def _crossed(content: Any, name: str) -> tuple[tuple[str, ...], tuple[int, ...],
 
 
 def _name(words: tuple[str, ...]) -> str:
-    first = sorted(words, key=lambda word: compose.key_of(word) != "sampler")
-    return "_".join(
-        words_to_dict([w])["sampler"] if compose.key_of(w) == "sampler" else compose.label(w) for w in first
-    )
+    first = sorted(words, key=lambda word: key_of(word) != "sampler")
+    return "_".join(words_to_dict([w])["sampler"] if key_of(w) == "sampler" else compose.label(w) for w in first)
 
 
 def _check_names(arms: tuple[Arm, ...]) -> None:
     seen: set[str] = set()
     for arm in arms:
-        if not ARM_NAME.fullmatch(arm.name):
-            remedy = "an arm's name is part of folder names: letters, digits, and . _ + - after the first"
-            raise ConfigError(f"an arm is called {arm.name!r}", where="arms", remedy=remedy)
+        if not ARM_NAME.fullmatch(arm.name) or len(arm.name) > MAX_ARM:
+            remedy = f"an arm's name is part of folder names: letters, digits, and . _ + - after the first, {MAX_ARM} at most"
+            raise ConfigError(f"an arm is called {arm.name[:60]!r}", where="arms", remedy=remedy)
         if arm.name.lower() == REFERENCE:
             remedy = "give the arm another name, or set reference: true for runs on all labels"
             raise ConfigError("no arm can be called reference", where="arms", remedy=remedy)
@@ -253,9 +242,9 @@ def _claim(content: Any, arms: list[str], task: Task | None) -> dict[str, Any] |
 
 
 def words_to_dict(words: Iterable[str]) -> dict[str, str]:
-    return {compose.key_of(word): word.partition("=")[2] for word in words}
+    return {key_of(word): word.partition("=")[2] for word in words}
 
 
 def merge(*groups: Iterable[str]) -> tuple[str, ...]:
     """One override a key: the last one wins."""
-    return tuple({compose.key_of(word): word for group in groups for word in group}.values())
+    return tuple({key_of(word): word for group in groups for word in group}.values())

@@ -202,7 +202,7 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
             about |= {"seed": seed, "init": init}
         entry = store.find("training", about)
         learner.weights = entry.digests["checkpoint.pth"] if entry else f"of {Store.key(about)}"
-        yield Training(Store.key(about), entry is not None, about, len(splits.test), selection)
+        yield Training(Store.key(about), entry is not None, about, len(splits.scored(plan.evaluate)), selection)
 
 
 def last_weights(folder: RunFolder, round: int) -> str:

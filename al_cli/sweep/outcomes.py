@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from al_cli.errors import first_line
+from al_cli.errors import OF_SYSTEM, first_line, of_system
 from al_cli.progress import out, say
 from al_cli.records import RunFolder
 from al_cli.report.of_run.terminal import rounds_table
@@ -36,7 +36,9 @@ def finish(outcomes: Sequence[Outcome]) -> int:
 
 
 def why(error: BaseException, folder: Path) -> str:
-    """A bug of ours in one sentence, which names the log only where there is one."""
+    """What ended a run, in one sentence: an error of the system, or a bug of ours, with its log where there is one."""
+    if isinstance(error, OF_SYSTEM):
+        return str(of_system(error))
     said = f"{type(error).__name__}: {first_line(error)}"
     log = folder / "run.log"
     return f"{said}; the traceback is in {log}" if log.is_file() else said

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 
-from al_cli.errors import AlError, ConfigError, NotGiven, first_line, suggest
+from al_cli.errors import AlError, ConfigError, NotGiven, suggest
 from al_cli.experiment import compose
 from al_cli.experiment.job import Job, make_job
+from al_cli.experiment.known import known_from
+from al_cli.experiment.words import key_of, literal, open_keys
+from al_cli.lookup import Known
 from al_cli.progress import phase
 from al_cli.sweep.file import REFERENCE, Arm, Sweep, check_distinct, check_seeds, merge
 
@@ -45,16 +47,21 @@ def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
     """
     own, rest = _split(words)
     arms, seeds, reference = _choose(sweep, own)
-    shared = merge([f"study={sweep.name}"], sweep.base)
+    shared = merge([f"study={literal(sweep.name)}"], sweep.base)
     check_distinct(arms, shared, rest)
     whole = tuple(Arm(arm.name, merge(shared, arm.overrides, rest)) for arm in arms)
     asked = list(whole)
     if reference:
         asked.append(Arm(REFERENCE, merge(shared, ["sampler=random"], rest, [f"{REFERENCE}=true"])))
+    if len(asked) * len(seeds) > compose.MAX_RUNS:
+        what = f"{len(asked)} arms with {len(seeds)} seeds are {len(asked) * len(seeds):,} runs"
+        remedy = f"one command makes at most {compose.MAX_RUNS:,}: a study can be run in parts, with arms=[...] or seeds=[...]"
+        raise ConfigError(what, remedy=remedy)
     jobs: list[Job] = []
+    known = known_from(words)
     with phase("check the sweep", total=len(asked), unit="arms") as step:
         for arm in asked:
-            jobs += _jobs(arm, seeds)
+            jobs += _jobs(arm, seeds, known)
             step()
     folder = jobs[0].folder.parent
     command = shlex.join(["al", "sweep", sweep.typed, *words])
@@ -63,25 +70,14 @@ def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
 
 def _split(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What is said to the sweep itself, by key, and the overrides of its runs."""
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(words))
-    except HydraException as error:
-        remedy = "write overrides as key=value, and quote brackets: 'seeds=[0,1]'"
-        raise ConfigError(first_line(error), remedy=remedy) from error
-    own: dict[str, Any] = {}
-    rest = []
-    for word, override in zip(words, parsed, strict=True):
-        key = compose.key_of(word)
-        if key in REFUSED:
+    for word in words:
+        if (key := key_of(word)) in REFUSED:
             raise ConfigError(f"{key} cannot be set for a whole sweep", where=word, remedy=REFUSED[key])
-        if override.is_sweep_override():
-            remedy = "a sweep's arms are in its file; a list is written in brackets: 'seeds=[0,1]'"
-            raise ConfigError(f"{word} names several values", remedy=remedy)
-        if key in OWN:
-            own[key] = override.value()
-        else:
-            rest.append(word)
-    return own, tuple(compose.open_keys(rest))
+    several = "a sweep's arms are in its file; a list is written in brackets: 'seeds=[0,1]'"
+    [said] = compose.split_runs(open_keys(words), many=False, several=several)
+    parser = OverridesParser.create()
+    own = {key_of(word): parser.parse_override(word).value() for word in said if key_of(word) in OWN}
+    return own, tuple(word for word in said if key_of(word) not in OWN)
 
 
 def _choose(sweep: Sweep, own: dict[str, Any]) -> tuple[tuple[Arm, ...], tuple[int, ...], bool]:
@@ -102,15 +98,15 @@ def _choose(sweep: Sweep, own: dict[str, Any]) -> tuple[tuple[Arm, ...], tuple[i
     return tuple(arm for arm in sweep.arms if arm.name in names), seeds, reference
 
 
-def _jobs(arm: Arm, seeds: tuple[int, ...]) -> list[Job]:
+def _jobs(arm: Arm, seeds: tuple[int, ...], known: Known) -> list[Job]:
     """The runs of one arm. Composed once: they differ in their seed and name alone."""
     try:
-        [config] = compose.compose_all([[*compose.open_keys(arm.overrides), f"seed={seeds[0]}"]])
+        [config] = compose.compose_all([[*open_keys(arm.overrides), f"seed={seeds[0]}"]])
         jobs = []
         for seed in seeds:
             one = copy.deepcopy(config)
             one.seed = seed
-            jobs.append(make_job(one, f"{arm.name}_s{seed}", arm=arm.name))
+            jobs.append(make_job(one, f"{arm.name}_s{seed}", arm=arm.name, known=known))
     except NotGiven:  # of all arms alike: the data is the user's
         raise
     except AlError as error:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from al_cli.errors import ConfigError, first_line, suggest
+from al_cli.errors import ConfigError, suggest
+from al_cli.lookup import NOBODY, Known, NotKnown, find
 from al_cli.tasks.base import Breakdown, Cost, Evaluation, Metric, Task, described
 
 __all__ = ["DEFAULT", "Breakdown", "Cost", "Evaluation", "Metric", "Task", "default", "described", "named"]
@@ -13,36 +12,26 @@ DEFAULT = "detection"  # also of runs that were made before there was a choice
 BUILT_IN = (DEFAULT,)
 
 
-def named(name: str) -> Task:
+def named(name: str, known: Known = NOBODY) -> Task:
     """The task of a configuration: one of ours, or `package.module.NAME` of a Task of the user's own.
 
-    A dotted name is imported, so it must be one that a person typed, never one that a run folder holds. ConfigError
-    where there is no such task.
+    A dotted name is looked up before it is imported: `known` says which modules a person has named. ConfigError where there
+    is no such task, or it is not to be imported.
     """
-    if name in BUILT_IN:
-        return _of(f"{__name__}.{name}", "TASK", name)
-    module, dot, attribute = str(name).rpartition(".")
-    if not dot:
+    where = f"task={name}"
+    if name not in BUILT_IN and "." not in str(name):
         remedy = f"{suggest(str(name), BUILT_IN)}; or package.module.NAME of a Task of your own"
-        raise ConfigError(f"there is no task called {name}", where=f"task={name}", remedy=remedy)
-    return _of(module, attribute, name)
+        raise ConfigError(f"there is no task called {name}", where=where, remedy=remedy)
+    try:
+        task = find(f"{__name__}.{name}.TASK" if name in BUILT_IN else name, ("Task",), __name__, known)
+    except NotKnown as error:
+        remedy = error.remedy or "name a Task (al_cli.tasks.Task)"
+        raise ConfigError(error.what, where=where, remedy=remedy) from error
+    if not isinstance(task, Task):
+        what = f"{name} is of type {type(task).__name__}, not a Task"
+        raise ConfigError(what, where=where, remedy="name a Task (al_cli.tasks.Task)")
+    return task
 
 
 def default() -> Task:
     return named(DEFAULT)
-
-
-def _of(module: str, attribute: str, name: str) -> Task:
-    where = f"task={name}"
-    try:
-        task = getattr(import_module(module), attribute, None)
-    except Exception as error:  # whatever the user's module does when it is imported
-        remedy = "give package.module.NAME, and put the package's folder on PYTHONPATH"
-        why = f"{type(error).__name__}: {first_line(error)}"
-        raise ConfigError(
-            f"the module {module or name} cannot be imported: {why}", where=where, remedy=remedy
-        ) from error
-    if not isinstance(task, Task):
-        what = f"{attribute} in {module} is {'not there' if task is None else f'of type {type(task).__name__}'}, not a Task"
-        raise ConfigError(what, where=where, remedy="name a Task (al_cli.tasks.Task)")
-    return task

@@ -21,7 +21,19 @@ MISTAKES = {
     "device=gpu": ["device is 'gpu'", "cuda"],
     "budget_unit=boxen": ["budget_unit is 'boxen'"],
     "dataset=yolo": ["dataset.root", "dataset.root=..."],
-    "dataset.holdout=1": ["dataset.holdout is 1"],
+    "dataset.holdout=0.25": ["dataset.holdout=0.25", "write dataset.val='25% of initial'"],
+    "+dataset.holdout=0": ["dataset.holdout=0", "or leave it out"],
+    "dataset.val=0.2": ["dataset.val is 0.2", "write dataset.val=20%"],
+    "dataset.val=20": ["dataset.val is 20", "write dataset.val=20%"],
+    "dataset.test=500": ["dataset.test is 500", "a share of the pool as 20%"],
+    "dataset.val=100%": ["dataset.val is '100%'", "below 100%"],
+    "dataset.test=20% of initial": ["each seed has others", "write dataset.test=20%"],
+    "dataset.val={images: a, annotations: b}": ["this data itself says where its splits are"],
+    "dataset.group=folder": ["dataset.group=folder would do nothing", "add dataset.test=20%"],
+    "dataset.split_seed=3": ["dataset.split_seed=3 would do nothing"],
+    "dataset.split_seed=-1": ["dataset.split_seed is -1"],
+    "dataset.group='a(b'": ["dataset.group=a(b is no regular expression"],
+    "evaluate=vall": ["evaluate is 'vall'", "did you mean val?"],
     "seed=0,1": ["several values", "-m"],
     "just_a_word": ["just_a_word", "key=value"],
     "--seed=3": ["--seed=3", "key=value"],
@@ -90,8 +102,8 @@ def test_help_teaches(al):
 def test_help_of_a_run_says_what_each_setting_means():
     from omegaconf import OmegaConf
 
-    from al_cli.cli.settings_help import OF_THE_FILE, settings
-    from al_cli.experiment.compose import compose_all
+    from al_cli.cli.settings_help import settings
+    from al_cli.experiment.compose import OF_THE_FILE, compose_all
     from al_cli.records.folder import flatten
 
     explained = {setting.key: setting for setting in settings()}

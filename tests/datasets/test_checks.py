@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from al_cli.datasets.checks import Problems, box_problems, clip, count_splits, to_splits
+from al_cli.datasets.checks import Problems, box_problems, clip, count_splits
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, Splits
 
@@ -54,15 +54,6 @@ def test_problems_raise_only_when_there_are_any():
         DatasetError, match=r"(?s)^2 problems \(data\): .*\n  a\.txt:1: is broken\n  b\.txt:2: is worse$"
     ):
         problems.check()
-
-
-def test_a_single_held_out_split_is_test():
-    a, b, c = data(image(1)), data(image(2)), data(image(3))
-    both = to_splits("n", {"train": a, "val": b, "test": c})
-    assert (both.name, both.train, both.val, both.test) == ("n", a, b, c)
-    for only in ("val", "test"):
-        splits = to_splits("n", {"train": a, only: b})
-        assert (splits.train, splits.val, splits.test) == (a, None, b)
 
 
 def test_summary_counts_by_hand():

@@ -216,20 +216,18 @@ def test_the_held_out_split_by_any_of_its_names(tmp_path, key):
     assert splits.test.images[0].path == root / "images/test/a.png"
 
 
-@pytest.mark.parametrize("key", ["val", "test"])
-def test_a_single_held_out_split_is_the_test_split(tmp_path, key):
+@pytest.mark.parametrize(("key", "other"), [("val", "test"), ("test", "val")])
+def test_a_single_held_out_split_is_read_under_its_name(tmp_path, key, other):
     root = dataset(tmp_path / "d", f"train: images/train\n{key}: images/{key}\nnames: [cat, dog]\n")
     splits = load(root)
-    assert splits.val is None
-    assert splits.test.images[0].path == root / f"images/{key}/a.png"
-    assert splits.test.ids.tolist() == [1]
+    assert getattr(splits, other) is None
+    assert getattr(splits, key).images[0].path == root / f"images/{key}/a.png"
+    assert getattr(splits, key).ids.tolist() == [1]
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("train: images/train\nnames: [cat]\n", "no held-out split"),
-        ("train: images/train\nval:\ntest: null\nnames: [cat]\n", "no held-out split"),
         ("val: images/val\nnames: [cat]\n", "no train split"),
         ("train: images/train\nval: images/val\nvalid: images/test\nnames: [cat]\n", "both val and valid"),
         ("train: images/train\nval: {a: b}\nnames: [cat]\n", "val is"),
@@ -281,7 +279,7 @@ def test_yaml_by_folder_by_other_name_or_by_path(tmp_path):
     assert "several: birds.yml, other.yaml" in error_of(root)
     (root / "data.yaml").write_text(YAML)
     assert len(load(root).train) == 1
-    assert "no yaml file" in error_of(root / "images")
+    assert "is a part of the YOLO dataset" in error_of(root / "images")
     assert "no such folder" in error_of(tmp_path / "gone")
 
 
@@ -335,7 +333,7 @@ def test_list_files_and_lists(tmp_path):
     splits = load(root)
     assert [image.path.name for image in splits.train.images] == ["a.png", "b.png", "c.png", "z.png"]
     assert [len(image.boxes) for image in splits.train.images] == [1, 0, 0, 1]
-    assert len(splits.test) == 1
+    assert len(splits.val) == 1
 
 
 def test_bad_lines_of_a_list_file(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
-from shapes import random_dataset, tree_bytes
+from shapes import random_dataset, tree_bytes, with_words
 
 from al_cli.errors import ConfigError
 from al_cli.experiment import imported, replay
@@ -121,11 +121,11 @@ def test_a_run_labels_what_the_file_says(al, fake):
     assert "8 by initial" in al(*words, "rounds=2", "initial=8", code=2).stderr
     assert (
         "round 2 has 2 images in the file and 1 by budget"
-        in al(*words, "rounds=2", "budget=1", "study=u", code=2).stderr
+        in al(*with_words(words, "study=u"), "rounds=2", "budget=1", code=2).stderr
     )
     assert "budget_unit" in al(*words, "rounds=2", "budget_unit=boxes", code=2).stderr
     assert "would do nothing" in al(*words, "rounds=2", "ud_split=0.5", code=2).stderr
-    al(*words, "rounds=2", "study=t")
+    al(*with_words(words, "study=t"), "rounds=2")
     found = records(al.cwd / "outputs/t/mine")
     chosen = [[name.split(",")[2] for name in path.read_text().splitlines()[1:]]
               for path in sorted((al.cwd / "outputs/t/mine").glob("round_*/selection.csv"))]  # fmt: skip

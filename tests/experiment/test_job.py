@@ -53,7 +53,6 @@ SAME = [
         ["dataset=coco", "dataset.root=.", "dataset.train={images: a/b, annotations: c}"],
     ),
     (["initial=8", "budget=8", "rounds=2"], ["initial=8", "budget=8", "rounds=6"]),  # more rounds of the same run
-    (["training.iterations=5", "training.iterations=9"], ["training.iterations=9"]),
 ]
 
 
@@ -68,7 +67,10 @@ DIFFERENT = [
     (["training.iterations=5"], ["training.iterations=9"]),
     (["sampler=ccms", "ud_split=0.5"], ["sampler=ccms", "ud_split=0.25"]),
     (["seed=1"], ["seed=2"]),
-    (["dataset.holdout=0.1"], ["dataset.holdout=0.2"]),
+    (["dataset.val=10%"], ["dataset.val=20%"]),
+    (["dataset.val=10%"], ["dataset.val=10% of initial"]),
+    (["dataset.test=10%"], []),
+    (["evaluate=val"], []),
 ]
 
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from shapes import tree_bytes, write_yolo
+from shapes import tree_bytes, with_words, write_yolo
 
 from al_cli.records import RunFolder
 
@@ -12,7 +12,7 @@ from al_cli.records import RunFolder
 @pytest.fixture
 def few(tmp_path):
     """The words of a fake run on 20 images, in counts."""
-    root = write_yolo(tmp_path / "few", {"train": 20, "val": 5, "test": 6})
+    root = write_yolo(tmp_path / "few", {"train": 20, "test": 6})
     return [
         "run",
         "dataset=yolo",
@@ -30,7 +30,7 @@ def few(tmp_path):
     [
         (["sampler=entropy", "training.data=new", "training.init=continue"], [], []),
         (["sampler=ccms"], ["ud_split=[1,0.5]"], ["ud_split=[1,0.5,0.75,0]"]),
-        (["sampler=entropy", "budget_unit=boxes", "dataset.holdout=0.5"], [], []),
+        (["sampler=entropy", "budget_unit=boxes", "dataset.val=50% of initial"], [], []),
     ],
     ids=["continued weights", "splits", "boxes"],
 )
@@ -61,7 +61,7 @@ def test_more_rounds_give_the_bytes_of_a_run_that_had_them_from_the_start(al, fe
     ids=["fewer", "shares", "reference", "length", "imported"],
 )
 def test_what_would_not_be_the_same_run_is_refused_and_nothing_is_touched(al, few, words, changed, said):
-    words = [*few, "sampler=random", "run_name=r", *words]
+    words = with_words([*few, "sampler=random", "run_name=r"], *words)
     if "sampler=imported" in words:
         names = sorted(path.name for path in Path(few[2].removeprefix("dataset.root=")).glob("images/train/*"))
         Path("picks.csv").write_text(f"round,image\n0,{names[0]}\n1,{names[1]}\n")
@@ -71,7 +71,7 @@ def test_what_would_not_be_the_same_run_is_refused_and_nothing_is_touched(al, fe
     before = tree_bytes(run)
     if "sampler=imported" in words:
         Path("picks.csv").write_text(Path("picks.csv").read_text() + f"2,{names[2]}\n")
-    refused = al(*words, *changed, code=2)
+    refused = al(*with_words(words, *changed), code=2)
     assert said in refused.stderr and "run_name=" in refused.stderr
     assert tree_bytes(run) == before and RunFolder(run).state == "done"
 
@@ -86,11 +86,12 @@ def test_a_stopped_run_takes_more_rounds_too(al, few):
     assert {name: grown[name] for name in whole} == whole
 
 
-def test_weights_that_are_gone_are_named(al, few):
+def test_weights_that_are_gone_are_made_again(al, few):
     words = [*few, "sampler=entropy", "run_name=r"]
     al(*words, "rounds=1")
     Path("outputs/s/r/round_01/checkpoint.pth").unlink()
-    assert "the weights of round 1 are not there" in al(*words, "rounds=2", code=2).stderr
+    assert "the weights of round 1 are not there" in al(*words, "rounds=2").stderr
+    assert RunFolder("outputs/s/r").state == "done"
 
 
 @pytest.mark.parametrize(

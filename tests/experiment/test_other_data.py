@@ -91,3 +91,35 @@ def test_a_study_is_not_continued_with_other_data(al, tmp_path):
     said = al(*words, "seed=0,1,2", code=2).stderr
     assert "the data has changed since this run began" in said and expected in said and "_s0" in said
     assert not list(Path("outputs/s").glob("*_s2"))
+
+
+def test_a_copy_at_another_path_continues_the_run(al, stopped, tmp_path):
+    words, root, whole = stopped
+    root.rename(tmp_path / "moved")
+    al(*(word.replace(str(root), str(tmp_path / "moved")) for word in words))
+    now = tree_bytes(Path("outputs/s/r"))
+    assert {name: now[name] for name in whole} == whole  # beside an environment of its own, for the command is another
+
+
+def test_a_replay_wants_the_data_that_was_picked_from(al, stopped, tmp_path):
+    _, root, _ = stopped
+    shutil.copytree(root, tmp_path / "copy")
+    expected = swap(root)
+    before = tree_bytes(Path("outputs"))
+    said = al("replay", "outputs/s/r", "model=fake", code=2).stderr
+    assert expected in said and "dataset.root=DIR" in said
+    assert tree_bytes(Path("outputs")) == before
+    shutil.rmtree(root)
+    al("replay", "outputs/s/r", "model=fake", f"dataset.root={tmp_path / 'copy'}", "plots=false")
+
+
+def test_a_report_compares_no_runs_of_other_data(al, tmp_path):
+    root = write_yolo(tmp_path / "d", {"train": 12, "val": 4, "test": 5})
+    words = ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "plots=false", "rounds=1", "study=s"]
+    al(*words, "seed=0", "run_name=a_s0")
+    al(*words, "seed=1", "run_name=a_s1")
+    al("report", "outputs/s")
+    expected = relabel(root)
+    al(*words, "seed=2", "run_name=a_s2")
+    said = al("report", "outputs/s", code=2).stderr
+    assert "the data of a_s2 is not that of a_s0" in said and expected in said

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pandas as pd
 import pytest
-from shapes import tree_bytes, write_yolo
+from shapes import tree_bytes, with_words, write_yolo
 
 from al_cli.experiment.job import jobs_of
 from al_cli.experiment.run import run_job
@@ -21,7 +21,7 @@ def records(folder):
 
 
 def test_a_run_leaves_the_documented_folder(al, fake):
-    done = al(*fake, "plots=true", "sampler=ccms", "ud_split=[1,0.75,0.5,0]", "seed=3", "study=s")
+    done = al(*with_words(fake, "plots=true"), "sampler=ccms", "ud_split=[1,0.75,0.5,0]", "seed=3", "study=s")
     run = al.cwd / "outputs/s/ccms_ud1-0.75-0.5-0_fake_s3"
     for name in ("config.yaml", "environment.json", "rounds.csv", "rounds.md", "run.log", "plots/ap_vs_images.png"):
         assert (run / name).is_file(), name
@@ -43,8 +43,8 @@ def test_a_run_leaves_the_documented_folder(al, fake):
 
 
 def test_equal_commands_give_equal_bytes(al, fake):
-    al(*fake, "study=a", "seed=5", "plots=true")
-    al(*fake, "study=b", "seed=5", "plots=true")
+    al(*with_words(fake, "plots=true"), "study=a", "seed=5")
+    al(*with_words(fake, "plots=true"), "study=b", "seed=5")
     al(*fake, "study=b", "seed=6")
     a, b, other = (
         tree_bytes(al.cwd / "outputs" / name) for name in ("a/ccms_fake_s5", "b/ccms_fake_s5", "b/ccms_fake_s6")
@@ -162,5 +162,5 @@ def test_training_regimes_choose_what_is_trained_on(al, fake, yolo_root):
 def test_early_stopping_needs_a_validation_set(al, tmp_path):
     root = write_yolo(tmp_path / "two", {"train": 20, "test": 5})
     words = ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "training=lund", "sampler=random"]
-    assert "dataset.holdout=0.2" in al(*words, code=2).stderr
-    al(*words, "dataset.holdout=0.25")
+    assert "add dataset.val=20%" in al(*words, code=2).stderr
+    al(*words, "dataset.val=25% of initial")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from al_cli.records import RunFolder
-from al_cli.records.formats import csv_text, predictions_bytes
 from al_cli.records.in_vain import loss_in_vain, round_in_vain
 from al_cli.report.statistics.warnings import work_in_vain
 from al_cli.report.study import find_in_vain, read_study
@@ -42,7 +41,7 @@ def without(found: Predictions, wrong: set[int]) -> Predictions:
     )
 
 
-def test_what_a_round_says_is_read_from_its_own_files(al, fake):
+def test_what_a_round_says_is_read_from_its_own_files(al, fake, monkeypatch):
     al(*fake, "rounds=1", "initial=20", "budget=10", "run_name=r", "study=s", "outputs=o")
     folder = RunFolder(al.cwd / "o" / "s" / "r")
     record, task = folder.records()[1], folder.task()
@@ -57,15 +56,14 @@ def test_what_a_round_says_is_read_from_its_own_files(al, fake):
     assert said(replace(record, metrics={**record.metrics, metric: 50.0})) == []
     assert f"{metric} is 0.30 after the last round" in low(0.3)[0]
     assert low(None) == []
-    seen = folder.predictions(1)
-    here, counts = folder.round_path(1), folder.class_counts(1)
-    (here / "predictions.npz").write_bytes(predictions_bytes(without(seen, {1})))
+    seen, counts = folder.predictions(1), folder.class_counts(1)
+    monkeypatch.setattr(RunFolder, "predictions", lambda *_: without(seen, {1}))
     assert f"no prediction is of class {list(counts)[1]}: " in said()[-1]
     assert said(last=False) == []
-    (here / "predictions.npz").write_bytes(predictions_bytes(without(seen, set(range(seen.num_classes)))))
+    monkeypatch.setattr(RunFolder, "predictions", lambda *_: without(seen, set(range(seen.num_classes))))
     assert ["finds nothing" in line for line in said()] == [True]
-    rows = [[name, 0, labeled] for name, (_, labeled) in counts.items()]
-    (here / "class_counts.csv").write_text(csv_text(("class", "picked", "labeled"), rows))
+    nothing = {name: (0, labeled) for name, (_, labeled) in counts.items()}
+    monkeypatch.setattr(RunFolder, "class_counts", lambda *_: nothing)
     assert "all 10 images that this round labeled are empty" in said(last=False)[0]
 
 

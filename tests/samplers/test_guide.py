@@ -138,7 +138,7 @@ def test_comments_and_docstrings_by_hand():
         ("name: other\nstages: [{keep: budget}]", "name: broken"),
         ("name: broken", "a list `stages`"),
         ("name: broken\nstages: [{select: {_target_: top}}]", "no function 'top'"),
-        ("name: broken\nstages: [{select: {_partial_: true}}]", "no function None"),
+        ("name: broken\nstages: [{select: {_partial_: true}}]", "names no function"),
         ("name: broken\nstages: [{select: {_target_: al_cli.samplers.nothing}}]", "'al_cli.samplers.nothing'"),
     ],
 )

@@ -59,8 +59,10 @@ def interruptible():
 @pytest.fixture
 def study(al, yolo_root, monkeypatch):
     """A sweep file with a random arm, and three that crash in their second round."""
+    (al.cwd / "conf").mkdir()  # so modules next to it may be named in a study's file
     (al.cwd / "crash.py").write_text(CRASH)
     monkeypatch.syspath_prepend(al.cwd)
+    monkeypatch.delitem(sys.modules, "crash", raising=False)  # that of an earlier test lies elsewhere
     (al.cwd / "mine.yaml").write_text(STUDY.format(root=yolo_root, top=TOP))
     return al.cwd / "outputs/mine"
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from al_cli.errors import ConfigError
-from al_cli.sweep.file import Arm, literal, merge, parse_sweep, read_sweep
+from al_cli.experiment.words import literal
+from al_cli.sweep.file import Arm, merge, parse_sweep, read_sweep
 
 TEXT = st.text(st.characters(blacklist_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=12)
 NUMBERS = st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6)
@@ -107,7 +108,7 @@ MISTAKES = {
     "arms: [{name: a, seed: 3}]": ["sets seed", "seeds: [...]"],
     "arms: [{name: a, photo: !!binary aGk=}]": ["is no setting", "arm a.photo"],
     "{base: [model=fake], arms: [{name: a}]}": ["base is ['model=fake']", "key: value"],
-    ARMS + "seeds: [1, 1]": ["not YAML", "duplicate key seeds"],
+    ARMS + "seeds: [1, 1]": ["seeds is given twice", "first in line 3", "line 7"],
     ARMS.replace("[10, 11]", "[1, 1]"): ["names one twice"],
     ARMS.replace("[10, 11]", "[-1]"): ["whole numbers"],
     ARMS + "random: maybe": ["random is 'maybe'", "true or false"],

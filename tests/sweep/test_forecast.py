@@ -20,7 +20,7 @@ SCHEDULES = sorted(path.stem for path in (compose.shipped("conf") / "schedule").
 @pytest.fixture
 def few(tmp_path):
     """The words of a fake run on 20 images."""
-    root = write_yolo(tmp_path / "few", {"train": 20, "val": 5, "test": 6})
+    root = write_yolo(tmp_path / "few", {"train": 20, "test": 6})
     return ["dataset=yolo", f"dataset.root={root}", "model=fake", "study=s", "plots=false"]
 
 
@@ -46,7 +46,12 @@ STUDIES = {
     "a pool that is not used up": ["sampler=random,ccms", "initial=4", "budget=3", "rounds=2"],
     "boxes": ["sampler=random,entropy", "budget_unit=boxes", "budget=0.1", "initial=4", "rounds=2"],
     "reselect": ["sampler=random,ccms", "training.data=reselect", "rounds=2"],
-    "reselect, some held out": ["sampler=random,ccms", "training.data=reselect", "rounds=2", "dataset.holdout=0.3"],
+    "reselect, some held out": [
+        "sampler=random,ccms",
+        "training.data=reselect",
+        "rounds=2",
+        "dataset.val=30% of initial",
+    ],
     "other last splits": ["sampler=ccms", "training=thesis", "rounds=2", "ud_split=[0.5,1],[0.5,0.5]"],
     "references": ["sampler=random", "reference=true", "seed=0,1"],
     "without the store": ["sampler=random,entropy", "store=false", "rounds=1"],

@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from shapes import with_words
 from statistics_samples import analyse, curve, measure
 
 from al_cli import tasks
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import replay
 from al_cli.experiment.compose import name_with
+from al_cli.lookup import Known
 from al_cli.records import RunFolder, find_runs
 from al_cli.report.statistics.analyse import answer, why_no_difference
 from al_cli.tasks import Breakdown, Cost, Evaluation, Metric, Task, described
@@ -80,21 +82,22 @@ def test_an_evaluation_without_a_declared_metric_is_an_error():
 
 def test_tasks_are_named():
     assert tasks.named("detection") is TASK
-    assert tasks.named(MADE_UP).name == "presence"
+    assert tasks.named(MADE_UP, Known(names=frozenset({MADE_UP}))).name == "presence"
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
         ("detecton", "did you mean detection?"),
-        ("nowhere.to.be.FOUND", "cannot be imported: ModuleNotFoundError"),
+        ("nowhere.to.be.FOUND", "there is no module nowhere.to.be with a source"),
         ("made_up_task.NOTHING", "NOTHING in made_up_task is not there"),
+        ("made_up_task.evaluate", "evaluate in made_up_task is not there, or not made with Task of al_cli"),
         ("made_up_task.NO_TASK", "is of type int, not a Task"),
     ],
 )
 def test_a_wrong_name_says_what_is_wrong(name, says):
     with pytest.raises(ConfigError, match=re.escape(says)):
-        tasks.named(name)
+        tasks.named(name, Known(names=frozenset({name})))
 
 
 def test_the_default_is_no_part_of_a_folders_name():
@@ -119,7 +122,7 @@ def test_old_folders_are_detection(tmp_path):
 def made_up(al, fake):
     """`al run` with the made-up task and the fake learner, in the empty folder of `al`."""
     words = [*fake, f"task={MADE_UP}", "initial=8", "budget=6", "store=false"]
-    return lambda *more: al(*words, *more)
+    return lambda *more: al(*with_words(words, *more))
 
 
 def test_one_run_speaks_of_its_own_metrics(al, made_up):
@@ -164,13 +167,13 @@ def test_processes_of_a_sweep_find_the_task(al, fake):
     base |= {"plots": False, "task": MADE_UP, "rounds": 1, "initial": 8, "budget": 6}
     sweep = {"base": base, "arms": [{"name": name, "sampler": name} for name in ("random", "entropy")]}
     (al.cwd / "st.yaml").write_text(json.dumps(sweep | {"claim": CLAIM}))
-    done = al("sweep", "st.yaml", "--jobs", "2")
+    done = al("sweep", "st.yaml", f"task={MADE_UP}", "--jobs", "2")  # typed: a study's file may be somebody else's
     assert "final closeness" in done.stdout and "2 of 2 runs done." in done.stdout
     assert re.search(r"random seed 0 round 1 of 1 closeness 0\.\d{3} ", done.stderr)
     claim = "Claim: entropy is better than random in final closeness (alpha 0.05)"
     assert claim in al("report", "outputs/st", "--format", "md").stdout
     (al.cwd / "st.yaml").write_text(json.dumps(sweep | {"claim": CLAIM | {"metric": "AP"}}))
-    assert "'AP' is no metric of a claim on task presence" in al("sweep", "st.yaml", code=2).stderr
+    assert "'AP' is no metric of a claim on task presence" in al("sweep", "st.yaml", f"task={MADE_UP}", code=2).stderr
 
 
 def test_runs_of_two_tasks_are_listed_and_not_compared(al, made_up, fake):

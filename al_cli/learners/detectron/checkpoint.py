@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from al_cli.errors import ModelError, RunError
+from al_cli.learners.detectron.model.pickled import read_tensors, refusal
 from al_cli.system import unfinished
 from al_cli.types import Checkpoint, LossPoint
 
@@ -25,16 +25,17 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 def read_checkpoint(path: Path) -> Checkpoint:
     """RunError for a file that is missing or unreadable."""
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        data = read_tensors(path)
         state, history = data["model"], data["history"]
         extras = {name: tensor.numpy() for name, tensor in data.get("extras", {}).items()}
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        points = tuple(LossPoint(*point) for point in history)
+    except Exception as error:  # broken bytes can raise anything
         raise RunError(
-            f"the checkpoint cannot be read: {type(error).__name__}",
+            f"the checkpoint cannot be read: {refusal(error)}",
             where=str(path),
             remedy="delete its round's folder, and the run trains that round again",
         ) from error
-    return Checkpoint(state, tuple(LossPoint(*point) for point in history), extras)
+    return Checkpoint(state, points, extras)
 
 
 def put_weights(model: nn.Module, state: Any, where: str) -> None:

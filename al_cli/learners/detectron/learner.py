@@ -94,7 +94,7 @@ class DetectronLearner(Learner):
             raise ConfigError(
                 "early stopping needs a validation split, and this dataset has none",
                 where="training.duration=early_stop",
-                remedy="set dataset.holdout=0.1 to keep a tenth of the initial images for it, or training.duration=epochs",
+                remedy="add dataset.val=20% to hold out a share of the pool, or set training.duration=epochs",
             )
         unit = math.ceil(len(train) / batch_size) if spec.counts_epochs else 1
         seed_everything(seed)

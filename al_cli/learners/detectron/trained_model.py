@@ -108,7 +108,7 @@ class TrainedModel:
                 raise ConfigError(
                     "influence is measured on the validation images, and there are none",
                     where="model.influence.reference=val",
-                    remedy="add dataset.holdout=0.2, or set model.influence.reference=labeled",
+                    remedy="add dataset.val=20%, or set model.influence.reference=labeled",
                 )
             self._influence = InfluenceSource(
                 self.model,

@@ -38,6 +38,8 @@ def show_run(
     """
     if n < 1:
         raise RunError(f"{n} images cannot be drawn", where="--images", remedy="give a count of at least 1")
+    if seed < 0:
+        raise RunError(f"the seed is {seed}", where="--seed", remedy="give a whole number of at least 0")
     if not 0 <= threshold <= 1:
         raise RunError(f"a score of {threshold} does not exist", where="--threshold", remedy="give a value from 0 to 1")
     table = RunFolder(run_path).predictions(round) if predictions is None else predictions

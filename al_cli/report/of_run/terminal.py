@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord
@@ -26,7 +27,7 @@ def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:
     primary = task.primary.name
     best = max((value for record in records if (value := record.metrics.get(primary)) is not None), default=None)
     for record in records:
-        cells = [str(record.round)]
+        cells: list[str | Text] = [str(record.round)]
         if with_ud:
             cells.append("" if record.ud is None else f"{record.ud:g}")
         cells += [f"{cost.of(record):,}" for cost in task.costs]
@@ -35,6 +36,6 @@ def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:
             cells.append("" if record.val_loss is None else f"{record.val_loss:.3f}")
         if best is not None and record.metrics.get(primary) == best:
             position = columns.index(primary)
-            cells[position] = f"[bold]{cells[position]}[/bold]"
+            cells[position] = Text(str(cells[position]), style="bold")
         table.add_row(*cells)
     return table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from iopath.common.file_io import get_cache_dir
 from torch import nn
 
 from al_cli.errors import ModelError, first_line
+from al_cli.learners.detectron.model.pickled import read_weights
 from al_cli.learners.spec import ModelSpec, require_weights
 
 log = logging.getLogger("al")
@@ -91,7 +91,11 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 
 class _QuietCheckpointer(DetectionCheckpointer):
-    """Detectron2's checkpointer, keeping what did not fit instead of one warning for each tensor."""
+    """Detectron2's checkpointer, keeping what did not fit instead of one warning for each tensor, and reading files so that
+    nothing in them runs."""
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        return read_weights(Path(filename))
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         self.incompatible = incompatible
@@ -106,9 +110,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
     checkpointer = _QuietCheckpointer(model)
     try:
         checkpointer.load(str(path))
-    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, AttributeError, TypeError, ValueError) as error:
+    except (RuntimeError, KeyError, AttributeError, TypeError, ValueError) as error:
         raise ModelError(
-            f"the weights cannot be read: {first_line(error)}",
+            f"the weights do not fit Detectron2: {first_line(error)}",
             where=str(path),
             remedy="give a checkpoint written by al or by Detectron2 (.pth or .pkl)",
         ) from error

@@ -139,16 +139,16 @@ def flatten_overrides(nested: Mapping[str, Any], prefix: str = "") -> dict[str, 
 
 
 def _from_zoo(name: str) -> Any:
-    try:
-        return model_zoo.get_config(name)
-    except RuntimeError as error:
-        root = Path(model_zoo.get_config_file("Base-RCNN-FPN.yaml")).parent
-        known = [str(path.relative_to(root)) for kind in ("*.yaml", "*.py") for path in root.glob(f"*/{kind}")]
+    """A config among Detectron2's own: a lazy one is a program, so a file of that name elsewhere must not be it."""
+    root = Path(model_zoo.get_config_file("Base-RCNN-FPN.yaml")).parent
+    known = [str(path.relative_to(root)) for kind in ("*.yaml", "*.py") for path in root.rglob(kind)]
+    if name not in known:
         raise ConfigError(
             "Detectron2 has no such config",
             where=f"model.config={name}",
             remedy=_nearest(name, known) + f"the files lie in {root}",
-        ) from error
+        )
+    return model_zoo.get_config(name)
 
 
 def _nearest(word: str, choices: Sequence[str]) -> str:
@@ -239,6 +239,9 @@ class LazyConfig:
 
     @staticmethod
     def _override(cfg: Any, key: str, value: Any) -> None:
+        if _names_code(key, value):
+            what = f"{key} would name a function, and overrides are values alone"
+            raise ConfigError(what, where=f"model.overrides.{key}={value}", remedy="leave it out")
         *parents, last = key.split(".")
         node = cfg
         for part in parents:
@@ -278,6 +281,15 @@ class LazyConfig:
         part = self.cfg.dataloader.train if train else self.cfg.dataloader.test
         steps = [instantiate(step) for step in part.mapper.augmentations]
         return [step for step in steps if flip or not isinstance(step, T.RandomFlip)]
+
+
+def _names_code(key: str, value: Any) -> bool:
+    """Whether an override would change what a lazy config calls, which may be anything on this machine."""
+    if isinstance(value, Mapping):
+        return any(_names_code(str(inner), of_it) for inner, of_it in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return any(_names_code("", item) for item in value)
+    return key.rpartition(".")[2].startswith("_")
 
 
 def _lazy_keys(node: Any, prefix: str = "") -> list[str]:

@@ -1,0 +1,70 @@
+"""al verify: whether runs on disk are what they say."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from al_cli.errors import ConfigError, RunError
+
+HELP = "check that a run, or a study's runs, are what was written: hashes, tables, metrics"
+EPILOG = """\
+Checks the hashes of all files, evaluates the stored predictions again on the data, and makes every table again.
+Prints a line for each thing that does not match. Exit code 0: all matches; 1: something does not.
+
+examples:
+  al verify outputs/digits/ccms_s0
+  al verify outputs/digits
+  al verify outputs/digits dataset.root=/mnt/digits       the data has moved
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="a run or study folder, for example outputs/digits")
+    parser.add_argument("overrides", nargs="*", metavar="dataset.KEY=VALUE", help="where the data is now")
+
+
+def act(args: argparse.Namespace) -> int:
+    from al_cli.progress import say
+    from al_cli.records.verify import verify
+
+    found = verify(args.folder, reader(args.overrides))
+    if not found.runs:
+        raise RunError("there is no run here", where=str(args.folder), remedy="give the folder of a run or of a study")
+    for line in (*found.mismatches, *(f"not checked: {line}" for line in found.unchecked)):
+        say(line)
+    counts = ", ".join((many(found.runs, "run"), many(found.rounds, "round"), many(found.files, "file")))
+    counts += f"; predictions of {many(found.evaluated, 'round')} evaluated again"
+    bad = len(found.mismatches)
+    say(f"{bad} {'does' if bad == 1 else 'do'} not match: {counts}" if bad else f"all matches: {counts}")
+    return 1 if bad else 0
+
+
+def many(count: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def reader(words: list[str]) -> Any:
+    """What loads the data of a run, with these settings instead of the run's own; each data set is read once."""
+    from al_cli.experiment import build
+
+    changed: dict[str, str | None] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key.startswith("dataset.") or not equals:
+            raise ConfigError(
+                f"al verify does not know {word}", remedy="it takes dataset.root=DIR and other dataset.KEY=VALUE"
+            )
+        changed[key.removeprefix("dataset.")] = value
+    read: dict[str, Any] = {}
+
+    def load(dataset: dict[str, Any]) -> Any:
+        if unknown := sorted(changed.keys() - dataset.keys()):
+            known = ", ".join(f"dataset.{key}" for key in dataset)
+            raise ConfigError(f"this run's dataset has no {unknown[0]}", remedy=f"it has {known}")
+        asked = dataset | changed
+        if str(asked) not in read:
+            read[str(asked)] = build.load_dataset(asked)
+        return read[str(asked)]
+
+    return load

@@ -1,0 +1,311 @@
+"""What a folder or file is that no reader takes: what labeling tools export, and what people have instead of a dataset.
+
+`explain_path` says what was found and what to do, in one error. It reads files as data: nothing in them is run or followed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from al_cli.datasets.foreign_files import kind_of_json, kind_of_xml
+from al_cli.datasets.pasted import as_text, command
+from al_cli.datasets.places import IMAGE_SUFFIXES
+from al_cli.datasets.tree import Tree, split_of
+from al_cli.errors import DatasetError
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+TABLES = (".parquet", ".csv", ".tsv", ".arrow", ".feather", ".tfrecord", ".tfrecords", ".ndjson", ".jsonl", ".xlsx")
+YAMLS = (".yaml", ".yml")
+HELD_OUT_SHARE = "dataset.test=20%"
+SHARE_MEANS = "draws a fifth of the images, which are then never trained on"
+READS = "al reads YOLO folders with a data.yaml, and COCO files with their images"
+# Of each format that is not read: what it is, and which export of its tool is.
+INSTEAD = {
+    "labelme": (
+        "labelme or X-AnyLabeling files (json with `shapes`), which are not read yet",
+        "in X-AnyLabeling choose Export, YOLO or COCO; labelme's own script labelme2coco.py writes COCO",
+    ),
+    "label_studio": (
+        "Label Studio's JSON export, which is not read yet",
+        "in Label Studio export `YOLO with images` or `COCO with images` instead",
+    ),
+    "cvat": (
+        "CVAT's XML (CVAT for images), which is not read yet",
+        "in CVAT export `COCO 1.0` or `Ultralytics YOLO Detection 1.0`, with `Save images` on",
+    ),
+    "voc": (
+        "Pascal VOC files (an xml an image), which are not read yet",
+        "export COCO or YOLO from the tool that wrote them: CVAT, Label Studio and Roboflow can",
+    ),
+    "datumaro": ("Datumaro's own json, which is not read", "convert it to COCO with `datum convert`"),
+    "createml": ("a CreateML json, which is not read", "export COCO or YOLO from the tool that wrote it"),
+    "via": ("a VIA project (VGG Image Annotator), which is not read", "in VIA choose Annotation, Export as COCO"),
+    "coco_results": (
+        "predictions in COCO's result format (with scores), no labels",
+        "give the instances file that the predictions were made for",
+    ),
+    "coco_other": (
+        "a COCO file without boxes (captions, panoptic or image list)",
+        "give the instances file: its annotations have `bbox`",
+    ),
+}
+
+
+def guess_format(root: Path) -> str:
+    """`yolo` for a yaml file and for a folder with one that describes a dataset, else `coco`."""
+    if root.suffix.lower() in YAMLS or (root / "data.yaml").is_file():
+        return "yolo"
+    yamls = [path for path in root.glob("*.y*ml") if path.is_file()] if root.is_dir() else []
+    return "yolo" if any(re.search(r"(?m)^(names|train|val|nc)\s*:", _start(path)) for path in yamls) else "coco"
+
+
+def _start(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(65536).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def explain_path(root: Path) -> DatasetError:
+    """The error for a path that is no dataset as it stands: what it is, and what to do."""
+    if not root.exists():
+        return DatasetError("there is no such folder", where=str(root), remedy="give the folder that holds the dataset")
+    if root.is_dir():
+        tree = Tree.of(root)
+        what, remedy = next(found for look in LOOKS for found in look(tree))
+        return DatasetError(f"this folder {what}", where=str(root), remedy=remedy)
+    what, remedy = next(found for look in FILE_LOOKS for found in look(root))
+    return DatasetError(f"this file {what}", where=str(root), remedy=remedy)
+
+
+Finding = tuple[str, str]  # what it is, what to do
+
+
+def _file_by_suffix(file: Path) -> Iterator[Finding]:
+    suffix, folder = file.suffix.lower(), file.with_suffix("")
+    if suffix in ARCHIVES:
+        yield "is an archive", f"unpack it and give the folder, for example: {_unpack(file)}; al data {_q(folder)}"
+    elif suffix in VIDEOS:
+        yield _video(file)
+    elif suffix in TABLES:
+        yield _table(file)
+
+
+def _unpack(file: Path) -> str:
+    if file.suffix.lower() == ".zip":
+        return command("unzip", "-q", str(file), "-d", str(file.with_suffix("")))
+    folder = file.with_suffix("")
+    return f"{command('mkdir', '-p', str(folder))} && {command('tar', '-xf', str(file), '-C', str(folder))}"
+
+
+def _q(path: Path) -> str:
+    return command(str(path))
+
+
+def _video(file: Path) -> Finding:
+    frames = command("ffmpeg", "-i", str(file), str(file.with_suffix("") / "%06d.jpg"))
+    return (
+        f"is a video ({file.name}), and al reads images",
+        f"write its frames as images ({frames}), label them, and export COCO or YOLO",
+    )
+
+
+def _table(file: Path) -> Finding:
+    return f"is a table ({file.name}), which is not read", f"{READS}: export or convert to one of them"
+
+
+def _file_by_content(file: Path) -> Iterator[Finding]:
+    kind = kind_of_json(file) if file.suffix.lower() == ".json" else kind_of_xml(file)
+    if kind == "coco":
+        found = _coco(Tree.of(file.parent, only=file))
+        yield from ((f"is one of a dataset, whose folder {what}", remedy) for what, remedy in found)
+    elif kind in INSTEAD:
+        what, remedy = INSTEAD[kind]
+        yield f"holds {what}", remedy
+
+
+def _file_of_no_kind(file: Path) -> Iterator[Finding]:
+    yield "is a file and no folder", f"{READS}: give the folder that holds the dataset, or its data.yaml"
+
+
+def _yaml(tree: Tree) -> Iterator[Finding]:
+    """A data.yaml here (another format was asked for) or in a folder below (an archive unpacked into one of its own)."""
+    found = [path for path in tree.files if path.name == "data.yaml"]
+    if found and found[0].parent == tree.root:
+        yield "is a YOLO dataset (it has a data.yaml)", "set dataset=yolo"
+    elif len(found) == 1:
+        yield f"has its data.yaml in {tree.short(found[0].parent)}", f"give that folder: al data {_q(found[0].parent)}"
+    elif found:
+        folders = ", ".join(tree.short(path.parent) for path in found[:5])
+        yield (
+            f"holds {len(found)} datasets with a data.yaml ({folders})",
+            f"give one of them, for example: al data {_q(found[0].parent)}",
+        )
+
+
+def _yaml_above(tree: Tree) -> Iterator[Finding]:
+    """A data.yaml above: one of a dataset's own folders was given."""
+    for folder in tree.root.absolute().parents[:2]:
+        if (folder / "data.yaml").is_file():
+            yield f"is a part of the YOLO dataset {folder}", f"give that folder: al data {_q(folder)}"
+
+
+def _coco(tree: Tree) -> Iterator[Finding]:
+    """COCO files in a layout that nobody could guess: the words that name the splits."""
+    files = [file for file in tree.some_of_each_folder(".json") if kind_of_json(file) == "coco"]
+    if not files:
+        return
+    names = f"{len(files)} COCO files ({', '.join(tree.short(file) for file in files[:5])})"
+    name = f"holds the COCO file {tree.short(files[0])}" if len(files) == 1 else f"holds {names}"
+    sources, hints = [], []
+    for file in files:
+        folder, hint = _images_of(file, tree)
+        if folder is None:
+            yield f"{name}, but not the images that {file.name} lists", hint
+            return
+        sources.append((file, folder))
+        hints.append(hint)
+    splits = {split_of(file, tree.root): (file, folder) for file, folder in sources}
+    if "train" not in splits or len(splits) < len(sources):  # names say nothing: the first ones, in order
+        order = ("train", "test") if len(sources) == 2 else ("train", "val", "test")
+        splits = dict(zip(order, sources, strict=False))
+    words = [_split_word(split, *splits[split], tree) for split in ("train", "val", "test") if split in splits]
+    if len(words) == 1:
+        words.append(HELD_OUT_SHARE)
+        hints.append(f"{HELD_OUT_SHARE} {SHARE_MEANS}")
+    say = command("al", "data", str(tree.root), *words)
+    known = "; ".join(dict.fromkeys(filter(None, hints)))
+    yield f"{name}, and al cannot know which images are for what", f"say it: {say}" + (f" ({known})" if known else "")
+
+
+def _images_of(file: Path, tree: Tree) -> tuple[Path | None, str]:
+    """(the folder that a COCO file's file_name is relative to, a hint); without a folder, what to do about it."""
+    table = json.loads(file.read_bytes())
+    names = [row["file_name"] for row in table["images"][:50] if isinstance(row, dict) and row.get("file_name")]
+    names = [name.replace("\\", "/") for name in names if isinstance(name, str) and "\0" not in name]
+    if not names:
+        return None, f"{file.name} lists no images: export it again"
+    folders = [file.parent, *tree.image_folders(), tree.root, *tree.folders()]
+    share = {folder: sum((folder / name).is_file() for name in names) for folder in dict.fromkeys(folders)}
+    best = max(share, key=share.__getitem__)
+    if share[best]:
+        inside = names[0].rpartition("/")[0]
+        hint = f"file_name already says {inside}/, so images is the folder that holds it" if inside else ""
+        return best, hint
+    bare = [Path(name).name for name in names]
+    share = {folder: sum((folder / name).is_file() for name in bare) for folder in tree.image_folders()}
+    best = max(share, key=share.__getitem__, default=tree.root)
+    if share.get(best):
+        there = tree.short(best / bare[0])
+        return None, (
+            f"file_name is {names[0]} and the image is {there}: write {bare[0]} as its file_name, and so for all, then: "
+            + command("al", "data", str(tree.root), _split_word("train", file, best, tree), HELD_OUT_SHARE)
+        )
+    return None, f"put them there (the first is {names[0]}), or export again with images"
+
+
+def _split_word(split: str, file: Path, folder: Path, tree: Tree) -> str:
+    mapping = f"{{images: {as_text(tree.short(folder))}, annotations: {as_text(tree.short(file))}}}"
+    return f"dataset.{split}={mapping}"
+
+
+def _yolo(tree: Tree) -> Iterator[Finding]:
+    """YOLO labels without data.yaml: the file to write."""
+    labels = tree.label_files()
+    if not labels:
+        return
+    folders = tree.topmost(tree.image_folders())
+    name = f"holds YOLO label files ({tree.short(labels[0])}, ...)"
+    if not folders:
+        yield f"{name} without their images", "put the images there, or export again with images: `YOLO with images`"
+        return
+    splits: dict[str, list[str]] = {}
+    for folder in folders:
+        splits.setdefault(split_of(folder / "x", tree.root) or "train", []).append(tree.short(folder))
+    names, source = tree.class_names(labels)
+    lines = [f"{split}: {_yaml_text(splits[split])}" for split in ("train", "val", "test") if split in splits] + [
+        f"names: {json.dumps(names, ensure_ascii=False)}"
+    ]
+    words = [] if {"val", "test"} & set(splits) else [HELD_OUT_SHARE]
+    means = f" ({HELD_OUT_SHARE} {SHARE_MEANS})" if words else ""
+    text = "".join(f"\n  {line}" for line in lines)
+    run = command("al", "data", str(tree.root), *words)
+    yield (
+        f"{name} and images, but no data.yaml that names classes and splits",
+        f"write {tree.root / 'data.yaml'} with these lines, the names {source}, then: {run}{means}{text}",
+    )
+
+
+def _yaml_text(folders: list[str]) -> str:
+    return json.dumps(folders[0] if len(folders) == 1 else folders, ensure_ascii=False)
+
+
+def _other_json(tree: Tree) -> Iterator[Finding]:
+    for file in tree.some_of_each_folder(".json"):
+        if (kind := kind_of_json(file)) in INSTEAD:
+            what, remedy = INSTEAD[kind]
+            yield f"holds {what} ({tree.short(file)})", remedy
+
+
+def _xml(tree: Tree) -> Iterator[Finding]:
+    for file in tree.some_of_each_folder(".xml"):
+        if (kind := kind_of_xml(file)) in INSTEAD:
+            what, remedy = INSTEAD[kind]
+            yield f"holds {what} ({tree.short(file)})", remedy
+
+
+def _archives(tree: Tree) -> Iterator[Finding]:
+    if found := tree.with_suffix(*ARCHIVES):
+        yield (
+            f"holds an archive ({tree.short(found[0])})",
+            f"unpack it and give the folder, for example: {_unpack(found[0])}; al data {_q(found[0].with_suffix(''))}",
+        )
+
+
+def _tables_and_videos(tree: Tree) -> Iterator[Finding]:
+    for file in tree.with_suffix(*TABLES)[:1]:
+        yield _in_folder(_table(file))
+    for file in tree.with_suffix(*VIDEOS)[:1]:
+        yield _in_folder(_video(file))
+
+
+def _in_folder(found: Finding) -> Finding:
+    return found[0].replace("is a", "holds a", 1), found[1]
+
+
+def _images(tree: Tree) -> Iterator[Finding]:
+    if tree.images:
+        number = "1 image" if tree.images == 1 else f"{tree.images} images"
+        first = tree.short(tree.with_suffix(*IMAGE_SUFFIXES)[0])
+        yield (
+            f"holds {number} ({first}) and no labels that al knows",
+            "al compares strategies on images whose labels are there: label some in a labeling tool, export COCO or YOLO "
+            "with images, and give that folder",
+        )
+
+
+def _nothing(tree: Tree) -> Iterator[Finding]:
+    if not tree.files:
+        yield "is an empty folder", "give the folder that holds the dataset"
+    suffixes = ", ".join(sorted({path.suffix.lower() or path.name for path in tree.files})[:8])
+    yield f"holds no images and no labels that al knows (files: {suffixes})", f"{READS}: give the folder of one"
+
+
+LOOKS: tuple[Callable[[Tree], Iterator[Finding]], ...] = (
+    _yaml,
+    _yaml_above,
+    _coco,
+    _yolo,
+    _other_json,
+    _xml,
+    _archives,
+    _tables_and_videos,
+    _images,
+    _nothing,
+)
+FILE_LOOKS: tuple[Callable[[Path], Iterator[Finding]], ...] = (_file_by_suffix, _file_by_content, _file_of_no_kind)

@@ -1,0 +1,60 @@
+"""What kind of label file a json or xml is, told by its keys."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+XML_START = 4096  # bytes in which an xml names its root
+
+
+def kind_of_json(file: Path) -> str:
+    """coco, coco_other, coco_results, labelme, label_studio, datumaro, createml, via; empty for anything else."""
+    try:
+        data = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return _of_mapping(data) if isinstance(data, dict) else _of_list(data)
+
+
+def _of_mapping(data: dict[str, Any]) -> str:
+    keys = set(data)
+    if {"images", "annotations", "categories"} <= keys and all(
+        isinstance(data[key], list) for key in ("images", "annotations", "categories")
+    ):
+        rows = data["annotations"]
+        return "coco" if not rows or any(isinstance(row, dict) and "bbox" in row for row in rows[:50]) else "coco_other"
+    if "images" in keys and keys & {"annotations", "categories"}:
+        return "coco_other"
+    if "shapes" in keys and keys & {"imagePath", "imageData", "version"}:
+        return "labelme"
+    if {"items", "categories"} <= keys:
+        return "datumaro"
+    if keys & {"_via_img_metadata", "_via_settings"}:
+        return "via"
+    return "label_studio" if "data" in keys and keys & {"annotations", "completions", "predictions"} else ""
+
+
+def _of_list(data: Any) -> str:
+    first = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
+    keys = set(first)
+    if {"image_id", "category_id", "bbox", "score"} <= keys:
+        return "coco_results"
+    if "data" in keys and keys & {"annotations", "completions", "predictions"}:
+        return "label_studio"
+    if {"image", "annotations"} <= keys:
+        return "createml"
+    return "label_studio" if "image" in keys and keys & {"annotation_id", "annotator", "lead_time"} else ""
+
+
+def kind_of_xml(file: Path) -> str:
+    """cvat or voc; empty for anything else."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(XML_START).decode(errors="replace")
+    except OSError:
+        return ""
+    root = re.search(r"<(?![?!])\s*([\w:.-]+)", start)
+    return {"annotations": "cvat", "annotation": "voc"}.get(root[1] if root else "", "")

@@ -1,0 +1,309 @@
+"""Held-out data: the images that no detector trains on. One design for every format; knows neither YOLO nor COCO.
+
+    dataset.val, dataset.test   null                the data's own split of that name
+                                20%                 a share of the whole pool, the same for all seeds of a study
+                                '20% of initial'    a part of the initial labels (val alone; `loop.opening` draws it)
+    dataset.split_seed          0, 1, ...           another draw of the shares
+    dataset.group               null                each image is drawn by its name
+                                folder              images of one folder stay together
+                                a regular expression: images in whose names it matches the same text stay together
+
+Each image, or group, has a place in [0, 1): a hash of the split, the seed and its name. It is drawn where its place lies below
+the share. So another label, id or format, or one image more or less, leaves every other image where it was, and the test
+split of 20% is a part of that of 30%. The price: a share is met on average. 20% of 1000 images are 200, give or take 13.
+Images with equal bytes are drawn as one, by the first of their names. Test is drawn first; both leave the pool.
+
+Where neither is asked for, a single held-out split of the data is the test split, whatever its name: evaluation images never
+steer training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from al_cli.errors import ConfigError, DatasetError
+from al_cli.types import Dataset, Image, OwnSplits, Splits
+
+SHARE_AS_TYPED = re.compile(r"(\d+(?:\.\d+)?)%( of initial)?")
+FOLDER = "folder"
+WAYS = "give a share of the pool as 20%, or null for the data's own split"
+SEEDS_TRIED = 100  # where a draw leaves a split empty, to name one that does not
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What is asked for. `val`, `test`: shares of the pool in (0, 1), None for the data's own split; `initial`: the share
+    of the initial labels that validates instead, 0 for none."""
+
+    val: float | None = None
+    test: float | None = None
+    initial: float = 0.0
+    split_seed: int = 0
+    group: str | None = None
+
+    @classmethod
+    def of(cls, dataset: Mapping[str, Any]) -> HeldOut:
+        """The settings of a configuration's `dataset`; what it lacks is as if null. ConfigError for what cannot be meant."""
+        if "holdout" in dataset:
+            raise retired(dataset["holdout"])
+        placed = "train" in dataset  # a format whose splits are placed by settings: theirs are the data's own
+        (val, initial), (test, labeled) = (_share(dataset.get(name), name, placed) for name in ("val", "test"))
+        if labeled:
+            raise ConfigError(
+                "the test split cannot be a part of the initial labels: each seed has others, and no two runs would be "
+                "scored on the same images",
+                where=f"dataset.test={dataset['test']}",
+                remedy=f"write dataset.test={_percent(labeled)}, a share of the pool",
+            )
+        if (val or 0) + (test or 0) >= 1:
+            raise ConfigError(
+                "the held-out shares leave no pool",
+                where=f"dataset.val={dataset['val']} dataset.test={dataset['test']}",
+            )
+        seed, group = dataset.get("split_seed", 0), dataset.get("group")
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ConfigError(f"dataset.split_seed is {seed!r}", remedy="give a whole number of at least 0")
+        _check_group(group)
+        wanted = cls(val, test, initial, seed, group)
+        wanted._check_use()
+        return wanted
+
+    def _check_use(self) -> None:
+        """ConfigError for a setting that would do nothing, or not what it says."""
+        if self.group is not None and self.initial:
+            raise ConfigError(
+                "the initial images are drawn one by one, so a group would be divided",
+                where=f"dataset.group={self.group}",
+                remedy=f"write dataset.val={_percent(self.initial)}, a share of the pool, or dataset.group=null",
+            )
+        if self.val is None and self.test is None:
+            for key, value, default in (("split_seed", self.split_seed, 0), ("group", self.group, None)):
+                if value != default:
+                    raise ConfigError(
+                        f"dataset.{key}={value} would do nothing: no share of the pool is held out",
+                        remedy="leave it out, or add dataset.test=20% or dataset.val=20%",
+                    )
+
+    @property
+    def shares(self) -> str:
+        """The shares of the pool as they are typed."""
+        both = (("val", self.val), ("test", self.test))
+        return " ".join(f"dataset.{name}={_percent(share)}" for name, share in both if share is not None)
+
+
+def retired(value: Any) -> ConfigError:
+    """The error for dataset.holdout, which has become dataset.val."""
+    try:
+        share = float(value)
+    except (TypeError, ValueError):
+        share = 0.2
+    now = f"dataset.val='{_percent(share)} of initial'" if 0 < share < 1 else "dataset.val='20% of initial'"
+    remedy = f"write {now}" + (", or leave it out" if share == 0 else "")
+    return ConfigError("dataset.holdout is a part of dataset.val now", where=f"dataset.holdout={value}", remedy=remedy)
+
+
+def spelled_now(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded `dataset` of any version in today's settings."""
+    now = {"val": None, "test": None, "split_seed": 0, "group": None, **dataset}
+    if share := now.pop("holdout", 0):
+        now["val"] = f"{_percent(share)} of initial"
+    return now
+
+
+def apply(own: OwnSplits, wanted: HeldOut) -> Splits:
+    """The splits that a run uses: the data's own, or drawn from its pool. Ids stay what they are.
+
+    DatasetError where there is nothing to evaluate on, where a split of the data would go unused, and where a draw would
+    leave the pool, val or test without an image or without an object.
+    """
+    val, test = own.val, own.test
+    if test is None and wanted.test is None:
+        if val is None:
+            raise DatasetError(
+                "there is no held-out split: every round is evaluated on images that are never trained on",
+                where=own.name,
+                remedy="add dataset.test=20% to hold out a share of the pool, or give the data a test split",
+            )
+        val, test = None, val
+    asked_val = wanted.val is not None or wanted.initial > 0
+    for name, data, asked in (("test", test, wanted.test is not None), ("val", val, asked_val)):
+        if data is not None and asked:
+            raise DatasetError(
+                f"the data has a {name} split of its own, {len(data)} images, which would go unused",
+                where=own.name,
+                remedy=f"set dataset.{name}=null to use it, or take it out of the data's list of splits",
+            )
+    if wanted.val is None and wanted.test is None:
+        assert test is not None
+        return Splits(own.name, own.train, val, test)
+    drawn = _draw(own.train, wanted)
+    test = drawn["test"] if test is None else test
+    return Splits(own.name, drawn["pool"], drawn["val"] if wanted.val is not None else val, test)
+
+
+def _draw(pool: Dataset, wanted: HeldOut) -> dict[str, Dataset]:
+    """`pool`, `val` and `test`, the two empty where no share of them is asked for."""
+    keys = _keys(pool.images, wanted.group)
+    groups, needed = len(set(keys)), 1 + (wanted.val is not None) + (wanted.test is not None)
+    if groups < needed:
+        what = f"dataset.group={wanted.group} puts" if wanted.group is not None else "equal bytes put"
+        raise DatasetError(
+            f"{what} the {len(pool)} images into {groups} group(s), and a group is never divided",
+            where=wanted.shares,
+            remedy="give another dataset.group, or give the data splits of its own",
+        )
+    parts = _divide(pool, keys, wanted)
+    if wrong := _fault(parts, wanted):
+        others = range(wanted.split_seed + 1, wanted.split_seed + SEEDS_TRIED)
+        draws = (replace(wanted, split_seed=seed) for seed in others if groups < 1000)
+        better = next((one.split_seed for one in draws if not _fault(_divide(pool, keys, one), one)), None)
+        size = "smaller" if "pool" in wrong else "larger"
+        remedy = f"take a {size} share" + (f", or another draw: dataset.split_seed={better}" if better else "")
+        raise DatasetError(f"this draw gives {wrong}", where=f"{wanted.shares} of {len(pool)} images", remedy=remedy)
+    return parts
+
+
+def _divide(pool: Dataset, keys: Sequence[str], wanted: HeldOut) -> dict[str, Dataset]:
+    test, val = wanted.test or 0.0, wanted.val or 0.0
+    split_of: dict[str, str] = {}
+    for key in set(keys):
+        if _place("test", wanted.split_seed, key) < test:
+            split_of[key] = "test"
+        # of the images that test left, so many that they are `val` of the whole
+        elif _place("val", wanted.split_seed, key) < val / (1 - test):
+            split_of[key] = "val"
+        else:
+            split_of[key] = "pool"
+    ids: dict[str, list[int]] = {"pool": [], "val": [], "test": []}
+    for image, key in zip(pool.images, keys, strict=True):
+        ids[split_of[key]].append(image.id)
+    return {split: pool.select(of_split) for split, of_split in ids.items()}
+
+
+def _place(split: str, seed: int, key: str) -> float:
+    """In [0, 1), the same on every machine."""
+    digest = hashlib.sha256(f"{split}/{seed}/{key}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48  # 48 bits: exact in a float
+
+
+def _fault(parts: Mapping[str, Dataset], wanted: HeldOut) -> str:
+    """The first part that is wanted and could not be used; empty where all can."""
+    for split, asked in (("test", wanted.test), ("val", wanted.val), ("pool", 1.0)):
+        data = parts[split]
+        name = "a pool" if split == "pool" else f"a {split} split"
+        if asked is not None and not len(data):
+            return f"{name} without an image"
+        if asked is not None and not data.box_count:
+            return f"{name} of {len(data)} image(s) without a single labeled object"
+    return ""
+
+
+def _keys(images: Sequence[Image], group: str | None) -> list[str]:
+    """[N] what each image is drawn by: its name or its group's; the first of several that images of equal bytes have."""
+    if group is None:
+        keys = [image.name for image in images]
+    elif group == FOLDER:
+        called = _folder_names({image.path.parent for image in images})
+        keys = [called[image.path.parent] for image in images]
+    else:
+        keys = [_matched(image.name, group) for image in images]
+        if unmatched := [image.name for image, key in zip(images, keys, strict=True) if not key]:
+            some = len(unmatched) < len(images)
+            raise DatasetError(
+                f"dataset.group matches nothing at the beginning of {len(unmatched)} of {len(images)} names, the first is "
+                f"{unmatched[0]}",
+                where=f"dataset.group={group}",
+                remedy="let it match those too: with |.+ at its end each of them stands alone"
+                if some
+                else "give an expression for the beginning of such names, or dataset.group=folder",
+            )
+    joined: dict[str, str] = {}  # key -> an earlier one that it belongs to
+
+    def first_of(key: str) -> str:
+        while key in joined:
+            key = joined[key]
+        return key
+
+    of_content: dict[str, str] = {}
+    for image, key in zip(images, keys, strict=True):
+        if image.content:
+            one, other = sorted((first_of(of_content.get(image.content, key)), first_of(key)))
+            of_content[image.content] = one
+            if one != other:
+                joined[other] = one
+    return [first_of(key) for key in keys]
+
+
+def _matched(name: str, group: str) -> str:
+    """What the expression finds at the beginning of a name: its first group that took part, else the whole match."""
+    match = re.match(group, name)
+    return "" if match is None else next((found for found in match.groups() if found), match[0])
+
+
+def _folder_names(folders: Collection[Path]) -> dict[Path, str]:
+    """Each folder's own name; where several share that, with as many folders above it as make it unlike the others."""
+    called: dict[Path, str] = {}
+    depth, left = 0, set(folders)
+    while left:
+        depth += 1
+        tails = {folder: "/".join(folder.parts[-depth:]) for folder in left}
+        counts = Counter(tails.values())
+        called |= {folder: _text(tail) for folder, tail in tails.items() if counts[tail] == 1}
+        left -= called.keys()
+    return called
+
+
+def _text(name: str) -> str:
+    """As in names.py: composed, and bytes that are no text as \\xNN."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.12g}%"
+
+
+def _share(value: Any, name: str, placed: bool) -> tuple[float | None, float]:
+    """(share of the pool, share of the initial labels) of dataset.val or dataset.test."""
+    if value is None or (placed and isinstance(value, Mapping)):
+        return None, 0.0
+    key, ways = (
+        f"dataset.{name}",
+        WAYS + (", or as '20% of initial' for a part of the initial labels" if name == "val" else ""),
+    )
+    if isinstance(value, Mapping):
+        raise ConfigError(f"{key} is {value!r}", remedy=f"this data itself says where its splits are; {ways}")
+    text = str(value).strip()
+    if match := SHARE_AS_TYPED.fullmatch(text):
+        share = float(match[1]) / 100
+        if not 0 < share < 1:
+            raise ConfigError(f"{key} is {text!r}", remedy="give a share above 0% and below 100%")
+        return (None, share) if match[2] else (share, 0.0)
+    try:
+        number = 0.0 if isinstance(value, bool) else float(text)
+    except ValueError:
+        number = 0.0
+    if 0 < number < 1:
+        ways = f"write {key}={_percent(number)}, a share of the pool"
+    elif 1 <= number < 100:
+        ways = f"write {key}={number:g}% if that is the share of the pool that you mean"
+    raise ConfigError(f"{key} is {value!r}", remedy=ways)
+
+
+def _check_group(group: Any) -> None:
+    if group is None:
+        return
+    ways = "give folder, or a regular expression for the beginning of names, such as 'video[0-9]+'"
+    if not isinstance(group, str) or not group:
+        raise ConfigError(f"dataset.group is {group!r}", remedy=ways)
+    try:
+        re.compile(group)
+    except re.error as error:
+        raise ConfigError(f"dataset.group={group} is no regular expression: {error}", remedy=ways) from error

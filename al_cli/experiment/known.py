@@ -1,0 +1,76 @@
+"""Whose functions a command may name: what a person typed, and the configuration folders that they named.
+
+A run folder, a dataset, a checkpoint, a file of picks, a store and a study's file may come from anybody, so none of them adds
+to this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from al_cli.errors import RunError
+from al_cli.lookup import Known, folders_of
+from al_cli.records import RunFolder
+from al_cli.records.folder import flatten
+
+DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+SEARCHPATH = "hydra.searchpath"
+
+
+def known_from(words: Iterable[str]) -> Known:
+    """What the words of a command line name: dotted names, and folders with `hydra.searchpath=[file://FOLDER]`.
+
+    A folder `conf` in the current one is a configuration folder too. So modules next to it may be named by anybody, as may
+    those in the folders of the search path.
+    """
+    names: set[str] = set()
+    conf: list[Path] = []
+    for word in words:
+        key, _, value = word.lstrip("+~").partition("=")
+        if key == SEARCHPATH:
+            conf += [folder for place in _values(word) for folder in _folders(place)]
+        elif key.split(".")[0] in ("sampler", "task"):
+            names |= set(DOTTED.findall(value))
+    here = Path.cwd()
+    folders = list(conf)
+    if (here / "conf").is_dir():
+        conf.append(here / "conf")
+        folders.append(here)
+    return Known(frozenset(names), tuple(conf), tuple(folders))
+
+
+def recorded_config(run: Path) -> dict[str, Any]:
+    """The configuration of a run that may be somebody else's, to compose from. RunError for a missing or broken one.
+
+    What al records is resolved, so `${...}` was put there: it could read this machine's environment into a file or a URL.
+    """
+    config = RunFolder(run).config()
+    if texts := [key for key, value in flatten(config).items() if "${" in f"{key}{value}"]:
+        remedy = "restore config.yaml as al wrote it"
+        raise RunError(
+            f"{texts[0]} of this run holds ${{...}}, which is not read from a run", where=str(run), remedy=remedy
+        )
+    if not isinstance(dataset := config.get("dataset"), dict) or "format" not in dataset:
+        raise RunError("config.yaml does not say what the data is", where=str(run), remedy="restore it as al wrote it")
+    return config
+
+
+def _values(word: str) -> list[str]:
+    try:
+        value = OverridesParser.create().parse_override(word).value()
+    except HydraException:  # whoever composes says what is wrong with it
+        return []
+    return [str(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _folders(place: str) -> list[Path]:
+    scheme, found, rest = place.rpartition("://")
+    if scheme == "pkg":
+        return folders_of(rest.replace("/", "."))
+    return [Path(rest if found else place).absolute()]

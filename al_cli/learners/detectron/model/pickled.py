@@ -1,0 +1,92 @@
+"""Files of weights, read so that nothing in them can run: a pickle is a program, and weights may come from anybody."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy._core import multiarray, numeric
+
+from al_cli.errors import ModelError, first_line
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes into a pickle that Python 2 can read."""
+    return text.encode("latin1")
+
+
+# What arrays are made of in the pickles of every version of NumPy and Python.
+_ARRAYS = {
+    "_reconstruct": multiarray._reconstruct,
+    "scalar": multiarray.scalar,
+    "_frombuffer": numeric._frombuffer,  # type: ignore[attr-defined]
+}
+_KNOWN: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _bytes,
+    **{(f"numpy.{core}.{room}", name): what for name, what in _ARRAYS.items() for core in ("core", "_core")
+       for room in ("multiarray", "numeric")},
+    **{(module, kind.__name__): kind for module in ("builtins", "__builtin__")
+       for kind in (set, frozenset, bytes, bytearray, complex)},
+}  # fmt: skip
+
+
+class ArraysOnly(pickle.Unpickler):
+    """Knows arrays, numbers, text and their containers. ModelError names any other class; it is neither imported nor run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _KNOWN:
+            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
+        return _KNOWN[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError(f"GLOBAL {type(pid).__name__}")
+
+
+def read_arrays(path: Path) -> Any:
+    """What a `.pkl` holds: Detectron2's own files of weights, those that Python 2 wrote included."""
+    with path.open("rb") as file:
+        return ArraysOnly(file, encoding="latin1").load()
+
+
+def read_tensors(path: Path) -> Any:
+    """What torch.save wrote, if it is tensors, numbers, text and their containers."""
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def refusal(error: Exception) -> str:
+    """Why a file of weights was not read, in half a sentence. torch's own text advises to run what is in it."""
+    if named := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        return f"it names {named[1]}, which is no array; nothing of it was run"
+    if isinstance(error, OSError):
+        return error.strerror or first_line(error)
+    return f"it is cut short, or no file of weights ({type(error).__name__})"
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """A file of weights as Detectron2's checkpointer wants it: `.pkl` of arrays, or what torch.save wrote. ModelError, with
+    the reason, for any other."""
+    try:
+        data = (read_arrays if path.suffix == ".pkl" else read_tensors)(path)
+    except Exception as error:  # broken bytes can raise anything
+        raise ModelError(
+            f"the weights cannot be read: {refusal(error)}",
+            where=str(path),
+            remedy="give a checkpoint written by al or by Detectron2 (.pth, or .pkl of arrays alone)",
+        ) from error
+    model = data.get("model", data.get("blobs", data)) if isinstance(data, dict) else None
+    if not isinstance(model, dict) or not model or not all(isinstance(key, str) for key in model):
+        remedy = "give a checkpoint written by al or by Detectron2 (.pth or .pkl)"
+        raise ModelError("this file holds no weights", where=str(path), remedy=remedy)
+    if path.suffix != ".pkl" or "__author__" in data:
+        return data if "model" in data else {"model": model}
+    # Caffe2's, whose names must be matched: all of ImageNetPretrained/MSRA
+    weights = {key: value for key, value in model.items() if not key.endswith("_momentum")}
+    return {"model": weights, "__author__": "Caffe2", "matching_heuristics": True}

@@ -1,0 +1,70 @@
+"""What is whole in a run that goes on, and what can be made again from what is on disk. Trains nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from al_cli.errors import RunError
+from al_cli.records.folder import RunFolder
+from al_cli.records.rounds import derived_tables
+from al_cli.system import write_atomic
+from al_cli.tasks import Task
+from al_cli.types import RoundRecord, Splits
+
+log = logging.getLogger("al")
+
+
+def take_up(run: RunFolder, splits: Splits, task: Task) -> dict[int, RoundRecord]:
+    """The rounds that are on disk as they were written, by number; what a killed process left is removed. Tables that follow
+    from a record and its predictions are written again. A round that needs more than that is left out: it stays where it is
+    until it has been computed again, and so do the rounds after it."""
+    run.clean_unfinished()
+    whole: dict[int, RoundRecord] = {}
+    for round in run.recorded_rounds():
+        try:
+            record = run.record(round)
+        except RunError as error:
+            log.warning("%s (%s): round %d is computed again", error.what, error.where, round)
+            continue
+        if broken := run.damaged(record):
+            names = f"{', '.join(broken)} of round {round} {'is' if len(broken) == 1 else 'are'} not as written"
+            if not _write_tables(run, record, broken, splits, task):
+                log.warning("%s: round %d is computed again", names, round)
+                continue
+            log.warning("%s: written again from its record", names)
+        whole[round] = record
+    return whole
+
+
+def _write_tables(run: RunFolder, record: RoundRecord, broken: list[str], splits: Splits, task: Task) -> bool:
+    """Write these tables of a round as they were, if they follow from what is there."""
+    try:
+        made, _ = rebuilt_tables(run, record, splits, task)
+    except RunError:
+        return False
+    folder = run.round_path(record.round)
+    for name in set(broken) & set(made):
+        write_atomic(folder / name, made[name])
+    return not run.damaged(record)
+
+
+def rebuilt_tables(
+    run: RunFolder, record: RoundRecord, splits: Splits, task: Task
+) -> tuple[dict[str, str | bytes], Mapping[str, float | None]]:
+    """File name -> content of the tables of a round as its record, its predictions and the data give them; and the metrics.
+    RunError where the predictions are not as they were written."""
+    evaluation = task.judge(run.predictions(record.round), splits.scored(run.config()["evaluate"]))
+    picked, labeled = splits.train.select(record.picked), splits.train.select(record.labeled)
+    return derived_tables(record, evaluation, picked, labeled, task), evaluation.metrics
+
+
+def damage(run: RunFolder, *, all_weights: bool = False) -> list[str]:
+    """What of a finished run is not as it was written, as names below its folder: files of its rounds, the weights that are
+    kept (of the last round, or all), the tables of the run, and done.json. Empty where all is well."""
+    records = run.records()
+    found = [f"{run.round_path(r.round).name}/{name}" for r in records for name in run.damaged(r)]
+    kept = records if all_weights else records[-1:]
+    found += [str(run.checkpoint_path(r.round).relative_to(run.path)) for r in kept if not run.has_weights(r)]
+    found += [name for name, text in run.tables(records).items() if not run.holds(name, text)]
+    return found + ([] if run.is_sealed() else ["done.json"])
