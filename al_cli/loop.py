@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from al_cli import budget
+from al_cli.datasets.held_out import scored_split
 from al_cli.records import Round, RunFolder
 from al_cli.records.mend import take_up
 from al_cli.records.rounds import follows
@@ -109,7 +110,8 @@ def run(
     """Run the rounds that are not on disk as they were written; yield each record right after it was written, and those of
     finished rounds after it. `task` judges the predictions; `extra_timing` gives what a round's timing.json holds besides
     the seconds."""
-    start, scored, whole = opening(splits, plan), splits.scored(plan.evaluate), take_up(folder, splits, task)
+    start, scored = opening(splits, plan), scored_split(splits, plan.evaluate)
+    whole = take_up(folder, splits, task)
     past = Past(splits, learner, plan, folder, start)
     past.drop(max(whole, default=0))  # a process that was killed right after a record did not
 
@@ -215,7 +217,7 @@ class Past:
         record = self.folder.record(round)
         if self.folder.has_weights(record):
             return self.learner.load(self.folder.weights(round))
-        log.info("the weights of round %d are not there as they were written: they are made again", round)
+        log.info("the weights of round %d are needed and not there as they were written: they are made again", round)
         init = self.weights(round - 1) if self.plan.continues(round) else None
         chosen = () if self.plan.data == "cumulative" else self.folder.trained_on(round)
         train_on = self.splits.train.select(self.plan.trains_on(record.labeled, chosen, self.start.heldout))

@@ -25,14 +25,14 @@ LOG_EVERY_S = 15.0
 WIDTH = 140  # of tables in a pipe or a log file, where nobody has a window; COLUMNS overrides it
 
 
-HIDDEN = re.compile(
+STEERING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )  # moves, colours, overwrites
 
 
 def spelled_out(text: str) -> str:
     """Text in which a character that would steer the terminal, or cannot be encoded, is spelled out: ESC as `\\x1b`."""
-    return HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+    return STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class PlainConsole(Console):

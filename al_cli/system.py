@@ -3,6 +3,7 @@
 Knows nothing of what is written or locked.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,8 @@ def sync(path: Path) -> None:
 
 def open_own(path: Path, flags: int = os.O_RDWR) -> int:
     """Open a file of al's own, made where it is not there; OSError where a symbolic link lies in its place."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "a symbolic link lies where al keeps a file of its own", str(path))
     return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
 
 

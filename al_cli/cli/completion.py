@@ -4,6 +4,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from al_cli.errors import ConfigError, first_line
+
+FULL = "HYDRA_FULL_ERROR"
+
 
 def complete(words: list[str], verbs: Sequence[str]) -> int:
     """Hydra's completion looks at the whole line; it must not see our verb."""
@@ -23,9 +27,17 @@ def ask_hydra(words: list[str]) -> int:
     from al_cli.experiment.compose import CONFIG_NAME, shipped
 
     before, sys.argv = sys.argv, [sys.argv[0], *words]
+    full = os.environ.get(FULL)
+    os.environ[FULL] = "1"  # Hydra then raises what is wrong instead of printing it in its own way
     try:
         main = hydra.main(version_base="1.3", config_path=str(shipped("conf").resolve()), config_name=CONFIG_NAME)
         main(lambda config: None)()
+    except SystemExit as leaving:
+        return 2 if leaving.code else 0
+    except Exception as error:  # nothing of ours runs in it
+        remedy = "Hydra's options are --cfg job, --info, --resolve (with --cfg) and -sc"
+        raise ConfigError(first_line(error) or type(error).__name__, where=" ".join(words), remedy=remedy) from error
     finally:
         sys.argv = before
+        os.environ.pop(FULL) if full is None else os.environ.update({FULL: full})
     return 0

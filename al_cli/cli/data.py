@@ -106,7 +106,7 @@ def check_dataset(words: list[str], args: argparse.Namespace) -> None:
         splits = load_dataset(dataset, notes)
         summary = summary_of(splits, notes, root, dataset["format"], deep=args.deep)
     except DatasetError as error:
-        refuse(error, root, args)
+        pass_on(error, args)
         raise
     if args.problems:
         write_rows(Path(args.problems), [(p, one.kind) for one in summary.odd for p in one.places()])
@@ -116,17 +116,18 @@ def check_dataset(words: list[str], args: argparse.Namespace) -> None:
         show_summary(summary, words, args.problems)
 
 
-def refuse(error: DatasetError, root: Path, args: argparse.Namespace) -> None:
+def pass_on(error: DatasetError, args: argparse.Namespace) -> None:
     """Write and print all problems where that was asked for, before the error goes its way."""
     problems = error.problems or ((error.what, error.where, error.remedy),)
     if args.json:
         rows = [{"what": what, "where": where, "remedy": remedy or None} for what, where, remedy in problems]
         print_json({"error": str(error), "problems": rows})
     if args.problems:
-        file = Path(args.problems)
-        write_rows(file, [(where, what) for what, where, _ in problems])
-        number = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise DatasetError(f"{number}, all in {file}", where=str(root), remedy=error.remedy) from error
+        write_rows(Path(args.problems), [(where, what) for what, where, _ in problems])
+        what, remedy = f"{len(problems)} problems, all in {args.problems}", error.remedy
+        if len(problems) == 1:
+            what, remedy = error.what, f"{error.remedy} (1 problem, written to {args.problems})"
+        raise DatasetError(what, where=error.where, remedy=remedy) from error
 
 
 def write_rows(file: Path, rows: list[tuple[str, str]]) -> None:

@@ -7,15 +7,17 @@ def configure() -> None:
     """Log lines on standard error: above the live progress on a terminal, plain with the time elsewhere."""
     from rich.logging import RichHandler
 
+    from al_cli.masked import MaskedFormatter
     from al_cli.progress import console
 
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="[%X]")
         handler.addFilter(lambda record: record.name != "al.round")
+        handler.setFormatter(MaskedFormatter("%(message)s", "[%X]"))
     else:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s", "%H:%M:%S"))
+        handler.setFormatter(MaskedFormatter("[%(asctime)s] %(message)s", "%H:%M:%S"))
     handler.addFilter(is_shown)
     logging.getLogger().handlers = [handler]
     logging.getLogger("al").setLevel(logging.INFO)

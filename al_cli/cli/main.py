@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from al_cli import masked
 from al_cli.errors import OF_SYSTEM, AlError, RestartNeeded, of_system, suggest
 
 EPILOG = """\
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     143 by SIGTERM."""
     words = list(sys.argv[1:] if argv is None else argv)
     before, sys.argv = sys.argv, [sys.argv[0], *words]  # what records keep as the command, in processes of a study too
+    masked.begin(words)
     try:
         return dispatch(words)
     except RestartNeeded as needed:
@@ -52,7 +54,7 @@ def refuse(error: AlError) -> int:
     """Say on standard error what is the user's to correct."""
     from al_cli.progress import spelled_out
 
-    print(f"al: {spelled_out(str(error))}", file=sys.stderr)
+    print(f"al: {spelled_out(masked.hide(str(error)))}", file=sys.stderr)
     return 2
 
 

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def act(args: argparse.Namespace) -> None:
     from omegaconf import OmegaConf
 
+    from al_cli.datasets.held_out import scored_split
     from al_cli.experiment import build, settings
     from al_cli.experiment.known import recorded_config
     from al_cli.learners.portable import require_caps
@@ -36,7 +37,7 @@ def act(args: argparse.Namespace) -> None:
 
     config = recorded_config(args.run)
     config["dataset"] |= moved(args.overrides, config["dataset"])
-    scored = build.load_dataset(config["dataset"]).scored(config["evaluate"])
+    scored = scored_split(build.load_dataset(config["dataset"]), config["evaluate"])
     predictions = None
     if args.checkpoint is not None:
         if not args.checkpoint.is_file():

@@ -10,10 +10,15 @@ of the YOLO reader.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
+import os
 import shutil
+import stat
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +31,7 @@ from al_cli.datasets.headers import cache_dir
 from al_cli.errors import DatasetError
 from al_cli.rng import rng_for
 
+log = logging.getLogger("al")
 Float = NDArray[np.float32]
 
 IMBALANCE = 15.0  # most common class : rarest class in the pool, falling geometrically with the digit
@@ -56,11 +62,21 @@ class _Scene:
 
 
 def digits_root() -> Path:
-    """Folder of the default digits dataset in the cache; written on first use.
+    """Folder of the default digits dataset in the cache; written on first use. Where the cache cannot be written, in this
+    user's own part of the system's temporary folder, with a warning.
 
     Two processes that write at once both succeed.
     """
-    folder = cache_dir() / f"digits-v1-{_parameters_hash()}"
+    name = f"digits-v1-{_parameters_hash()}"
+    try:
+        return _kept(cache_dir() / name)
+    except OSError as error:
+        spare = _own_temporary_folder()
+        _say_once(f"the cache {cache_dir()} cannot be written ({error.strerror}): the digits are kept in {spare}")
+        return _kept(spare / name)
+
+
+def _kept(folder: Path) -> Path:
     if not (folder / "data.yaml").exists():
         try:
             write_digits(folder)
@@ -68,6 +84,21 @@ def digits_root() -> Path:
             if not (folder / "data.yaml").exists():  # else another process was faster: its bytes are the same
                 raise
     return folder
+
+
+def _own_temporary_folder() -> Path:
+    """A folder that nobody else can write to. OSError where somebody else has taken its name."""
+    folder = Path(tempfile.gettempdir()) / f"al-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, "this folder is not this user's alone", str(folder))
+    return folder
+
+
+@cache
+def _say_once(what: str) -> None:
+    log.warning(what)
 
 
 def write_digits(

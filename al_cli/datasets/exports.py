@@ -22,6 +22,7 @@ TABLES = (".parquet", ".csv", ".tsv", ".arrow", ".feather", ".tfrecord", ".tfrec
 YAMLS = (".yaml", ".yml")
 HELD_OUT_SHARE = "dataset.test=20%"
 SHARE_MEANS = "draws a fifth of the images, which are then never trained on"
+SPLITS_IN_ORDER = ("train", "val", "test")
 READS = "al reads YOLO folders with a data.yaml, and COCO files with their images"
 # Of each format that is not read: what it is, and which export of its tool is.
 INSTEAD = {
@@ -157,7 +158,7 @@ def _yaml_above(tree: Tree) -> Iterator[Finding]:
 
 def _coco(tree: Tree) -> Iterator[Finding]:
     """COCO files in a layout that nobody could guess: the words that name the splits."""
-    files = [file for file in tree.some_of_each_folder(".json") if kind_of_json(file) == "coco"]
+    files = [file for file, kind in tree.json_kinds.items() if kind == "coco"]
     if not files:
         return
     names = f"{len(files)} COCO files ({', '.join(tree.short(file) for file in files[:5])})"
@@ -171,11 +172,13 @@ def _coco(tree: Tree) -> Iterator[Finding]:
         sources.append((file, folder))
         hints.append(hint)
     splits = {split_of(file, tree.root): (file, folder) for file, folder in sources}
-    if "train" not in splits or len(splits) < len(sources):  # names say nothing: the first ones, in order
-        order = ("train", "test") if len(sources) == 2 else ("train", "val", "test")
+    if (
+        "train" not in splits or "" in splits or len(splits) < len(sources)
+    ):  # names say nothing: the first ones, in order
+        order = ("train", "test") if len(sources) == 2 else SPLITS_IN_ORDER
         splits = dict(zip(order, sources, strict=False))
-    words = [_split_word(split, *splits[split], tree) for split in ("train", "val", "test") if split in splits]
-    if len(words) == 1:
+    words = [word for split in SPLITS_IN_ORDER if split in splits for word in _split_words(split, *splits[split], tree)]
+    if len(splits) == 1:
         words.append(HELD_OUT_SHARE)
         hints.append(f"{HELD_OUT_SHARE} {SHARE_MEANS}")
     say = command("al", "data", str(tree.root), *words)
@@ -192,7 +195,9 @@ def _images_of(file: Path, tree: Tree) -> tuple[Path | None, str]:
         return None, f"{file.name} lists no images: export it again"
     folders = [file.parent, *tree.image_folders(), tree.root, *tree.folders()]
     share = {folder: sum((folder / name).is_file() for name in names) for folder in dict.fromkeys(folders)}
-    best = max(share, key=share.__getitem__)
+    split = split_of(file, tree.root)
+    # Of folders with the same names that one which is called after the same split.
+    best = max(share, key=lambda folder: (share[folder], split_of(folder / "x", tree.root) == split))
     if share[best]:
         inside = names[0].rpartition("/")[0]
         hint = f"file_name already says {inside}/, so images is the folder that holds it" if inside else ""
@@ -204,14 +209,14 @@ def _images_of(file: Path, tree: Tree) -> tuple[Path | None, str]:
         there = tree.short(best / bare[0])
         return None, (
             f"file_name is {names[0]} and the image is {there}: write {bare[0]} as its file_name, and so for all, then: "
-            + command("al", "data", str(tree.root), _split_word("train", file, best, tree), HELD_OUT_SHARE)
+            + command("al", "data", str(tree.root), *_split_words("train", file, best, tree), HELD_OUT_SHARE)
         )
     return None, f"put them there (the first is {names[0]}), or export again with images"
 
 
-def _split_word(split: str, file: Path, folder: Path, tree: Tree) -> str:
-    mapping = f"{{images: {as_text(tree.short(folder))}, annotations: {as_text(tree.short(file))}}}"
-    return f"dataset.{split}={mapping}"
+def _split_words(split: str, file: Path, folder: Path, tree: Tree) -> list[str]:
+    parts = (("images", folder), ("annotations", file))
+    return [f"dataset.{split}.{key}={as_text(tree.short(path))}" for key, path in parts]
 
 
 def _yolo(tree: Tree) -> Iterator[Finding]:
@@ -228,7 +233,7 @@ def _yolo(tree: Tree) -> Iterator[Finding]:
     for folder in folders:
         splits.setdefault(split_of(folder / "x", tree.root) or "train", []).append(tree.short(folder))
     names, source = tree.class_names(labels)
-    lines = [f"{split}: {_yaml_text(splits[split])}" for split in ("train", "val", "test") if split in splits] + [
+    lines = [f"{split}: {_yaml_text(splits[split])}" for split in SPLITS_IN_ORDER if split in splits] + [
         f"names: {json.dumps(names, ensure_ascii=False)}"
     ]
     words = [] if {"val", "test"} & set(splits) else [HELD_OUT_SHARE]
@@ -246,8 +251,8 @@ def _yaml_text(folders: list[str]) -> str:
 
 
 def _other_json(tree: Tree) -> Iterator[Finding]:
-    for file in tree.some_of_each_folder(".json"):
-        if (kind := kind_of_json(file)) in INSTEAD:
+    for file, kind in tree.json_kinds.items():
+        if kind in INSTEAD:
             what, remedy = INSTEAD[kind]
             yield f"holds {what} ({tree.short(file)})", remedy
 

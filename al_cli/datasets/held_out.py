@@ -149,6 +149,19 @@ def apply(own: OwnSplits, wanted: HeldOut) -> Splits:
     return Splits(own.name, drawn["pool"], drawn["val"] if wanted.val is not None else val, test)
 
 
+def scored_split(splits: Splits, evaluate: str) -> Dataset:
+    """The split that rounds are scored on: what the setting `evaluate` names. DatasetError for a val that is not there."""
+    if evaluate == "test":
+        return splits.test
+    if splits.val is None:
+        raise DatasetError(
+            "there is no val split to score rounds on: the data's only held-out split is the test split",
+            where="evaluate=val",
+            remedy="add dataset.val=20% to hold out a share of the pool, or set evaluate=test",
+        )
+    return splits.val
+
+
 def _draw(pool: Dataset, wanted: HeldOut) -> dict[str, Dataset]:
     """`pool`, `val` and `test`, the two empty where no share of them is asked for."""
     keys = _keys(pool.images, wanted.group)

@@ -36,7 +36,7 @@ def names_of(paths: Sequence[Path], folders: Sequence[Path], base: Path) -> list
         for n, name in enumerate(level):
             if chosen[n] is None and counts[name] == 1 and name not in taken:
                 chosen[n] = name
-    return [_printable(name if name is not None else str(path)) for name, path in zip(chosen, paths, strict=True)]
+    return [printable(name if name is not None else str(path)) for name, path in zip(chosen, paths, strict=True)]
 
 
 def _below(path: Path, folder: Path) -> str:
@@ -45,6 +45,7 @@ def _below(path: Path, folder: Path) -> str:
     return inside.replace(os.sep, "/")
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
+    """A name or path that any terminal and file takes: bytes that are no text and control characters written as \\xNN."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

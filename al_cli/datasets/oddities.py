@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.datasets.headers import read_traits
+from al_cli.datasets.names import printable
 from al_cli.datasets.notes import Notes
 from al_cli.types import Dataset, Image, Splits
 
@@ -78,7 +79,7 @@ def find_oddities(splits: Splits, notes: Notes, root: Path) -> list[Oddity]:
 
 def below(path: Path | str, root: Path) -> str:
     """A path as it is shown: without the dataset's root where it lies below it."""
-    return str(path).removeprefix(f"{root}{os.sep}")
+    return printable(str(path).removeprefix(f"{root}{os.sep}"))
 
 
 def some(kind: str, images: Sequence[Image], split: str, root: Path, so: str = "") -> Iterator[Oddity]:
@@ -109,7 +110,8 @@ def _of_images(split: str, data: Dataset, root: Path) -> Iterator[Oddity]:
     crowded = [image for image, count in zip(data.images, objects, strict=True) if count > KEPT]
     if crowded:
         share = sum(min(count, KEPT) for count in objects) / sum(objects)
-        so = f"{KEPT} boxes an image count, so at most {100 * share:.1f}% of the boxes here can be found, and AP is capped"
+        so = f"detectors give {KEPT} boxes an image, so at most {100 * share:.1f}% of the boxes here can be found"
+        so += "" if split == "train" else ", which caps AP"
         yield from some(f"images with more than {KEPT} objects", crowded, split, root, so)
         of_one_class = [i for i in crowded if np.bincount(i.classes[~i.crowd]).max() > KEPT]
         yield from some(f"images with more than {KEPT} objects of one class", of_one_class, split, root)

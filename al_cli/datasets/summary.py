@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.datasets.checks import count_splits
+from al_cli.datasets.exports import SPLITS_IN_ORDER
 from al_cli.datasets.near import groups_of, is_flat, look_at
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.oddities import (
@@ -20,8 +21,6 @@ from al_cli.datasets.oddities import (
 )
 from al_cli.errors import DatasetError
 from al_cli.types import Splits
-
-SPLITS = ("train", "val", "test")
 
 NOT_DEEP = "near-duplicates and broken images: not looked for; --deep does"
 
@@ -82,14 +81,16 @@ def look_alikes(splits: Splits, root: Path) -> list[Oddity]:
                 pairs.setdefault((owner[one], earlier), []).append((one, other))
             first.setdefault(owner[one], one)
     odd = []
-    for (split, like), found in sorted(pairs.items(), key=lambda item: [SPLITS.index(name) for name in item[0]]):
+    for (split, like), found in sorted(
+        pairs.items(), key=lambda item: [SPLITS_IN_ORDER.index(name) for name in item[0]]
+    ):
         within = split == like
         kind = "images that look like an earlier one" if within else f"images that look like one of {like}"
         so = "each costs budget for little that is new" if within else f"{split} is not unseen"
         places = [f"{below(images[n].path, root)} as {below(images[m].path, root)}" for n, m in sorted(found)]
         odd.append(Oddity(kind, len(places), places.__getitem__, split, so))
     flat = is_flat(thumbnails).tolist()
-    for split in SPLITS:
+    for split in SPLITS_IN_ORDER:
         uniform = [image for image, name, is_one in zip(images, owner, flat, strict=True) if is_one and name == split]
         odd += some("images too uniform to be compared", uniform, split, root)
     return odd

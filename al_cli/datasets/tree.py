@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from al_cli.datasets.foreign_files import kind_of_json
 from al_cli.datasets.places import IMAGE_SUFFIXES
 
 MOST_FILES = 200_000  # a home folder given by mistake should not be walked for minutes
+LOOKED_INTO = 300  # files of one kind in all folders
 FEW = 3  # files of one kind looked into in each folder
 LISTS_OF_NAMES = (
     "classes.txt",
@@ -22,7 +24,15 @@ LISTS_OF_NAMES = (
     "classes.names",
     "_darknet.labels",
 )
-SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "testing": "test",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 LABEL_ROW = re.compile(rb"\s*\d+(\.0*)?(\s+[-+]?[\d.][\d.eE+-]*){4,}\s*")
 NO_FOLDER = ("__MACOSX", "node_modules", "__pycache__")
 
@@ -38,7 +48,12 @@ class Tree:
     def of(cls, root: Path, only: Path | None = None) -> Tree:
         """The tree below a folder; with `only`, that file and the images."""
         found: list[Path] = []
-        for place, folders, files in os.walk(root):
+        visited = set()
+        for place, folders, files in os.walk(root, followlinks=True):
+            if (real := os.path.realpath(place)) in visited:  # a link to a folder that contains it
+                folders.clear()
+                continue
+            visited.add(real)
             folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in NO_FOLDER)
             found += [Path(place) / name for name in sorted(files) if not name.startswith(".")]
             if len(found) > MOST_FILES:
@@ -62,7 +77,12 @@ class Tree:
             counts[path.parent] += 1
             if counts[path.parent] <= FEW:
                 found.append(path)
-        return found
+        return found[:LOOKED_INTO]
+
+    @cached_property
+    def json_kinds(self) -> dict[Path, str]:
+        """What the first json files of each folder are."""
+        return {path: kind_of_json(path) for path in self.some_of_each_folder(".json")}
 
     def folders(self) -> list[Path]:
         """Every folder that holds a file, and those above it, down to the root."""
@@ -93,9 +113,8 @@ class Tree:
         counts: Counter[Path] = Counter()
         seen = []
         for path in texts:
-            if _first_line(path):
+            if counts[path.parent] < FEW and _first_line(path):
                 counts[path.parent] += 1
-            if counts[path.parent] <= FEW:
                 seen.append(path)
         sure = next((path for path in seen if LABEL_ROW.fullmatch(_first_line(path))), None)
         return [] if sure is None else [sure, *(path for path in texts if path != sure)]

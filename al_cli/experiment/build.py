@@ -73,6 +73,7 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
     picks = None
     if experiment.file is not None:
         picks, sizes = plan_imported(experiment, splits, sizes)
+    held_out.scored_split(splits, config["evaluate"])  # there is such a split
     validates = held_out.HeldOut.of(config["dataset"]).initial
     if splits.val is None and not validates:
         refuse_without_val(experiment)
@@ -104,13 +105,6 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
 
 def refuse_without_val(experiment: Experiment) -> None:
     """ConfigError for what needs validation images, where there are none."""
-    config = experiment.config
-    if config["evaluate"] == "val":
-        raise ConfigError(
-            "there is no val split to score rounds on: the data's only held-out split is the test split",
-            where="evaluate=val",
-            remedy="add dataset.val=20% to hold out a share of the pool, or set evaluate=test",
-        )
     if uses := uses_of_val(experiment):
         use = uses[0]
         raise ConfigError(

@@ -17,10 +17,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Sweep
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
 
+from al_cli import masked
 from al_cli.datasets.held_out import SHARE_AS_TYPED, retired
 from al_cli.errors import ConfigError, NotGiven, first_line, suggest
 from al_cli.experiment.words import GROUPS, check_words, key_of, readable
+from al_cli.records.folder import flatten
 from al_cli.tasks import DEFAULT
 
 CONFIG_NAME = "config"
@@ -68,6 +72,7 @@ def is_count(amount: Any) -> bool:
 def name_with(method: str, words: Iterable[str], seed: int) -> str:
     """`method`, the settings among these words that belong into a name, and the seed, joined by underscores."""
     said = [word for word in words if key_of(word) not in NOT_IN_NAME and not _is_place(word)]
+    said = [word for word in said if not masked.is_secret(key_of(word))]
     said = [word for word in said if word not in (f"task={DEFAULT}", "schedule=null")]
     parts = [label(word) for word in sorted(said, key=lambda word: (not word.startswith("ud_split"), key_of(word)))]
     name = "_".join([method, *filter(None, parts), f"s{seed}"])
@@ -91,7 +96,7 @@ def label(word: str) -> str:
     >>> label("sampler.file=/data/tables/picks.csv"), label("model.weights=~/w/old.pth")
     ('picks', 'weightsold')
     """
-    key, _, value = word.lstrip("+~").partition("=")
+    key, _, value = masked.without_login(word).lstrip("+~").partition("=")
     if ("/" in value and not value.startswith(("[", "{"))) or key == "sampler.file":
         value = Path(value.strip("'\"")).stem
     value = re.sub(r"[^A-Za-z0-9.+]+", "-", value).strip("-")
@@ -178,6 +183,8 @@ def refuse_hydra(words: Iterable[str]) -> None:
 def compose_all(runs: Sequence[Sequence[str]]) -> list[DictConfig]:
     """The configuration of each run from its overrides. Raises ConfigError for the first that is wrong."""
     refuse_hydra(itertools.chain(*runs))
+    masked.note_words(itertools.chain(*runs))
+    OmegaConf.register_new_resolver("oc.env", lambda *words: masked.note_environment(oc.env(*words)), replace=True)
     OmegaConf.register_new_resolver("al_folder_name", lambda root: folder_name(str(root)), replace=True)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(shipped("conf").resolve()), version_base="1.3", job_name="run"):
@@ -189,6 +196,8 @@ def compose_one(words: list[str]) -> DictConfig:
     words = [word for word in words if word != "schedule=null"]  # the default's own spelling, which Hydra refuses
     for word in words:
         key, _, value = word.partition("=")
+        if key_of(word) == "dataset.holdout":
+            raise retired(value)
         if key in GROUPS and (value.lower() in {"", "null"} or value[:1] in {"[", "{"}):
             raise ConfigError(f"{word} names no {key}", remedy=suggest("", group_choices(key)))
         if key.lstrip("+") in GROUPS and key not in GROUPS:
@@ -197,16 +206,39 @@ def compose_one(words: list[str]) -> DictConfig:
         config = compose(CONFIG_NAME, words)
     except Exception as error:  # nothing of ours runs in it, and for odd words Hydra raises what it likes
         raise explain(error, words) from error
-    if not isinstance(config.seeds, DictConfig):
-        remedy = "set one alone: seeds.training=7"
-        raise ConfigError("seeds is no mapping of initial, training and sampling", where="seeds=...", remedy=remedy)
     for word in words:
         key, others = key_of(word), [other for other in words if other != word]
         if key in OF_THE_FILE:
-            _require_of_the_file(word, OmegaConf.select(config, key), OmegaConf.select(compose_one(others), key))
+            _require_of_the_file(word, selected(config, key), selected(compose_one(others), key))
         if word.startswith("+") and key.split(".")[0] not in ("model", "training"):  # settings.py knows what those have
             _require_known(word, compose_one(others))
     return config
+
+
+def selected(config: DictConfig, key: str) -> Any:
+    """The value of a setting, None where it is not there. ConfigError where it stands for one that is not there."""
+    try:
+        return OmegaConf.select(config, key)
+    except OmegaConfBaseException as error:
+        raise unresolved(error) from error
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values. NotGiven for a setting that has none, ConfigError for `${...}` that has none."""
+    for key, value in flatten(OmegaConf.to_container(config)).items():
+        if value == "???":
+            raise NotGiven(f"{key} is not given", remedy=f"add {key}=...")
+    try:
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise unresolved(error) from error
+
+
+def unresolved(error: Exception) -> ConfigError:
+    """What OmegaConf says of `${...}`, as one sentence."""
+    found = re.search(r"full_key: (\S+)", str(error))
+    where = f"{found[1]}=..." if found else ""
+    return ConfigError(first_line(error), where=where, remedy="`al run --cfg job` prints every setting")
 
 
 def _require_of_the_file(word: str, value: Any, own: Any) -> None:
@@ -220,6 +252,8 @@ def _require_of_the_file(word: str, value: Any, own: Any) -> None:
 
 def _require_known(word: str, without: DictConfig) -> None:
     """ConfigError for a word with a plus that adds a setting that nothing reads; `without` is the rest."""
+    if key_of(word) == "dataset.holdout":
+        raise retired(word.partition("=")[2])
     key, _, inner = key_of(word).partition(".")
     parent = OmegaConf.select(without, key) if inner else without
     if not isinstance(parent, DictConfig):

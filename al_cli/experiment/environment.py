@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from al_cli.masked import hide_words
+
 LISTED_PACKAGES = ("al-cli", "torch", "torchvision", "numpy", "scipy", "faster-coco-eval", "hydra-core", "omegaconf")
 
 
@@ -26,7 +28,7 @@ def environment(device: str, kernels: Mapping[str, str]) -> dict[str, Any]:
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "versions": versions,
         "git": git_revision(),
-        "command": ["al", *sys.argv[1:]],
+        "command": ["al", *hide_words(sys.argv[1:])],
     }
 
 

@@ -14,15 +14,22 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
+from typing import Any
 
 from al_cli.errors import ConfigError
 from al_cli.types import Dataset, Image
 
+MAX_PICKS = 500_000_000  # bytes of a file
+MAX_ROUNDS = 10_000  # of a run
+MAX_IMAGE_ID = 2**64 - 1
+DIGITS = re.compile(r"[0-9]{1,20}")
+SURPLUS = "\0"  # the key of cells behind the last column: no column can be called so
 PICKS_EXAMPLE = "give a CSV with the columns round and image (or image_id), for example sampler.file=picks.csv"
 
 
@@ -51,8 +58,9 @@ class Imported:
         """ConfigError where the file's active rounds are not 1 to `rounds`."""
         found = {row.round for row in self.rows} - {0}
         last = max(found, default=0)
-        if gaps := sorted(set(range(1, last + 1)) - found):
-            raise self._error(f"round {gaps[0]} has no row, and round {last} has", "number the rounds without a gap")
+        if last != len(found):
+            gap = next(round for round in range(1, last) if round not in found)
+            raise self._error(f"round {gap} has no row, and round {last} has", "number the rounds without a gap")
         if last != rounds:
             remedy = f"add rounds={last}" if last else "give at least one round after the initial set"
             raise self._error(f"the file has {last} active rounds, and rounds={rounds}", remedy)
@@ -132,11 +140,11 @@ class Imported:
                 refuse_held_out(lambda image: row.image_id == (image.id if wanted else own_id(image)))
                 raise self._error(f"the pool has no image with image_id {row.image_id}", "is it of this dataset?", row)
             image = train[numbers[row.image_id]]
-            if wanted and not is_called(image):
+            if row.image and not is_called(image):
                 what = f"image_id {row.image_id} is {image.name} here, not {row.image}"
                 raise self._error(what, "is it of this dataset? Leave the column image_id out to go by name", row)
             return image.id
-        same = [i for i in by_name.get(wanted[-1], ()) if is_called(train[i])]
+        same = [i for i in by_name.get(wanted[-1] if wanted else "", ()) if is_called(train[i])]
         if not same:
             refuse_held_out(is_called)
             raise self._error(f"the pool has no image {row.image}", "name the file as the train split has it", row)
@@ -156,37 +164,52 @@ def own_id(image: Image) -> int:
 
 def read_picks(path: Path) -> Imported:
     """The rows of the file. ConfigError, with the line, for columns that are missing or cells that cannot be read."""
+    where = f"sampler.file={path}"
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError("it is no file", where=where, remedy=PICKS_EXAMPLE)
+        if path.stat().st_size > MAX_PICKS:
+            what = f"it has {path.stat().st_size:,} bytes, and a file of picks at most {MAX_PICKS:,}"
+            raise ConfigError(what, where=where, remedy=PICKS_EXAMPLE)
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = "there is no such file" if isinstance(error, FileNotFoundError) else f"it cannot be read: {error}"
-        raise ConfigError(why, where=f"sampler.file={path}", remedy=PICKS_EXAMPLE) from error
+        raise ConfigError(why, where=where, remedy=PICKS_EXAMPLE) from error
     return parse_picks(text, path)
 
 
 def parse_picks(text: str, path: Path) -> Imported:
     """The rows of this CSV; `path` is what errors call it."""
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        columns = set(reader.fieldnames or ())
+        reader = csv.DictReader(io.StringIO(text, newline=""), restkey=SURPLUS)
+        header = list(reader.fieldnames or ())
         lines = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise ConfigError(f"it cannot be read: {error}", where=f"sampler.file={path}", remedy=PICKS_EXAMPLE) from error
+    columns = set(header)
     if "round" not in columns or not columns & {"image", "image_id"}:
-        raise ConfigError(
-            f"the columns are {', '.join(sorted(columns)) or 'missing'}", where=str(path), remedy=PICKS_EXAMPLE
-        )
+        shown = ", ".join(sorted(columns))[:100]
+        raise ConfigError(f"the columns are {shown or 'missing'}", where=str(path), remedy=PICKS_EXAMPLE)
+    for name in ("round", "image", "image_id"):
+        if header.count(name) > 1:
+            raise ConfigError(f"the column {name} is there twice", where=f"{path}:1", remedy="leave one out")
     return Imported(path, tuple(_row(path, line, cells) for line, cells in lines))
 
 
-def _row(path: Path, line: int, cells: dict[str, str | None]) -> PickedRow:
+def _row(path: Path, line: int, cells: dict[str, Any]) -> PickedRow:
+    where = f"{path}:{line}"
+    if any(map(str.strip, cells.get(SURPLUS) or ())):
+        raise ConfigError(
+            "the row has more cells than there are columns", where=where, remedy="quote a name with commas"
+        )
     values = {name: (cells.get(name) or "").strip() for name in ("round", "image", "image_id")}
-    for name in ("round", "image_id"):
-        if not values[name].isdigit() and (values[name] or name == "round"):
-            raise ConfigError(
-                f"{name} is {values[name]!r}", where=f"{path}:{line}", remedy="give a whole number of 0 or more"
-            )
+    for name, most in (("round", MAX_ROUNDS), ("image_id", MAX_IMAGE_ID)):
+        text = values[name]
+        if (not text and name == "image_id") or (DIGITS.fullmatch(text) and int(text) <= most):
+            continue
+        shown = repr(text) if len(text) <= 40 else f"a text of {len(text):,} characters"
+        raise ConfigError(f"{name} is {shown}", where=where, remedy=f"give a whole number from 0 to {most}")
     if not values["image"] and not values["image_id"]:
-        raise ConfigError("the row names no image", where=f"{path}:{line}", remedy="fill in image or image_id")
+        raise ConfigError("the row names no image", where=where, remedy="fill in image or image_id")
     image_id = int(values["image_id"]) if values["image_id"] else None
     return PickedRow(line, int(values["round"]), values["image"], image_id)

@@ -85,8 +85,8 @@ def jobs_of(words: Sequence[str], many: bool = False) -> list[Job]:
     jobs: list[Job] = []
     known = known_from(words)
     for number, (said, config) in enumerate(zip(runs, compose.compose_all(runs), strict=True), 1):
-        name = compose.run_name(config, said)
         try:
+            name = compose.run_name(compose.resolved(config), said)
             job = make_job(config, name, typed=map(key_of, said), arm=arm_of(name), known=known)
         except AlError as error:
             if len(runs) == 1:

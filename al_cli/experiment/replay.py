@@ -88,7 +88,7 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     if rounds + 1 < done.total_rounds:
         log.warning("%s has %d of %d rounds so far: those are replayed", run.name, rounds + 1, done.total_rounds)
     config = _config(source, words, typed, rounds)
-    place = {key: str(OmegaConf.select(config, key)) for key in ("outputs", "study") if key in typed}
+    place = {key: str(compose.selected(config, key)) for key in ("outputs", "study") if key in typed}
     outputs, study = place.get("outputs", str(run.parent.parent)), place.get("study", f"{run.parent.name}_replay")
     arm = arm_of(run.name)
     name = str(config.run_name or compose.name_with(_without(arm, words), words, config.seed))
@@ -124,7 +124,7 @@ def _config(source: dict[str, Any], words: Sequence[str], typed: Sequence[str], 
         kept.append("training")
     elif "training" not in typed:
         kept += REGIME
-    said = {key: OmegaConf.select(config, key) for key in typed if key not in ("model", "training", "dataset")}
+    said = {key: compose.selected(config, key) for key in typed if key not in ("model", "training", "dataset")}
     for key in kept:
         OmegaConf.update(config, key, OmegaConf.select(OmegaConf.create(source), key), merge=False)
     for key, value in said.items():

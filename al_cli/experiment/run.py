@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli import loop, tracking
+from al_cli.datasets.held_out import scored_split
 from al_cli.errors import AlError, ConfigError, DatasetError, ModelError, RunError
 from al_cli.experiment.build import (
     build_learner,
@@ -25,6 +26,7 @@ from al_cli.experiment.job import Job
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import kernels
 from al_cli.learners.portable import require_caps
+from al_cli.masked import MaskedFormatter
 from al_cli.progress import console
 from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
@@ -63,7 +65,8 @@ def run_job(job: Job) -> list[RoundRecord]:
                     path.parent.rmdir()
                 raise
             if not folder.longer:  # else nothing was done to the earlier run: it stays what it was
-                folder.mark_failed(error)
+                with suppress(OSError):  # the disk is full: the run is `stopped` then, and the terminal says why
+                    folder.mark_failed(error)
             if not isinstance(error, AlError):
                 traceback_log.exception("the run failed")
             raise
@@ -111,7 +114,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
             log.info("%s is done already; delete the folder to run it again", folder.path.name)
             if console.is_terminal:
                 console.print(rounds_table(records, experiment.task))
-            return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.config)]
+            return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.shown)]
         log.warning("%s is done, and not all of it is as it was written: %s", folder.path.name, ", ".join(lost))
     splits = load_dataset(experiment.config["dataset"])
     folder.require_data(DataRecord.of(splits))
@@ -121,7 +124,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         folder.lengthen()
     folder.clear_failure()
     pool, classes = len(splits.train), len(splits.train.class_names)
-    evaluated = f"{len(splits.scored(plan.evaluate))} to evaluate on, the {plan.evaluate} split"
+    evaluated = f"{len(scored_split(splits, plan.evaluate))} to evaluate on, the {plan.evaluate} split"
     log.info("%s: %d images in the pool, %s, %d classes", splits.name, pool, evaluated, classes)
     if plan.evaluate == "val" and (uses := uses_of_val(experiment)):
         log.warning(
@@ -139,8 +142,8 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         log.info("%s picks, %s trains: %d rounds that label %s", sampler, experiment.model.name, total, amounts)
     if experiment.strategy.oracle:
         log.warning("%s is an oracle: it reads the labels of the pool, so it is a bound and no method", sampler)
-    if done := folder.recorded_rounds():
-        log.info("continuing after round %d", done[-1])
+    if done := folder.readable_records():
+        log.info("continuing after round %d", done[-1].round)
     start = time.monotonic()
     learner = build_learner(experiment, splits.train.class_names)
     if experiment.config["portable"] and learner.device.startswith("cuda"):
@@ -153,7 +156,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         learner, strategy = through_store(experiment, splits, store, learner)
         extra_timing = store.take_account
     rounds = loop.run(splits, learner, strategy, plan, folder, experiment.task, extra_timing)
-    for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.config):
+    for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.shown):
         round_log.info("round %d of %d: %s", record.round, total - 1, round_summary(record, experiment.task))
         for finding in round_in_vain(folder, record, experiment.task, last=record.round == total - 1):
             log.warning("round %d of %d: %s", record.round, total - 1, finding)
@@ -197,7 +200,7 @@ def log_to(path: Path) -> Iterator[None]:
     if path.is_symlink():
         raise RunError("a symbolic link lies where the run's log should be", where=str(path), remedy="remove the link")
     handler = RunLog(path, encoding="utf-8", errors="backslashreplace", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(MaskedFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield

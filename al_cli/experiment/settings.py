@@ -6,19 +6,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
-from al_cli import tasks, tracking
+from al_cli import masked, tasks, tracking
 from al_cli.datasets.held_out import HeldOut
-from al_cli.errors import AlError, ConfigError, DatasetError, NotGiven, first_line, suggest
+from al_cli.errors import AlError, ConfigError, DatasetError, first_line, suggest
 from al_cli.experiment import imported
-from al_cli.experiment.compose import WHERE
+from al_cli.experiment.compose import WHERE, resolved
 from al_cli.experiment.names import check_path
 from al_cli.learners.portable import check_portable
 from al_cli.learners.spec import ModelSpec, TrainingSpec, check_together, provides, remedy_for
 from al_cli.lookup import NOBODY, Known
-from al_cli.records.folder import flatten
 from al_cli.rng import Seeds
 from al_cli.samplers.catalog import IMPORTED, read_stage
 from al_cli.samplers.select_random import random
@@ -28,7 +26,6 @@ DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says 
 FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
-MAX_ROUNDS = 10_000
 MAX_SEED = 2**63 - 1  # the largest that every library takes
 EVALUATE = ("test", "val")
 Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
@@ -48,6 +45,7 @@ class Experiment:
     task: tasks.Task
     file: imported.Imported | None = None  # selections made elsewhere
     known: Known = NOBODY  # whose functions it may name
+    secrets: frozenset[str] = frozenset()  # what no file and no message may show
 
     def __getstate__(self) -> dict[str, Any]:
         """Without strategy and task: their functions may be made on the spot, and the configuration says how."""
@@ -55,12 +53,19 @@ class Experiment:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         config, known = state["config"], state["known"]
+        masked.note(state["secrets"])
         vars(self).update(state, strategy=strategy_of(config, known), task=tasks.named(config["task"], known))
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """The configuration as the run's folder keeps it: without what says only where the run goes."""
-        return {key: value for key, value in self.config.items() if key not in WHERE}
+        """The configuration as the run's folder keeps it: without secrets, and what says only where the run goes."""
+        return {key: value for key, value in self.shown.items() if key not in WHERE}
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The configuration without its secrets."""
+        shown: dict[str, Any] = masked.hide_values(self.config, self.secrets)
+        return shown
 
     @property
     def reference(self) -> bool:
@@ -92,25 +97,27 @@ def check(
     `typed` are the keys that the user typed: a setting that would do nothing is refused where a person gave it. `picks`
     are the selections of a replay, which stand in no file yet. `known`: whose functions the configuration may name.
     """
-    for key, value in flatten(OmegaConf.to_container(config)).items():
-        if value == "???":
-            raise NotGiven(f"{key} is not given", remedy=f"add {key}=...")
-    try:
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    except OmegaConfBaseException as error:
-        raise ConfigError(first_line(error), remedy="`al run --cfg job` prints every setting") from error
-    whole(plain["rounds"], "rounds", at_least=1, at_most=MAX_ROUNDS)
-    if plain["budget_unit"] not in UNITS:
-        raise ConfigError(f"budget_unit is {plain['budget_unit']!r}", remedy=suggest(str(plain["budget_unit"]), UNITS))
+    masked.take_environment()  # of what was resolved before
+    plain = resolved(config)
+    secrets = masked.take_environment() | masked.secrets_in(plain)
+    masked.note(secrets)
+    whole(plain["rounds"], "rounds", at_least=1, at_most=imported.MAX_ROUNDS)
+    one_of(plain["budget_unit"], "budget_unit", UNITS)
     for name, unit in (("initial", "images"), ("budget", plain["budget_unit"])):
         amount(plain[name], name, unit)
-    if plain["device"] not in DEVICES:
-        raise ConfigError(f"device is {plain['device']!r}", remedy=suggest(str(plain["device"]), DEVICES))
+    one_of(plain["device"], "device", DEVICES)
     task = tasks.named(plain.get("task", tasks.DEFAULT), known)
+    if not isinstance(plain["seeds"], dict):
+        what = f"seeds is {written(plain['seeds'])}, and no mapping of initial, training and sampling"
+        raise ConfigError(what, remedy="set one alone: seeds.training=7")
     for name in ("seed", *(f"seeds.{kind}" for kind in plain["seeds"])):
         value = plain["seeds"][name.split(".")[1]] if "." in name else plain["seed"]
         if value is not None or name == "seed":
             whole(value, name, at_least=0, at_most=MAX_SEED)
+    for name in ("overrides", "influence"):
+        if not isinstance(plain["model"].get(name, {}), dict):
+            what = f"model.{name} is {written(plain['model'][name])}, which is no mapping"
+            raise ConfigError(what, remedy=f"set its keys: model.{name}.KEY=...")
     model = specified(ModelSpec, plain["model"], "model")
     model.check()
     training = specified(TrainingSpec, plain["training"], "training")
@@ -119,8 +126,9 @@ def check(
     check_length(training, typed)
     for name in ("reference", "store", "plots", "portable"):
         if not isinstance(plain[name], bool):
-            raise ConfigError(f"{name} is {plain[name]!r}", remedy="give true or false")
+            raise ConfigError(f"{name} is {written(plain[name])}", remedy="give true or false")
     check_portable(plain)
+    check_stages(plain["sampler"]["stages"])
     strategy = strategy_of(plain, known)
     check_reselect(training, strategy, plain)
     if lacking := strategy.needs - provides(model):
@@ -129,17 +137,18 @@ def check(
             remedy=remedy_for(model, lacking),
         )
     check_together(model, training, strategy.needs, plain["device"])
-    if plain["evaluate"] not in EVALUATE:
-        raise ConfigError(f"evaluate is {plain['evaluate']!r}", remedy=suggest(str(plain["evaluate"]), EVALUATE))
+    one_of(plain["evaluate"], "evaluate", EVALUATE)
     check_dataset_config(plain["dataset"], plain["evaluate"])
-    tracking.check_tracker(plain.get("tracking"))
+    if (tracker := plain.get("tracking")) is not None:
+        one_of(tracker, "tracking", tracking.TRACKER_PACKAGES)
+        tracking.check_tracker(tracker)
     ud: list[float | None] = [None] * plain["rounds"]
     if not plain["reference"]:  # its sampler is not asked, so whatever stands there for the other runs of a study may
         ud = check_ud(plain["ud_split"], plain["rounds"], strategy, plain["sampler"]["name"])
     default = plain["seed"]
     seeds = Seeds(**{kind: default if value is None else value for kind, value in plain["seeds"].items()})
     rows = read_imported(plain, picks) if imports(plain) else None
-    return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows, known)
+    return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows, known, secrets)
 
 
 def whole(value: Any, name: str, at_least: int, at_most: int) -> None:
@@ -155,6 +164,21 @@ def whole(value: Any, name: str, at_least: int, at_most: int) -> None:
         raise ConfigError(
             f"{name} is {number}", remedy=f"give a whole number of at least {at_least} and at most {at_most}"
         )
+
+
+def one_of(value: Any, name: str, choices: Collection[str]) -> None:
+    """ConfigError unless the value is one of these texts."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is {written(value)}, which is no text", remedy=suggest("", choices))
+    if value not in choices:
+        raise ConfigError(f"{name} is {written(value)}", remedy=suggest(value, choices))
+
+
+def check_stages(stages: Any) -> None:
+    """ConfigError unless a sampler's stages are a list of mappings."""
+    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
+        what = f"sampler.stages is {written(stages)[:100]}, which is no list of stages"
+        raise ConfigError(what, remedy="leave it out, or write the stages as the files in conf/sampler do")
 
 
 def written(value: Any) -> str:
@@ -281,9 +305,7 @@ def short(value: Any) -> str:
 
 
 def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
-    if dataset["format"] not in FORMATS:
-        remedy = suggest(str(dataset["format"]), FORMATS)
-        raise ConfigError(f"dataset.format is {dataset['format']!r}", remedy=remedy)
+    one_of(dataset["format"], "dataset.format", FORMATS)
     placed = [split for split in ("train", "val", "test") if isinstance(dataset.get(split), dict)]
     if placed and dataset["format"] != "coco":
         raise ConfigError(

@@ -17,7 +17,7 @@ GROUPS = ("dataset", "model", "sampler", "schedule", "training")  # chosen by th
 OPEN = re.compile(r"model\.(overrides|influence)\.|dataset\.(train|val|test)\.(images|annotations)=")
 TEXT = re.compile(  # settings whose value is the text that was typed
     r"study|run_name|outputs|sampler\.file|model\.(weights|config)"
-    r"|dataset\.(root|name|(train|val|test)\.(images|annotations))"
+    r"|dataset\.(root|name|group|(train|val|test)\.(images|annotations))"
 )
 NAMES = ("study", "run_name")
 SPLITS = re.compile(r"dataset\.(train|val|test)")  # may be a mapping of text: {images: FOLDER, annotations: FILE}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.learners.spec import TINY, ModelSpec, TrainingSpec
+from al_cli.masked import without_login
 from al_cli.types import Signal
 
 COMPUTING_PACKAGES = (
@@ -68,7 +69,7 @@ def training_identity(
     settings = {key: value for key, value in asdict(model).items() if key not in ("name", *ASKING)}
     recipe = {key: value for key, value in asdict(training).items() if key not in NO_NUMBERS}
     return {
-        "model": settings,
+        "model": settings | {"weights": without_login(model.weights)},
         "weights_file": starting_weights(model),
         "training": recipe
         | {"iterations": iterations, "data": None, "init": None},  # `fit` is given images and weights

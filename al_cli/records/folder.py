@@ -28,6 +28,7 @@ import time
 import traceback
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ import yaml
 
 from al_cli.datasets.held_out import spelled_now
 from al_cli.errors import AlError, RunError
+from al_cli.masked import hide
 from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.formats import csv_rows, csv_text, json_text, load_predictions, markdown_text
 from al_cli.records.rounds import (
@@ -253,7 +255,7 @@ class RunFolder:
         else:
             first = f"{type(error).__name__}: {error}".partition("\n")[0]
             text = f"{first}\n\n{''.join(traceback.format_exception(error))}"
-        write_atomic(self.path / "error.txt", text)
+        write_atomic(self.path / "error.txt", hide(text))
 
     def clear_failure(self) -> None:
         (self.path / "error.txt").unlink(missing_ok=True)
@@ -317,7 +319,7 @@ class RunFolder:
         """The checkpoint of a finished round. RunError where it is not kept."""
         path = self.round_path(round) / CHECKPOINT
         if not path.exists():
-            remedy = "put the file back, or run the same command again: it trains what it needs again"
+            remedy = "put the file back, or give the command of this run again: it trains what it needs again"
             raise RunError(f"the weights of round {round} are not there", where=str(path), remedy=remedy)
         return path
 
@@ -362,6 +364,14 @@ class RunFolder:
         found: list[RoundRecord] = []
         while self.is_finished(len(found)):
             found.append(self.record(len(found)))
+        return found
+
+    def readable_records(self) -> list[RoundRecord]:
+        """The same, up to the first that cannot be read: what a run that goes on need not compute again, at least."""
+        found: list[RoundRecord] = []
+        with suppress(RunError):
+            while self.is_finished(len(found)):
+                found.append(self.record(len(found)))
         return found
 
     def damaged(self, record: RoundRecord) -> list[str]:
@@ -729,4 +739,4 @@ def _unused(path: Path) -> Path:
 
 
 def _again(round: int) -> str:
-    return f"run the same command again: it computes round {round} once more and keeps the others"
+    return f"give the command of this run again: it computes round {round} once more and keeps the others"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from al_cli.errors import RunError
+from al_cli.datasets.held_out import scored_split
+from al_cli.errors import AlError, RunError
 from al_cli.records.folder import RunFolder
 from al_cli.records.rounds import derived_tables
 from al_cli.system import write_atomic
@@ -41,7 +42,7 @@ def _write_tables(run: RunFolder, record: RoundRecord, broken: list[str], splits
     """Write these tables of a round as they were, if they follow from what is there."""
     try:
         made, _ = rebuilt_tables(run, record, splits, task)
-    except RunError:
+    except AlError:
         return False
     folder = run.round_path(record.round)
     for name in set(broken) & set(made):
@@ -53,8 +54,9 @@ def rebuilt_tables(
     run: RunFolder, record: RoundRecord, splits: Splits, task: Task
 ) -> tuple[dict[str, str | bytes], Mapping[str, float | None]]:
     """File name -> content of the tables of a round as its record, its predictions and the data give them; and the metrics.
-    RunError where the predictions are not as they were written."""
-    evaluation = task.judge(run.predictions(record.round), splits.scored(run.config()["evaluate"]))
+    RunError where the predictions are not as they were written, DatasetError where their split is not there."""
+    scored = scored_split(splits, run.config().get("evaluate", "test"))
+    evaluation = task.judge(run.predictions(record.round), scored)
     picked, labeled = splits.train.select(record.picked), splits.train.select(record.labeled)
     return derived_tables(record, evaluation, picked, labeled, task), evaluation.metrics
 

@@ -246,7 +246,7 @@ class Check:
             return
         try:
             made, metrics = rebuilt_tables(self.folder, record, splits, task)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (AlError, ValueError, KeyError, TypeError, IndexError) as error:
             self.say(f"{name}/predictions.npz", f"cannot be evaluated on this data: {first_line(error)}")
             return
         self.found.evaluated += 1

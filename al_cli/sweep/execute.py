@@ -54,10 +54,7 @@ def state(job: Job) -> str:
 
 def rounds_done(job: Job) -> int:
     """Finished rounds on disk; 0 where nothing can be read."""
-    try:
-        return len(RunFolder(job.folder).records())
-    except RunError:
-        return 0
+    return len(RunFolder(job.folder).readable_records())
 
 
 def execute(
@@ -139,7 +136,7 @@ def _passed_over(job: Job) -> Outcome | None:
 def _outcome(job: Job, state: str, reason: str) -> Outcome:
     records = []
     if state != "failed":
-        records = RunFolder(job.folder).records()
+        records = RunFolder(job.folder).readable_records()
     return Outcome(relative(job.folder), records, reason, state=state)
 
 

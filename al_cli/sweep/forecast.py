@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli import loop
+from al_cli.datasets.held_out import scored_split
 from al_cli.errors import RunError
 from al_cli.experiment import build
 from al_cli.experiment.job import Job
@@ -134,7 +135,7 @@ def forecast(jobs: Sequence[Job]) -> Forecast:
     for job in jobs:
         experiment, folder = job.experiment, RunFolder(job.folder)
         naive += experiment.rounds
-        finished = len(folder.records())
+        finished = len(folder.readable_records())
         done += finished
         if finished == experiment.rounds:
             continue
@@ -167,7 +168,7 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
     """The trainings that this run has not on disk, in order."""
     train, plan = splits.train, build.plan_rounds(experiment, splits)
     learner, strategy = build.through_store(experiment, splits, store, Untrained(resolved_device(experiment)))
-    start, records = loop.opening(splits, plan), folder.records()
+    start, records = loop.opening(splits, plan), folder.readable_records()
     on_disk = Pool([], train.ids.tolist())
     for record in records:
         on_disk = on_disk.acquire(record.picked)
@@ -202,7 +203,7 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
             about |= {"seed": seed, "init": init}
         entry = store.find("training", about)
         learner.weights = entry.digests["checkpoint.pth"] if entry else f"of {Store.key(about)}"
-        yield Training(Store.key(about), entry is not None, about, len(splits.scored(plan.evaluate)), selection)
+        yield Training(Store.key(about), entry is not None, about, len(scored_split(splits, plan.evaluate)), selection)
 
 
 def last_weights(folder: RunFolder, round: int) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from al_cli.errors import OF_SYSTEM, first_line, of_system
+from al_cli.masked import hide
 from al_cli.progress import out, say
 from al_cli.records import RunFolder
 from al_cli.report.of_run.terminal import rounds_table
@@ -38,8 +39,8 @@ def finish(outcomes: Sequence[Outcome]) -> int:
 def why(error: BaseException, folder: Path) -> str:
     """What ended a run, in one sentence: an error of the system, or a bug of ours, with its log where there is one."""
     if isinstance(error, OF_SYSTEM):
-        return str(of_system(error))
-    said = f"{type(error).__name__}: {first_line(error)}"
+        return hide(str(of_system(error)))
+    said = hide(f"{type(error).__name__}: {first_line(error)}")
     log = folder / "run.log"
     return f"{said}; the traceback is in {log}" if log.is_file() else said
 
@@ -90,7 +91,7 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
         value = metric.text(outcome.records[-1].metrics.get(metric.name)) if metric else ""
         if metric and value and names:
             value = f"{metric.name} {value}"
-        table.add_row(outcome.folder.name, outcome.state, str(len(outcome.records)), value, outcome.error)
+        table.add_row(outcome.folder.name, outcome.state, str(len(outcome.records)), value, hide(outcome.error))
     return table
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from datetime import datetime
 
+from al_cli.masked import hide_words
 from al_cli.records.study import StudyFile, update_study_file
 from al_cli.sweep.file import REFERENCE
 from al_cli.sweep.plan import Study
@@ -29,7 +31,7 @@ def _merged(study: Study, before: StudyFile, time: str) -> StudyFile:
         return any(study.folder.glob(pattern))
 
     arms = {name: overrides for name, overrides in before.arms.items() if has_runs(f"{name}_s*")}
-    arms |= {arm.name: tuple(arm.overrides) for arm in study.arms}
+    arms |= {arm.name: tuple(hide_words(arm.overrides)) for arm in study.arms}
     order = [arm.name for arm in study.sweep.arms]
     names = sorted(arms, key=lambda name: order.index(name) if name in order else len(order))
     seeds = {*study.seeds, *(seed for seed in before.seeds if has_runs(f"*_s{seed}"))}
@@ -44,5 +46,5 @@ def _merged(study: Study, before: StudyFile, time: str) -> StudyFile:
         claim=claim,
         claim_written_at=before.claim_written_at if same else (time if claim else None),
         written_at=time,
-        command=study.command,
+        command=shlex.join(hide_words(shlex.split(study.command))),
     )

@@ -43,14 +43,28 @@ LIGHT = (
     "matplotlib.backends.backend_agg",
 )
 HEAVY = ("al_cli.learners.detectron.learner",)
+SAID = "al_run_"  # and the number of the process that started the run: how the file of a run's words is called
 STOP_S = 60  # what a run has to stop by itself when the sweep is stopped
 TAIL = 2000  # characters of a crashed process' last words
 
 
 def prepare(jobs: Sequence[Job]) -> None:
     """Say what the server that runs are forked from imports first. Before the first `start`."""
+    _remove_leftovers()
     heavy = any(job.experiment.model.family != "fake" for job in jobs)
     multiprocessing.get_context("forkserver").set_forkserver_preload([*LIGHT, *(HEAVY if heavy else ())])
+
+
+def _remove_leftovers() -> None:
+    """Remove this user's files of that kind whose process was killed and so could not."""
+    for path in Path(tempfile.gettempdir()).glob(f"{SAID}*_*"):
+        number = path.name.removeprefix(SAID).partition("_")[0]
+        with suppress(OSError):
+            if number.isdigit() and path.lstat().st_uid == os.getuid():
+                try:
+                    os.kill(int(number), 0)  # asks whether it lives
+                except ProcessLookupError:
+                    path.unlink()
 
 
 @dataclass
@@ -65,7 +79,7 @@ class Worker:
 
     @classmethod
     def start(cls, job: Job, gpu: str | None = None) -> Worker:
-        handle, said = tempfile.mkstemp(prefix="al_run_")
+        handle, said = tempfile.mkstemp(prefix=f"{SAID}{os.getpid()}_")
         os.close(handle)
         capped = caps(job.config)
         # What the server has loaded cannot be capped: such a run gets a fresh process.

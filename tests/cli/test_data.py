@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shlex
 import shutil
@@ -159,6 +160,20 @@ def test_brackets_of_names_are_text(al, planted):
     assert "[bold] (15)" in text and "[/bold] (0)" in text and "[red]/images/thin.png, [bold] from" in text
 
 
+def test_names_that_are_no_text_can_be_printed(al, planted):
+    odd = os.fsencode(planted / "train/images") + b"/\xff\n[red].png"
+    (planted / "train/images/thin.png").rename(os.fsdecode(odd))
+    (planted / "train/labels/thin.txt").rename(os.fsdecode(odd.replace(b"images", b"labels")[:-3] + b"txt"))
+    assert "train/images/\\xff\\x0a[red].png, cat from" in al("data", planted, "--problems", "odd.csv").stdout
+
+
+def test_one_problem_keeps_its_sentence_with_a_file(al):
+    (al.cwd / "set").mkdir()
+    done = al("data", "set", "--problems", "found.csv", code=2)
+    assert "is an empty folder" in done.stderr and "(1 problem, written to found.csv)" in done.stderr
+    assert read_csv(al.cwd / "found.csv") == [(str(al.cwd / "set"), "this folder is an empty folder")]
+
+
 def test_crowds_are_counted(al):
     root = write_coco(al.cwd / "set", crowd=True)
     [odd] = [o for o in json.loads(al("data", root, "--json").stdout)["odd"] if o["kind"] == "crowd regions"]
@@ -284,7 +299,7 @@ def broken(tmp_path):
 def test_all_problems_are_in_the_file_and_in_json(al, broken):
     done = al("data", broken, "--problems", "found.csv", "--json", code=2)
     assert re.match(
-        r"al: 26 problems, all in found\.csv \(.*broken\): correct or remove these and 16 more", done.stderr
+        r"al: 26 problems, all in found\.csv \(.*data\.yaml\): correct or remove these and 16 more", done.stderr
     )
     said, first = json.loads(done.stdout), "class 9 is not one of 0..2"
     assert len(said["problems"]) == 26 and said["problems"][0]["what"] == first and said["error"].startswith("26 ")

@@ -135,6 +135,12 @@ def test_hydra_prints_the_configuration(al):
     assert not list(al.cwd.glob("outputs*"))
 
 
+def test_what_hydra_refuses_is_one_sentence(al):
+    for words in (["--resolve"], ["--cfg", "job", "--package", "nowhere"], ["--info", "nothing", "--cfg", "job"]):
+        assert 1 <= al("run", *words, code=2).stderr.count("\n") < 12  # Hydra's own usage has some lines
+    assert "1.10" in al("run", "--cfg", "job", "study=1.10").stdout
+
+
 def test_a_typo_beside_hydras_flags_is_one_sentence_too(al):
     assert "did you mean sampler?" in al("run", "--cfg", "job", "smapler=3", code=2).stderr
 

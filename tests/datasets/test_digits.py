@@ -174,3 +174,20 @@ def test_the_cache_is_written_once_and_by_many_at_once(tmp_path: Path, monkeypat
     assert [file.name for file in root.parent.iterdir()] == [root.name]
     (root / "data.yaml").write_text("still mine")
     assert digits_root() == root and (root / "data.yaml").read_text() == "still mine"
+
+
+def test_a_cache_that_cannot_be_written_is_gone_around(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("AL_CACHE", str(tmp_path / "file/cache"))
+    monkeypatch.setattr(digits.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setitem(digits.write_digits.__kwdefaults__, "train", 3)
+    monkeypatch.setitem(digits.write_digits.__kwdefaults__, "val", 1)
+    monkeypatch.setitem(digits.write_digits.__kwdefaults__, "test", 1)
+    root = digits.digits_root()
+    assert (root / "data.yaml").exists() and root.parent.parent == tmp_path / "tmp"
+    assert digits.digits_root() == root
+    assert caplog.text.count("cannot be written") == 1
+    root.parent.chmod(0o777)
+    with pytest.raises(OSError, match="this user's alone"):
+        digits.digits_root()

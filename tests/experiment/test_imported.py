@@ -209,3 +209,41 @@ def test_a_replay_of_training_sets_selected_anew(al, fake):
         assert a.read_bytes() == b.read_bytes()
     found = replay.plan_replay(run, ["training.data=cumulative"]).picks.splitlines()[1:]
     assert [int(row.split(",")[1]) for row in found] == records(run)[-1]["labeled"], "those newly labeled, in order"
+
+
+ODD_PICKS = {
+    "round,image\n\u00b2,2.jpg\n": "round is '\u00b2'",
+    f"round,image\n{'9' * 5000},2.jpg\n": "round is a text of 5,000 characters",
+    "round,image\n999999999,2.jpg\n": "round is '999999999'",
+    "round,image\n10000,2.jpg\n": "round 1 has no row, and round 10000 has",
+    "round,image_id\n1,99999999999999999999999\n": "image_id is '99999999999999999999999'",
+    "round,image_id\n1,-1\n": "image_id is '-1'",
+    "round,image\n1,.\n": "no image .",
+    "round,image\n1,/\n": "no image /",
+    "round,image\n1,../..\n": "no image ../..",
+    "round,image,image_id\n1,.,10\n": "image_id 10 is 1.jpg here, not .",
+    "round,image,image\n1,2.jpg,3.jpg\n": "the column image is there twice",
+    "round,image\n1,2.jpg,3.jpg\n": "more cells",
+    "": "columns are missing",
+    "round": "columns are round",
+}
+
+
+@pytest.mark.parametrize("text", ODD_PICKS, ids=lambda text: ascii(text)[:40])
+def test_odd_picks_are_one_sentence(tmp_path, text):
+    with pytest.raises(ConfigError) as caught:
+        found = rows(tmp_path, text)
+        found.check_rounds(1)
+        found.picks(POOL, drawn=[14])
+    assert ODD_PICKS[text] in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_empty_cells_behind_the_columns_do_no_harm(tmp_path):
+    assert rows(tmp_path, "round,image\n1,2.jpg,,\n").picks(POOL, drawn=[14]) == ((14,), (12,))
+
+
+def test_picks_that_are_no_file_are_refused(tmp_path):
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for place in (tmp_path, tmp_path / "endless"):
+        with pytest.raises(ConfigError, match="it is no file"):
+            imported.read_picks(place)

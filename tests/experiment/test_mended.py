@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from shapes import tree_bytes, write_yolo
+from disturbed import results
+from shapes import write_yolo
 
 from al_cli.errors import AlError
 from al_cli.experiment.job import jobs_of
@@ -43,7 +44,7 @@ def made(tmp_path_factory):
             patch.chdir(root / kind)
             [job] = jobs_of([*words, *more])
             run_job(job)
-            found[kind] = root / kind / "outputs", tree_bytes(RUN), job
+            found[kind] = root / kind / "outputs", results(RUN), job
     return found
 
 
@@ -83,7 +84,7 @@ def test_any_file_that_is_deleted_is_there_again(finished, kind, where):
         whole, again = finished(kind)
         path.unlink()
         again()
-        assert tree_bytes(RUN) == whole, path
+        assert results(RUN) == whole, path
 
 
 @pytest.mark.parametrize("where", ["round_01", "outputs/s/r/[a-z.]+$", pytest.param("", marks=pytest.mark.slow)])
@@ -95,7 +96,7 @@ def test_any_flipped_bit_is_found_and_mended(finished, caplog, where):
         flip(path, rng)
         caplog.clear()
         again()
-        assert tree_bytes(RUN) == whole, path
+        assert results(RUN) == whole, path
         assert path.name == "done.json" or path.name in caplog.text or path.parent.name in caplog.text
 
 
@@ -104,7 +105,7 @@ def test_all_weights_and_chosen_training_sets_are_made_again(finished):
     for name in ("round_01/checkpoint.pth", "round_00/checkpoint.pth", "round_01/candidates.csv"):
         (RUN / name).unlink()
     again()
-    assert tree_bytes(RUN) == whole
+    assert results(RUN) == whole
 
 
 def test_several_rounds_are_mended_at_once(finished):
@@ -113,7 +114,7 @@ def test_several_rounds_are_mended_at_once(finished):
     (RUN / "round_01/record.json").write_text("{")
     (RUN / "round_02/checkpoint.pth").unlink()
     again()
-    assert tree_bytes(RUN) == whole
+    assert results(RUN) == whole
 
 
 # ---- weights that cannot be had again as they were: a GPU's last digits
@@ -137,7 +138,7 @@ def test_lost_weights_that_come_back_otherwise_are_a_round_of_their_own(finished
     (RUN / "round_02/checkpoint.pth").unlink()
     drifting()
     again()
-    now = tree_bytes(RUN)
+    now = results(RUN)
     for name, content in old.items():
         if not name.endswith("checkpoint.pth"):
             assert now[name.replace("round_02", "round_02.orphan")] == content
@@ -145,7 +146,7 @@ def test_lost_weights_that_come_back_otherwise_are_a_round_of_their_own(finished
     assert "has other weights now" in caplog.text and RunFolder(RUN).state == "done"
     caplog.clear()
     again()
-    assert not caplog.text and tree_bytes(RUN) == now
+    assert not caplog.text and results(RUN) == now
 
 
 def test_rounds_after_another_outcome_are_kept_aside(finished, drifting):
@@ -154,7 +155,7 @@ def test_rounds_after_another_outcome_are_kept_aside(finished, drifting):
     drifting()
     records = again()
     assert [record.round for record in records] == [0, 1, 2] and RunFolder(RUN).state == "done"
-    now = tree_bytes(RUN)
+    now = results(RUN)
     assert now["round_02.orphan/record.json"] == whole["round_02/record.json"]
     assert now["round_02.orphan/checkpoint.pth"] == whole["round_02/checkpoint.pth"]
     assert records[2].hashes["../round_01/checkpoint.pth"] == records[1].hashes["checkpoint.pth"]
@@ -173,9 +174,9 @@ def test_a_lost_configuration_of_an_unfinished_run_is_a_sentence(finished):
     _, again = finished("no store")
     (RUN / "done.json").unlink()
     (RUN / "config.yaml").unlink()
-    before = tree_bytes(RUN)
+    before = results(RUN)
     assert "nobody can tell what its finished rounds are of" in str(refused(again))
-    assert tree_bytes(RUN) == before
+    assert results(RUN) == before
 
 
 def test_data_that_changed_with_its_record_is_a_sentence(finished, monkeypatch):
@@ -215,13 +216,13 @@ def test_an_environment_that_was_lost_does_not_make_it_another_version_s_run(fin
     (RUN / "environment.json").unlink()
     again()
     assert "where this process runs" in caplog.text and RunFolder(RUN).format == RUN_FORMAT
-    assert tree_bytes(RUN) == whole
+    assert results(RUN) == whole
 
 
 def test_a_broken_record_is_no_reason_to_stop_a_study(finished, caplog):
     whole, again = finished("no store")
     (RUN / "round_01/record.json").write_text("[]")
     assert RunFolder(RUN).state == "stopped", "a sweep runs it"
-    assert "run the same command again" in find_runs(RUN)[0].error
+    assert "give the command of this run again" in find_runs(RUN)[0].error
     again()
-    assert tree_bytes(RUN) == whole
+    assert results(RUN) == whole

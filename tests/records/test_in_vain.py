@@ -56,14 +56,15 @@ def test_what_a_round_says_is_read_from_its_own_files(al, fake, monkeypatch):
     assert said(replace(record, metrics={**record.metrics, metric: 50.0})) == []
     assert f"{metric} is 0.30 after the last round" in low(0.3)[0]
     assert low(None) == []
-    seen, counts = folder.predictions(1), folder.class_counts(1)
-    monkeypatch.setattr(RunFolder, "predictions", lambda *_: without(seen, {1}))
+    seen = folder.predictions(1)
+    counts = folder.class_counts(1)
+    monkeypatch.setattr(folder, "predictions", lambda round: without(seen, {1}))  # a file that changed would be refused
     assert f"no prediction is of class {list(counts)[1]}: " in said()[-1]
     assert said(last=False) == []
-    monkeypatch.setattr(RunFolder, "predictions", lambda *_: without(seen, set(range(seen.num_classes))))
+    monkeypatch.setattr(folder, "predictions", lambda round: without(seen, set(range(seen.num_classes))))
     assert ["finds nothing" in line for line in said()] == [True]
-    nothing = {name: (0, labeled) for name, (_, labeled) in counts.items()}
-    monkeypatch.setattr(RunFolder, "class_counts", lambda *_: nothing)
+    empty = {name: (0, labeled) for name, (_, labeled) in counts.items()}
+    monkeypatch.setattr(folder, "class_counts", lambda round: empty)
     assert "all 10 images that this round labeled are empty" in said(last=False)[0]
 
 

@@ -95,7 +95,7 @@ ODD = {
     "hydra: {sweeper: {params: {++run_name: a}}}": "sets run_name",
     "hydra: {sweeper: {params: {1: 2}}}": "no name of a setting",
     "hydra: {sweeper: {params: {hydra/launcher: joblib}}}": "--jobs N",
-    "{base: {hydra.run.dir: x}, arms: [{name: a}]}": "would do nothing",
+    "{base: {hydra.run.dir: x}, arms: [{name: a}]}": "which a sweep cannot",
     "{base: {1: 2}, arms: [{name: a}]}": "has the key 1",
     "{base: {~seed: 2}, arms: [{name: a}]}": "would remove",
     "{base: {sampler@x: a}, arms: [{name: a}]}": "write sampler=",
