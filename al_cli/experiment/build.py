@@ -209,7 +209,7 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
             return FakeLearner(class_names, **experiment.model.overrides)
         except TypeError as error:
             what = f"the fake cannot take model.overrides={experiment.model.overrides}: {first_line(error)}"
-            raise ConfigError(what, remedy="leave out what it does not know") from error
+            raise ConfigError(what, remedy="it takes iterations and fit_s") from error
     from al_cli.learners.detectron.learner import DetectronLearner
 
     device = experiment.config["device"]

@@ -33,6 +33,8 @@ def test_what_the_learner_would_refuse_is_refused_with_the_words(words, said):
         (["model.overrides.SOLVER.BASE_RL=1"], ConfigError, "SOLVER.BASE_LR"),
         (["model.overrides.SOLVER.IMS_PER_BATCH=0"], ConfigError, "batch of 0 images"),
         (["model=faster_rcnn_R50_FPN_3x", "model.config=COCO-Detection/nix.yaml"], ConfigError, "no such config"),
+        (["model.family=retinanet"], ModelError, "not of the family retinanet"),
+        (["model=faster_rcnn_R50_FPN_3x", "model.family=fcos"], ModelError, "not of the family fcos"),
         (["model=fake", "model.overrides.nix=1"], ConfigError, "unexpected keyword argument 'nix'"),
     ],
 )

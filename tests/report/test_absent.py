@@ -1,11 +1,12 @@
 """A metric without a value is an empty cell or a sentence wherever people read it, and never a 0."""
 
-import json
 import re
+from dataclasses import replace
 
 from al_cli import tracking
 from al_cli.experiment.run import round_summary
 from al_cli.records import RunFolder
+from al_cli.records.rounds import record_text
 from al_cli.report.page import markdown
 from al_cli.report.story import tell
 from al_cli.report.study import read_study
@@ -24,9 +25,9 @@ def test_an_absent_metric_is_nowhere_a_zero(al, fake):
     ]
     al(*words)
     folder = RunFolder(al.cwd / "o" / "s" / "random_s7")
-    for path in folder.path.glob("round_*/record.json"):
-        record = json.loads(path.read_text())
-        path.write_text(json.dumps(record | {"metrics": dict.fromkeys(record["metrics"]), "val_loss": None}))
+    for record in folder.records():
+        absent = replace(record, metrics=dict.fromkeys(record.metrics), val_loss=None)
+        (folder.round_path(record.round) / "record.json").write_text(record_text(absent))
     folder.write_tables()
     records, task = folder.records(), folder.task()
     document = tell(read_study(folder.path.parent))

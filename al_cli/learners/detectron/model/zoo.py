@@ -21,7 +21,8 @@ import torch
 from detectron2 import model_zoo
 from detectron2.config import CfgNode, instantiate
 from detectron2.data import DatasetMapper
-from detectron2.modeling import FCOS, GeneralizedRCNN, RetinaNet, build_model
+from detectron2.modeling import FCOS, META_ARCH_REGISTRY, GeneralizedRCNN, RetinaNet, build_model
+from detectron2.utils.registry import locate
 from torch import nn
 
 from al_cli.errors import ConfigError, ModelError
@@ -71,6 +72,11 @@ class DetectronConfig(Protocol):
 
     @property
     def groups_by_aspect(self) -> bool: ...
+    @property
+    def builds(self) -> Any:
+        """The class of the model, as far as the config says it without building one."""
+        ...
+
     def model(self) -> nn.Module: ...
     def augmentations(self, *, train: bool, flip: bool) -> list[Any]: ...
 
@@ -87,9 +93,11 @@ def open_config(spec: ModelSpec, num_classes: int, device: torch.device) -> Dete
     if name in TINY:
         cfg = getattr(tiny, f"{name}_cfg")(num_classes)
         cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = (0,), 0  # 0 is Detectron2's "as they are"
-        return YacsConfig(cfg, overrides, num_classes, device)
-    cfg = _from_zoo(name)
-    return (YacsConfig if isinstance(cfg, CfgNode) else LazyConfig)(cfg, overrides, num_classes, device)
+    else:
+        cfg = _from_zoo(name)
+    config = (YacsConfig if isinstance(cfg, CfgNode) else LazyConfig)(cfg, overrides, num_classes, device)
+    _require_family(config.builds, spec)
+    return config
 
 
 def build(config: DetectronConfig, spec: ModelSpec) -> nn.Module:
@@ -105,15 +113,20 @@ def build(config: DetectronConfig, spec: ModelSpec) -> nn.Module:
             where=str(spec.config),
             remedy="check model.overrides" if config.overridden else "choose another model",
         ) from error
-    if not isinstance(model, _FAMILY[spec.architecture]):
-        raise ModelError(
-            f"{spec.config} builds a {type(model).__name__}, which is not of the family {spec.architecture}",
-            where="model.family",
-            remedy=f"set model.family to one of {', '.join(_FAMILY)}",
-        )
+    _require_family(type(model), spec)
     if spec.dropout is not None:
         insert_dropout(model, spec.dropout)
     return model
+
+
+def _require_family(built: Any, spec: ModelSpec) -> None:
+    """ModelError where this class of models is of another family than the spec says. What is no class passes."""
+    if isinstance(built, type) and not issubclass(built, _FAMILY[spec.architecture]):
+        raise ModelError(
+            f"{spec.config} builds a {built.__name__}, which is not of the family {spec.architecture}",
+            where="model.family",
+            remedy=f"set model.family to one of {', '.join(_FAMILY)}",
+        )
 
 
 def choose_device(name: str) -> torch.device:
@@ -209,6 +222,11 @@ class YacsConfig:
     def groups_by_aspect(self) -> bool:
         return bool(self.cfg.DATALOADER.ASPECT_RATIO_GROUPING)
 
+    @property
+    def builds(self) -> Any:
+        name = self.cfg.MODEL.META_ARCHITECTURE
+        return META_ARCH_REGISTRY.get(name) if name in META_ARCH_REGISTRY else None
+
     def model(self) -> nn.Module:
         return build_model(self.cfg)
 
@@ -273,6 +291,11 @@ class LazyConfig:
     @property
     def groups_by_aspect(self) -> bool:
         return True
+
+    @property
+    def builds(self) -> Any:
+        target = self.cfg.model.get("_target_")
+        return locate(target) if isinstance(target, str) else target
 
     def model(self) -> nn.Module:
         return instantiate(self.cfg.model).to(self.device)
