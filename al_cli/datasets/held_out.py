@@ -113,7 +113,8 @@ def retired(value: Any) -> ConfigError:
 def spelled_now(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """A recorded `dataset` of any version in today's settings."""
     now = {"val": None, "test": None, "split_seed": 0, "group": None, **dataset}
-    if share := now.pop("holdout", 0):
+    share = now.pop("holdout", 0)
+    if isinstance(share, int | float) and share:
         now["val"] = f"{_percent(share)} of initial"
     return now
 
@@ -318,5 +319,5 @@ def _check_group(group: Any) -> None:
         raise ConfigError(f"dataset.group is {group!r}", remedy=ways)
     try:
         re.compile(group)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"dataset.group={group} is no regular expression: {error}", remedy=ways) from error
