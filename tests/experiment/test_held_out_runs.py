@@ -69,7 +69,7 @@ def test_one_labeled_split_is_enough_in_either_form(al, one_split, tmp_path):
     place = "dataset.train={images: images, annotations: result.json}"
     al(*words_of(as_coco(one_split, tmp_path / "coco"), place, *SHARES, "run_name=coco", format="coco"))
     assert held("yolo") == held("coco") and set(held("yolo").values()) == {"pool", "val", "test"}
-    for name in ("rounds.csv", "round_01/predictions.npz"):
+    for name in ("rounds.csv", "round_01/per_class.csv", "round_01/candidates.csv"):
         assert (Path("outputs/s/yolo") / name).read_bytes() == (Path("outputs/s/coco") / name).read_bytes()
     pool = {image for image, split in held("yolo").items() if split == "pool"}
     picked = [
@@ -190,6 +190,19 @@ def test_a_report_compares_no_runs_that_are_scored_on_other_images(al, one_split
     assert ("scored on the val split" in Story(read_study("outputs/s"), None, None).subtitle()) == bool(one)
     al(*words_of(one_split, *SHARES, *other, "run_name=b"))
     assert said in al("report", "outputs/s", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("evaluate=test,val", "would be scored on test and"),
+        ("dataset.split_seed=0,1", "would have other data, which no report compares: image"),
+    ],
+)
+def test_a_study_that_no_report_would_compare_is_refused_before_it_starts(al, one_split, word, said):
+    error = al(*words_of(one_split, *SHARES, word), "-m", code=2).stderr
+    assert said in error and "study=NAME" in error
+    assert not Path("outputs/s").exists()
 
 
 def test_a_run_of_an_earlier_version_goes_on_under_the_new_words(al, tmp_path):
