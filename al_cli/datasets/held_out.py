@@ -2,7 +2,7 @@
 
     dataset.val, dataset.test   null                the data's own split of that name
                                 20%                 a share of the whole pool, the same for all seeds of a study
-                                '20% of initial'    a part of the initial labels (val alone; `loop.opening` draws it)
+                                20% of initial      a part of the initial labels (val alone; `loop.opening` draws it)
     dataset.split_seed          0, 1, ...           another draw of the shares
     dataset.group               null                each image is drawn by its name
                                 folder              images of one folder stay together
@@ -67,6 +67,7 @@ class HeldOut:
             raise ConfigError(
                 "the held-out shares leave no pool",
                 where=f"dataset.val={dataset['val']} dataset.test={dataset['test']}",
+                remedy="give shares that are below 100% together",
             )
         seed, group = dataset.get("split_seed", 0), dataset.get("group")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
