@@ -45,9 +45,9 @@ def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:
     if dataset["format"] == "digits":
         return load_yolo(root, name=name, notes=notes)
     if dataset["format"] == "coco":
-        named = {split: dataset[split] for split in ("train", "val", "test") if isinstance(dataset[split], Mapping)}
-        return load_coco(root, name=name, bad_rows=dataset["bad_rows"], notes=notes, **named)
-    how = {key: dataset[key] for key in ("missing_labels", "bad_rows")}
+        named = {split: dataset[split] for split in ("train", "val", "test") if isinstance(dataset.get(split), Mapping)}
+        return load_coco(root, name=name, bad_rows=dataset.get("bad_rows", "refuse"), notes=notes, **named)
+    how = {key: dataset[key] for key in ("missing_labels", "bad_rows") if key in dataset}
     return load_yolo(root, name=name, notes=notes, **how)
 
 
