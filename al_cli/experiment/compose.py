@@ -107,7 +107,10 @@ def label(word: str) -> str:
 
 def folder_name(root: str) -> str:
     """The name of a dataset's folder; of `data.yaml` itself, the folder it lies in."""
-    path = Path(root).expanduser().resolve()
+    try:
+        path = Path(root).expanduser().resolve()
+    except (RuntimeError, OSError, ValueError):  # no such user, too long, ...: whoever checks the path says so
+        return "dataset"
     return path.parent.name if path.suffix in {".yaml", ".yml"} else path.name
 
 
@@ -150,7 +153,9 @@ def alternatives(word: str, many: bool, several: str) -> list[str]:
     except ConfigError:
         raise
     except Exception as error:  # Hydra's parser and its functions raise what they like
-        why = re.sub(r"^\w+ while evaluating '.*?': ", "", first_line(error))
+        why = re.sub(r"^\w+ while evaluating '.*?': |,? expecting .*", "", first_line(error)).replace(
+            "'<EOF>'", "its end"
+        )
         remedy = "write overrides as key=value, and quote brackets: 'ud_split=[1,0.5]'"
         raise ConfigError(f"{word} cannot be read: {why}", remedy=remedy) from error
     if not found:

@@ -106,7 +106,9 @@ def check(
     for name, unit in (("initial", "images"), ("budget", plain["budget_unit"])):
         amount(plain[name], name, unit)
     one_of(plain["device"], "device", DEVICES)
-    task = tasks.named(plain.get("task", tasks.DEFAULT), known)
+    if not isinstance(task_name := plain.get("task", tasks.DEFAULT), str):
+        one_of(task_name, "task", tasks.BUILT_IN)
+    task = tasks.named(task_name, known)
     if not isinstance(plain["seeds"], dict):
         what = f"seeds is {written(plain['seeds'])}, and no mapping of initial, training and sampling"
         raise ConfigError(what, remedy="set one alone: seeds.training=7")

@@ -158,6 +158,11 @@ def test_a_bad_name_is_one_sentence_and_nothing_is_written(al):
     assert not list(al.cwd.iterdir())
 
 
+def test_a_home_of_nobody_is_named():
+    with pytest.raises(ConfigError, match=r"dataset\.root is '~no_such_user/x', and there is no user"):
+        jobs_of(["model=fake", "dataset=yolo", "dataset.root=~no_such_user/x"])
+
+
 def test_outputs_that_are_a_file_are_refused(al):
     (al.cwd / "notes").write_text("mine")
     assert "outputs is a file" in al("run", "model=fake", "outputs=notes", code=2).stderr
@@ -231,6 +236,7 @@ GRAMMAR = {  # word -> how many runs with -m, or a part of the sentence that ref
     "~seed": "would remove",
     "~seed=0": "would remove",
     "hydra/launcher=joblib": "--jobs N",
+    "seed=1,": "cannot be read: mismatched input its end$|cannot be read: mismatched input its end:",
     "seed='1": "cannot be read",
     "seed=[1": "cannot be read",
     "seed=" + "[" * 3000: "too many brackets",
@@ -280,6 +286,8 @@ COMPOSED = {  # what only the configuration as a whole shows
     "seeds=1": "no mapping",
     "rounds=${eval:1}": "eval",
     "study=${nope}": "nope",
+    "task=null": "task is null",
+    "outputs=~no_such_user": "no user of that name",
 }
 
 
