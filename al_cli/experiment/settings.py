@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from al_cli import masked, tasks, tracking
 from al_cli.datasets.held_out import HeldOut
-from al_cli.errors import AlError, ConfigError, DatasetError, first_line, suggest
+from al_cli.errors import AlError, ConfigError, DatasetError, first_line, suggest, written
 from al_cli.experiment import imported
 from al_cli.experiment.compose import WHERE, resolved
 from al_cli.experiment.names import check_path
@@ -183,11 +183,6 @@ def check_stages(stages: Any) -> None:
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
         what = f"sampler.stages is {written(stages)[:100]}, which is no list of stages"
         raise ConfigError(what, remedy="leave it out, or write the stages as the files in conf/sampler do")
-
-
-def written(value: Any) -> str:
-    """A value as a person would type it: text in quotes, so that '3' is not taken for a number, and null for None."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def amount(value: Any, name: str, unit: str) -> None:

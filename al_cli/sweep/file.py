@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from al_cli.errors import ConfigError, RunError, suggest
+from al_cli.errors import ConfigError, RunError, suggest, written
 from al_cli.experiment import compose
 from al_cli.experiment.names import check_path
-from al_cli.experiment.settings import MAX_SEED, written
+from al_cli.experiment.settings import MAX_SEED
 from al_cli.experiment.words import check_words, key_of, literal
 from al_cli.lookup import NOBODY, Known
 from al_cli.records.claim import CLAIM_KEYS as KEYS_OF_CLAIM
