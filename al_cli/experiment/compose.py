@@ -132,6 +132,12 @@ def split_runs(words: Sequence[str], many: bool, several: str = SEVERAL) -> list
     return [list(run) for run in itertools.product(*choices)]
 
 
+def values_of(words: Sequence[str]) -> dict[str, Any]:
+    """Key -> plain value of overrides that `split_runs` gave."""
+    parser = OverridesParser.create()
+    return {key_of(word): parser.parse_override(word).value() for word in words}
+
+
 def alternatives(word: str, many: bool, several: str) -> list[str]:
     """The overrides that one word stands for: itself, or with `many` one for each value that it names."""
     try:

@@ -23,7 +23,7 @@ from al_cli.samplers.select_random import random
 from al_cli.strategy import Stage, Strategy
 
 DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
-FORMATS = ("yolo", "coco", "digits")
+DATASET_FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
 MAX_SEED = 2**63 - 1  # the largest that every library takes
@@ -304,7 +304,7 @@ def short(value: Any) -> str:
 
 
 def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
-    one_of(dataset["format"], "dataset.format", FORMATS)
+    one_of(dataset["format"], "dataset.format", DATASET_FORMATS)
     placed = [split for split in ("train", "val", "test") if isinstance(dataset.get(split), dict)]
     if placed and dataset["format"] != "coco":
         raise ConfigError(

@@ -36,6 +36,7 @@ def test_a_study_and_its_arms_are_called_as_written():
     sweep = parse_sweep("mine", parse_yaml("""
 base: {model: fake, study: 1.10}
 arms: [{name: 1.10, sampler: entropy}, {name: 2024_05_01, sampler: margin}]
+random: false
 """))  # fmt: skip
     assert [str(job.folder) for job in plan_study(sweep, ["arms=[1.10,2024_05_01]"]).jobs] == [
         "outputs/1.10/1.10_s0",
