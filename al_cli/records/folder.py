@@ -286,7 +286,7 @@ class RunFolder:
         try:
             return described(json.loads(path.read_text(encoding="utf-8")))
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-            remedy = "restore it, or run the same command again after deleting it"
+            remedy = "restore it, or give the command of this run again: it writes the task again"
             raise RunError(f"the task cannot be read: {error}", where=str(path), remedy=remedy) from error
 
     @property
@@ -626,8 +626,9 @@ class RunFolder:
     @property
     def format(self) -> int:
         """The format of the files of this run: 1 where they do not say. Any format is read; only this version's is written."""
-        number = self.environment().get("format")
-        return number if isinstance(number, int) else DIGESTS_SINCE if self._has_digests() else 1
+        said = self.environment().get("format")
+        number = said if isinstance(said, int) else 1
+        return DIGESTS_SINCE if number < DIGESTS_SINCE and self._has_digests() else number
 
     def _has_digests(self) -> bool:
         """Whether a record holds its own digest."""
@@ -655,7 +656,7 @@ class RunFolder:
         before, after = flatten(self.environment()), flatten(json.loads(json_text(now)))
         changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
         if changed:
-            name = f"environment_{round_name(len(self.records()))}.json"
+            name = f"environment_{round_name(len(self.readable_records()))}.json"
             write_atomic(self.path / name, json_text(now))
         if changed := [key for key in changed if key not in ("command", "gpus")]:
             listed = "; ".join(f"{key} was {before.get(key)}, is {after.get(key)}" for key in changed)
