@@ -300,7 +300,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """The JSON object of a file; empty where there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -312,7 +312,14 @@ def _read_record(path: Path, round: int, state: tuple[int, ...]) -> RoundRecord:
         record = parse_record(path.read_bytes().decode())
         if record.round != round:
             raise ValueError(f"it is the record of round {record.round}")
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:  # broken JSON and text are ValueErrors
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        KeyError,
+        RecursionError,
+    ) as error:  # broken JSON is a ValueError
         raise RunError(f"the record cannot be read: {error}", where=str(path), remedy=_again(round)) from error
     return record
 
