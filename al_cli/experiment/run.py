@@ -163,7 +163,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         for finding in round_in_vain(folder, record, experiment.task, last=record.round == total - 1):
             log.warning("round %d of %d: %s", record.round, total - 1, finding)
         if console.is_terminal:
-            console.print(rounds_table(folder.records(), experiment.task))
+            console.print(rounds_table(folder.readable_records(), experiment.task))
         if wanted and time.monotonic() - plotted > PLOT_EVERY_S:
             draw(folder, splits)
             plotted = time.monotonic()
