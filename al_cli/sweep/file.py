@@ -96,6 +96,10 @@ def parse_sweep(name: str, content: Any, known: Known = NOBODY) -> Sweep:
         base = merge(base, shared)
     else:
         arms, seeds = _arms(content.get("arms")), _seeds(content.get("seeds"))
+    for key in {key_of(word): word for words in (base, *(arm.overrides for arm in arms)) for word in words}:
+        if re.match(r"hydra\b", key):  # a search path says whose code may run, so a person must name it
+            remedy = f"type it: al sweep FILE {key}=..." if "searchpath" in key else "leave it out"
+            raise ConfigError(f"the file sets {key}, which a sweep cannot", remedy=remedy)
     samplers = {words_to_dict(merge(base, arm.overrides)).get("sampler") for arm in arms}
     if content.get("random", True) and RANDOM not in samplers:
         arms = (Arm(RANDOM, ("sampler=random",)), *arms)
@@ -114,9 +118,6 @@ def _overrides(content: Any, where: str, refused: Iterable[str]) -> tuple[str, .
     for key, value in content.items():
         if not isinstance(key, str) or "=" in key:
             raise ConfigError(f"{where} has the key {key!r}", where=where, remedy="keys are those of al run, as text")
-        if re.match(r"[+~]*hydra(\W|$)", key):  # a search path says whose code may run
-            remedy = f"type it: al sweep FILE {key}=..." if "searchpath" in key else "leave it out"
-            raise ConfigError(f"{where} sets {key}, which a sweep cannot", where=where, remedy=remedy)
         words.append(f"{key}={literal(value, f'{where}.{key}')}")
     check_words(words)
     for key in map(key_of, words):
