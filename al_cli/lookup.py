@@ -73,8 +73,8 @@ def find(name: str, marks: Collection[str], home: str, known: Known = NOBODY) ->
         if not (at_home or known.allows(name, source)):
             raise NotKnown(
                 f"the module {module} is not imported, because neither you nor a configuration folder of yours names it",
-                f"if you trust its code, type {name} on the command line, or write it into a YAML file of a folder that "
-                "hydra.searchpath=[file://FOLDER] names there",
+                f"if you trust its code, type the setting with {name} yourself, or write it into a YAML file of a folder that "
+                "you name with hydra.searchpath=[file://FOLDER]",
             )
         if not carries(module, attribute, frozenset(marks)):
             called = " or ".join(sorted(marks))

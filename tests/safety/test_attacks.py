@@ -195,11 +195,20 @@ def test_a_studys_file_names_nothing_but_what_is_known(al, fake, canary, base, a
     assert not canary.exists()
 
 
+@pytest.mark.parametrize("key", ["hydra.searchpath", "+hydra.searchpath", "hydra"])
+def test_neither_does_one_in_hydras_own_form(al, canary, key):
+    value = "{searchpath: ['pkg://package']}" if key == "hydra" else "['pkg://package']"
+    params = {key: value, "model": "fake", "sampler": "entropy,random"}
+    (al.cwd / "theirs.yaml").write_text(yaml.safe_dump({"hydra": {"sweeper": {"params": params}}}))
+    al("sweep", "theirs.yaml", "--dry-run", code=2)
+    assert not canary.exists()
+
+
 def test_a_claim_of_a_studys_file_imports_no_task(al, fake, canary):
     study = {"base": {"task": "planted.TASK"}, "arms": [{"name": "a", "sampler": "entropy"}], "claim": {"arm": "a"}}
     (al.cwd / "theirs.yaml").write_text(yaml.safe_dump(study))
     said = al("sweep", "theirs.yaml", "--dry-run", code=2).stderr
-    assert "if you trust its code, type planted.TASK on the command line" in said
+    assert "if you trust its code, type the setting with planted.TASK yourself" in said
     assert not canary.exists()
     assert "the claim does not" in al("sweep", "theirs.yaml", "--dry-run", "task=planted.TASK", code=2).stderr
     assert canary.exists()  # as the sentence said
