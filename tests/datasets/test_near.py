@@ -118,3 +118,10 @@ def test_a_truncated_image_is_broken(tmp_path, suffix, options, share):
     path.write_bytes(whole[: int(len(whole) * share)])
     [(what, where)] = near.look_at([path]).broken
     assert where == str(path) and what.startswith("is not a readable image")
+
+
+def test_a_file_of_no_pixels_is_not_handed_to_a_program(tmp_path):
+    """Pillow starts Ghostscript for PostScript, whatever the file is called."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    assert near.look_at([path]).broken == [("is not a readable image: no known image format", str(path))]
