@@ -1,6 +1,7 @@
 """What other tools export, and what people have instead of a dataset: one sentence each, whose advice works when followed."""
 
 import json
+import os
 import re
 import shlex
 import zipfile
@@ -316,3 +317,20 @@ def test_the_split_is_the_last_word_that_says_one(tmp_path):
     assert {place: split_of(tmp_path / place, tmp_path) for place in places} == places
     assert split_of(tmp_path / "trainer/latest/x.json", tmp_path) == ""
     assert split_of(tmp_path / "train-or-test/x.json", tmp_path) == ""
+
+
+@pytest.mark.timeout(20)
+def test_pipes_and_devices_are_not_read(tmp_path):
+    for name in ("a.json", "a.xml", "a.txt", "classes.txt", "set.yaml"):
+        os.mkfifo(tmp_path / name)
+    for name in ("b.json", "b.xml", "b.txt"):
+        (tmp_path / name).symlink_to("/dev/zero")
+    assert "no images and no labels that al knows" in str(explain_path(tmp_path))
+    assert guess_format(tmp_path) == "coco"
+    assert "is a file and no folder" in str(explain_path(tmp_path / "a.json"))
+
+
+def test_a_class_of_a_billion_makes_no_list_of_names(tmp_path):
+    pictures(tmp_path, 2)
+    labels(tmp_path, 2, row=f"{'9' * 400} 0.5 0.5 0.2 0.2\n")
+    assert "holds 2 images" in str(explain_path(tmp_path))
