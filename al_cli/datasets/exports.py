@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from al_cli.datasets.foreign_files import kind_of_json, kind_of_xml
+from al_cli.datasets.foreign_files import kind_of_json, kind_of_xml, read_some
 from al_cli.datasets.pasted import as_text, command
 from al_cli.datasets.places import IMAGE_SUFFIXES
 from al_cli.datasets.tree import Tree, split_of
@@ -19,6 +19,7 @@ from al_cli.errors import DatasetError
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 TABLES = (".parquet", ".csv", ".tsv", ".arrow", ".feather", ".tfrecord", ".tfrecords", ".ndjson", ".jsonl", ".xlsx")
+YAML_START = 65536  # bytes in which a data.yaml names one of its keys
 YAMLS = (".yaml", ".yml")
 HELD_OUT_SHARE = "dataset.test=20%"
 SHARE_MEANS = "draws a fifth of the images, which are then never trained on"
@@ -60,16 +61,9 @@ def guess_format(root: Path) -> str:
     """`yolo` for a yaml file and for a folder with one that describes a dataset, else `coco`."""
     if root.suffix.lower() in YAMLS or (root / "data.yaml").is_file():
         return "yolo"
-    yamls = [path for path in root.glob("*.y*ml") if path.is_file()] if root.is_dir() else []
-    return "yolo" if any(re.search(r"(?m)^(names|train|val|nc)\s*:", _start(path)) for path in yamls) else "coco"
-
-
-def _start(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file.read(65536).decode(errors="replace")
-    except OSError:
-        return ""
+    yamls = root.glob("*.y*ml") if root.is_dir() else ()
+    described = any(re.search(rb"(?m)^(names|train|val|nc)\s*:", read_some(path, YAML_START)) for path in yamls)
+    return "yolo" if described else "coco"
 
 
 def explain_path(root: Path) -> DatasetError:
@@ -188,7 +182,7 @@ def _coco(tree: Tree) -> Iterator[WhatAndRemedy]:
 
 def _images_of(file: Path, tree: Tree) -> tuple[Path | None, str]:
     """(the folder that a COCO file's file_name is relative to, a hint); without a folder, what to do about it."""
-    table = json.loads(file.read_bytes())
+    table = json.loads(read_some(file))
     names = [row["file_name"] for row in table["images"][:50] if isinstance(row, dict) and row.get("file_name")]
     names = [name.replace("\\", "/") for name in names if isinstance(name, str) and "\0" not in name]
     if not names:

@@ -10,11 +10,22 @@ from typing import Any
 XML_START = 4096  # bytes in which an xml names its root
 
 
+def read_some(file: Path, most: int = -1) -> bytes:
+    """The first `most` bytes of a file, all by default; none of what is no regular file or cannot be read."""
+    try:
+        if not file.is_file():  # reading a pipe or a device may never end
+            return b""
+        with file.open("rb") as opened:
+            return opened.read(most)
+    except (OSError, ValueError):
+        return b""
+
+
 def kind_of_json(file: Path) -> str:
     """coco, coco_other, coco_results, labelme, label_studio, datumaro, createml, via; empty for anything else."""
     try:
-        data = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        data = json.loads(read_some(file))
+    except (ValueError, RecursionError):
         return ""
     return _of_mapping(data) if isinstance(data, dict) else _of_list(data)
 
@@ -51,10 +62,6 @@ def _of_list(data: Any) -> str:
 
 def kind_of_xml(file: Path) -> str:
     """cvat or voc; empty for anything else."""
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(XML_START).decode(errors="replace")
-    except OSError:
-        return ""
+    start = read_some(file, XML_START).decode(errors="replace")
     root = re.search(r"<(?![?!])\s*([\w:.-]+)", start)
     return {"annotations": "cvat", "annotation": "voc"}.get(root[1] if root else "", "")

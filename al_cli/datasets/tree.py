@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from al_cli.datasets.foreign_files import kind_of_json
+from al_cli.datasets.foreign_files import kind_of_json, read_some
 from al_cli.datasets.places import IMAGE_SUFFIXES
 
 MOST_FILES = 200_000  # a home folder given by mistake should not be walked for minutes
@@ -33,7 +33,7 @@ SPLIT_WORDS = {
     "validation": "val",
     "test": "test",
 }
-LABEL_ROW = re.compile(rb"\s*\d+(\.0*)?(\s+[-+]?[\d.][\d.eE+-]*){4,}\s*")
+LABEL_ROW = re.compile(rb"\s*\d{1,4}(\.0*)?(\s+[-+]?[\d.][\d.eE+-]*){4,}\s*")
 NO_FOLDER = ("__MACOSX", "node_modules", "__pycache__")
 
 
@@ -143,32 +143,22 @@ def split_of(path: Path, root: Path) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError:
-        return []
+    text = read_some(path).decode("utf-8-sig", errors="replace")
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _label_studio_names(path: Path) -> list[str]:
     try:
-        rows = json.loads(path.read_bytes())["categories"]
+        rows = json.loads(read_some(path))["categories"]
         return [str(row["name"]) for row in sorted(rows, key=lambda row: row["id"])]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return []
 
 
 def _first_line(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return next((line for line in file.read(4096).splitlines() if line.strip()), b"")
-    except OSError:
-        return b""
+    return next((line for line in read_some(path, 4096).splitlines() if line.strip()), b"")
 
 
 def _highest_class(path: Path) -> int:
-    try:
-        rows = [line.split()[0] for line in path.read_bytes().splitlines() if LABEL_ROW.fullmatch(line)]
-    except OSError:
-        return 0
+    rows = [line.split()[0] for line in read_some(path).splitlines() if LABEL_ROW.fullmatch(line)]
     return max((int(float(row)) for row in rows), default=0)

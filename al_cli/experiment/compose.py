@@ -218,11 +218,15 @@ def compose_one(words: list[str]) -> DictConfig:
     except Exception as error:  # nothing of ours runs in it, and for odd words Hydra raises what it likes
         raise explain(error, words) from error
     for word in words:
-        key, others = key_of(word), [other for other in words if other != word]
+        key = key_of(word)
         if key in OF_THE_FILE:
-            _require_of_the_file(word, selected(config, key), selected(compose_one(others), key))
-        if word.startswith("+") and key.split(".")[0] not in ("model", "training"):  # settings.py knows what those have
-            _require_known(word, compose_one(others))
+            others = compose(CONFIG_NAME, [other for other in words if other != word])
+            _require_of_the_file(word, selected(config, key), selected(others, key))
+    added = [word for word in words if word.startswith("+") and key_of(word).split(".")[0] not in ("model", "training")]
+    if added:  # settings.py knows what model and training have
+        without = compose(CONFIG_NAME, [word for word in words if word not in added])
+        for word in added:
+            _require_known(word, without)
     return config
 
 

@@ -211,21 +211,7 @@ def write_coco(root, layout="{split}/_annotations.coco.json", crowd=False, names
 # ---- words
 
 
-NAMES = [
-    "plain",
-    "a=b",
-    "my set (v1)",
-    "it's",
-    "a,b",
-    "[x]",
-    "1.10",
-    "2024_05_01",
-    "été",
-    "$HOME",
-    "null",
-    "back\\slash",
-    "-x",
-]
+NAMES = ["a=b", "my set (v1)", "it's [a],{b}", "1.10", "2024_05_01", "null", "été $HOME", "back\\'slash\\", "-x"]
 
 
 def test_a_folder_of_any_name_is_what_the_words_say(al):
@@ -314,11 +300,10 @@ def test_deep_names_every_image_that_cannot_be_decoded(al, planted):
     for path in images:
         path.write_bytes(path.read_bytes()[:-200])
     al("data", planted)  # headers are sound
-    done = al("data", planted, "--deep", code=2)
+    done = al("data", planted, "--deep", "--json", code=2)
     assert done.stderr.startswith(f"al: {len(images)} images cannot be decoded")
     assert all(f"\n  {path}: is not a readable image" in done.stderr for path in images)
-    said = json.loads(al("data", planted, "--deep", "--json", code=2).stdout)
-    assert [problem["where"] for problem in said["problems"]] == [str(path) for path in images]
+    assert [problem["where"] for problem in json.loads(done.stdout)["problems"]] == [str(path) for path in images]
     for path in images[1:]:
         path.unlink()
     done = al("data", planted, "--deep", code=2)
