@@ -32,8 +32,8 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 def unfinished(path: Path) -> Iterator[Path]:
     """A new file next to `path` to write to. It becomes `path` when the block ends, and is removed when the block raises.
 
-    Nothing is written through a symbolic link, and `path` is on the disk when it is there. A killed process leaves a hidden
-    file that ends in `.tmp`. An OSError names `path`.
+    Nothing is written through a symbolic link, and the content is on the disk before the name is. A killed process leaves a
+    hidden file that ends in `.tmp`. An OSError names `path`.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -45,8 +45,6 @@ def unfinished(path: Path) -> Iterator[Path]:
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
-        with suppress(OSError):  # not every file system has it for folders
-            sync(path.parent)
     except OSError as error:
         if error.errno is None or error.filename not in (None, str(draft)):
             raise
@@ -54,12 +52,18 @@ def unfinished(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Wait until this file, or the names in this folder, are on the disk."""
+    """Wait until this file is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_names(folder: Path) -> None:
+    """Wait until the names in this folder are on the disk, where the file system can say so."""
+    with suppress(OSError):
+        sync(folder)
 
 
 def open_own(path: Path, flags: int = os.O_RDWR) -> int:

@@ -112,14 +112,14 @@ def test_reselecting_leaves_validation_images_alone_and_continues_after_a_stop(s
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["budget_unit=boxes", "budget=20"], "budget_unit=images"),
-        (["training.init=continue"], "training.init=reset"),
+        (["sampler=entropy", "budget_unit=boxes", "budget=20"], "budget_unit=images"),
+        (["sampler=entropy", "training.init=continue"], "training.init=reset"),
         (["sampler=coreset"], "compares candidates with the labeled images"),
     ],
 )
 def test_reselecting_refuses_what_has_no_meaning(overrides, words):
     with pytest.raises(ConfigError) as error:
-        experiment("sampler=entropy", "training.data=reselect", *overrides)
+        experiment("training.data=reselect", *overrides)
     assert words in str(error.value)
 
 

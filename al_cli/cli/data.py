@@ -66,6 +66,7 @@ def words_of(typed: list[str], format: str | None) -> list[str]:
     """The words that `al run` takes for this dataset: a folder among them becomes dataset=... dataset.root=..."""
     from al_cli.datasets.exports import explain_path, guess_format
     from al_cli.datasets.pasted import as_text
+    from al_cli.experiment.names import check_path
 
     folders = [word for word in typed if not SETTING.match(word) or Path(word).exists()]
     settings = [word for word in typed if word not in folders]
@@ -83,7 +84,7 @@ def words_of(typed: list[str], format: str | None) -> list[str]:
         raise AlError(f"--format {format} and {said} contradict each other", remedy="leave out --format")
     if not folders:
         return settings if said or not format else [f"dataset={format}", *settings]
-    root = Path(folders[0]).expanduser()
+    root = Path(check_path(folders[0], "DIR")).expanduser()
     if not root.exists():
         raise explain_path(root)
     if not said:

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"al: {needed}", file=sys.stderr)
         return 2
     except AlError as error:
-        return refuse(error)
+        return exit_with(error)
     except KeyboardInterrupt as stop:
         print("al: stopped", file=sys.stderr)
         return getattr(stop, "exit_code", 130)
@@ -45,12 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except OF_SYSTEM as error:
-        return refuse(of_system(error))
+        return exit_with(of_system(error))
     finally:
         sys.argv = before
 
 
-def refuse(error: AlError) -> int:
+def exit_with(error: AlError) -> int:
     """Say on standard error what is the user's to correct."""
     from al_cli.progress import spelled_out
 

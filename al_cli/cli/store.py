@@ -34,6 +34,7 @@ def act(args: argparse.Namespace) -> None:
         count, freed = kept.prune(parse_size(args.keep))
         say(f"removed {count} results, {sizes(freed)}, from {kept.root}")
         return
+    kept.require_format()  # else it would look empty
     rows = kept.summary()
     if not rows:
         say(f"the store {kept.root} is empty: `al run` fills it")

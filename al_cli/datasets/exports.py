@@ -84,10 +84,10 @@ def explain_path(root: Path) -> DatasetError:
     return DatasetError(f"this file {what}", where=str(root), remedy=remedy)
 
 
-Finding = tuple[str, str]  # what it is, what to do
+WhatAndRemedy = tuple[str, str]  # what it is, what to do
 
 
-def _file_by_suffix(file: Path) -> Iterator[Finding]:
+def _file_by_suffix(file: Path) -> Iterator[WhatAndRemedy]:
     suffix, folder = file.suffix.lower(), file.with_suffix("")
     if suffix in ARCHIVES:
         yield "is an archive", f"unpack it and give the folder, for example: {_unpack(file)}; al data {_q(folder)}"
@@ -108,7 +108,7 @@ def _q(path: Path) -> str:
     return command(str(path))
 
 
-def _video(file: Path) -> Finding:
+def _video(file: Path) -> WhatAndRemedy:
     frames = command("ffmpeg", "-i", str(file), str(file.with_suffix("") / "%06d.jpg"))
     return (
         f"is a video ({file.name}), and al reads images",
@@ -116,11 +116,11 @@ def _video(file: Path) -> Finding:
     )
 
 
-def _table(file: Path) -> Finding:
+def _table(file: Path) -> WhatAndRemedy:
     return f"is a table ({file.name}), which is not read", f"{READS}: export or convert to one of them"
 
 
-def _file_by_content(file: Path) -> Iterator[Finding]:
+def _file_by_content(file: Path) -> Iterator[WhatAndRemedy]:
     kind = kind_of_json(file) if file.suffix.lower() == ".json" else kind_of_xml(file)
     if kind == "coco":
         found = _coco(Tree.of(file.parent, only=file))
@@ -130,11 +130,11 @@ def _file_by_content(file: Path) -> Iterator[Finding]:
         yield f"holds {what}", remedy
 
 
-def _file_of_no_kind(file: Path) -> Iterator[Finding]:
+def _file_of_no_kind(file: Path) -> Iterator[WhatAndRemedy]:
     yield "is a file and no folder", f"{READS}: give the folder that holds the dataset, or its data.yaml"
 
 
-def _yaml(tree: Tree) -> Iterator[Finding]:
+def _yaml(tree: Tree) -> Iterator[WhatAndRemedy]:
     """A data.yaml here (another format was asked for) or in a folder below (an archive unpacked into one of its own)."""
     found = [path for path in tree.files if path.name == "data.yaml"]
     if found and found[0].parent == tree.root:
@@ -149,14 +149,14 @@ def _yaml(tree: Tree) -> Iterator[Finding]:
         )
 
 
-def _yaml_above(tree: Tree) -> Iterator[Finding]:
+def _yaml_above(tree: Tree) -> Iterator[WhatAndRemedy]:
     """A data.yaml above: one of a dataset's own folders was given."""
     for folder in tree.root.absolute().parents[:2]:
         if (folder / "data.yaml").is_file():
             yield f"is a part of the YOLO dataset {folder}", f"give that folder: al data {_q(folder)}"
 
 
-def _coco(tree: Tree) -> Iterator[Finding]:
+def _coco(tree: Tree) -> Iterator[WhatAndRemedy]:
     """COCO files in a layout that nobody could guess: the words that name the splits."""
     files = [file for file, kind in tree.json_kinds.items() if kind == "coco"]
     if not files:
@@ -219,7 +219,7 @@ def _split_words(split: str, file: Path, folder: Path, tree: Tree) -> list[str]:
     return [f"dataset.{split}.{key}={as_text(tree.short(path))}" for key, path in parts]
 
 
-def _yolo(tree: Tree) -> Iterator[Finding]:
+def _yolo(tree: Tree) -> Iterator[WhatAndRemedy]:
     """YOLO labels without data.yaml: the file to write."""
     labels = tree.label_files()
     if not labels:
@@ -250,21 +250,21 @@ def _yaml_text(folders: list[str]) -> str:
     return json.dumps(folders[0] if len(folders) == 1 else folders, ensure_ascii=False)
 
 
-def _other_json(tree: Tree) -> Iterator[Finding]:
+def _other_json(tree: Tree) -> Iterator[WhatAndRemedy]:
     for file, kind in tree.json_kinds.items():
         if kind in INSTEAD:
             what, remedy = INSTEAD[kind]
             yield f"holds {what} ({tree.short(file)})", remedy
 
 
-def _xml(tree: Tree) -> Iterator[Finding]:
+def _xml(tree: Tree) -> Iterator[WhatAndRemedy]:
     for file in tree.some_of_each_folder(".xml"):
         if (kind := kind_of_xml(file)) in INSTEAD:
             what, remedy = INSTEAD[kind]
             yield f"holds {what} ({tree.short(file)})", remedy
 
 
-def _archives(tree: Tree) -> Iterator[Finding]:
+def _archives(tree: Tree) -> Iterator[WhatAndRemedy]:
     if found := tree.with_suffix(*ARCHIVES):
         yield (
             f"holds an archive ({tree.short(found[0])})",
@@ -272,18 +272,18 @@ def _archives(tree: Tree) -> Iterator[Finding]:
         )
 
 
-def _tables_and_videos(tree: Tree) -> Iterator[Finding]:
+def _tables_and_videos(tree: Tree) -> Iterator[WhatAndRemedy]:
     for file in tree.with_suffix(*TABLES)[:1]:
         yield _in_folder(_table(file))
     for file in tree.with_suffix(*VIDEOS)[:1]:
         yield _in_folder(_video(file))
 
 
-def _in_folder(found: Finding) -> Finding:
+def _in_folder(found: WhatAndRemedy) -> WhatAndRemedy:
     return found[0].replace("is a", "holds a", 1), found[1]
 
 
-def _images(tree: Tree) -> Iterator[Finding]:
+def _images(tree: Tree) -> Iterator[WhatAndRemedy]:
     if tree.images:
         number = "1 image" if tree.images == 1 else f"{tree.images} images"
         first = tree.short(tree.with_suffix(*IMAGE_SUFFIXES)[0])
@@ -294,14 +294,14 @@ def _images(tree: Tree) -> Iterator[Finding]:
         )
 
 
-def _nothing(tree: Tree) -> Iterator[Finding]:
+def _nothing(tree: Tree) -> Iterator[WhatAndRemedy]:
     if not tree.files:
         yield "is an empty folder", "give the folder that holds the dataset"
     suffixes = ", ".join(sorted({path.suffix.lower() or path.name for path in tree.files})[:8])
     yield f"holds no images and no labels that al knows (files: {suffixes})", f"{READS}: give the folder of one"
 
 
-LOOKS: tuple[Callable[[Tree], Iterator[Finding]], ...] = (
+LOOKS: tuple[Callable[[Tree], Iterator[WhatAndRemedy]], ...] = (
     _yaml,
     _yaml_above,
     _coco,
@@ -313,4 +313,8 @@ LOOKS: tuple[Callable[[Tree], Iterator[Finding]], ...] = (
     _images,
     _nothing,
 )
-FILE_LOOKS: tuple[Callable[[Path], Iterator[Finding]], ...] = (_file_by_suffix, _file_by_content, _file_of_no_kind)
+FILE_LOOKS: tuple[Callable[[Path], Iterator[WhatAndRemedy]], ...] = (
+    _file_by_suffix,
+    _file_by_content,
+    _file_of_no_kind,
+)

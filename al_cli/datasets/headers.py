@@ -27,6 +27,8 @@ log = logging.getLogger("al.datasets")
 
 Complain = Callable[[str, str], None]  # (what, where): where a reader says what it could not read
 
+# What a file of pixels may be inside, whatever it is called: for others Pillow would start a program (Ghostscript for EPS).
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "JPEG2000")
 EXIF_ORIENTATION = 0x0112
 QUARTER_TURNS = (5, 6, 7, 8)  # the orientations that swap width and height
 GREY_MODES = ("1", "L", "LA", "La")  # Pillow's modes without color
@@ -68,7 +70,7 @@ def _raise(what: str, where: str) -> None:
 
 
 def _size(path: Path) -> list[int]:
-    with path.open("rb") as file, Image.open(file) as image:
+    with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
         width, height = image.size
         if image.mode in DEEP or image.mode.startswith("I;16"):
             what = f"has {image.mode} pixels, more than 8 bits each, which detectors would clip to white or black"
@@ -81,12 +83,12 @@ def _size(path: Path) -> list[int]:
 
 def is_turned(path: Path) -> bool:
     """Whether a readable image's EXIF orientation swaps its width and height."""
-    with Image.open(path) as image:
+    with Image.open(path, formats=FORMATS) as image:
         return [*image.size] != _size(path)
 
 
 def _traits(path: Path) -> list[int]:
-    with path.open("rb") as file, Image.open(file) as image:
+    with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
         return [_orientation(image, file), int(image.mode in GREY_MODES)]
 
 

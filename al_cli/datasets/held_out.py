@@ -2,7 +2,7 @@
 
     dataset.val, dataset.test   null                the data's own split of that name
                                 20%                 a share of the whole pool, the same for all seeds of a study
-                                '20% of initial'    a part of the initial labels (val alone; `loop.opening` draws it)
+                                20% of initial      a part of the initial labels (val alone; `loop.opening` draws it)
     dataset.split_seed          0, 1, ...           another draw of the shares
     dataset.group               null                each image is drawn by its name
                                 folder              images of one folder stay together
@@ -67,6 +67,7 @@ class HeldOut:
             raise ConfigError(
                 "the held-out shares leave no pool",
                 where=f"dataset.val={dataset['val']} dataset.test={dataset['test']}",
+                remedy="give shares that are below 100% together",
             )
         seed, group = dataset.get("split_seed", 0), dataset.get("group")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
@@ -113,7 +114,8 @@ def retired(value: Any) -> ConfigError:
 def spelled_now(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """A recorded `dataset` of any version in today's settings."""
     now = {"val": None, "test": None, "split_seed": 0, "group": None, **dataset}
-    if share := now.pop("holdout", 0):
+    share = now.pop("holdout", 0)
+    if isinstance(share, int | float) and share:
         now["val"] = f"{_percent(share)} of initial"
     return now
 
@@ -318,5 +320,5 @@ def _check_group(group: Any) -> None:
         raise ConfigError(f"dataset.group is {group!r}", remedy=ways)
     try:
         re.compile(group)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"dataset.group={group} is no regular expression: {error}", remedy=ways) from error

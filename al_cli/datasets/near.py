@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from al_cli.datasets.headers import EXIF_ORIENTATION, read_each, why_unreadable
+from al_cli.datasets.headers import EXIF_ORIENTATION, FORMATS, read_each, why_unreadable
 from al_cli.progress import phase
 
 SIDE = 32  # cells of a thumbnail, each way
@@ -63,7 +63,7 @@ def look_at(paths: Sequence[Path]) -> Decoded:
 
 
 def _thumbnail(path: Path) -> NDArray[np.uint8]:
-    with path.open("rb") as file, Image.open(file) as image:
+    with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
         # A JPEG is read to its end, but only as many of its frequencies are turned into pixels as a thumbnail needs.
         image.draft("L", (4 * SIDE, 4 * SIDE))
         image.load()

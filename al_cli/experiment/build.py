@@ -1,5 +1,6 @@
 """The parts of a run, built from a checked configuration: dataset, plan of the rounds, learner, store."""
 
+import hashlib
 import itertools
 import logging
 import math
@@ -44,9 +45,9 @@ def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:
     if dataset["format"] == "digits":
         return load_yolo(root, name=name, notes=notes)
     if dataset["format"] == "coco":
-        named = {split: dataset[split] for split in ("train", "val", "test") if isinstance(dataset[split], Mapping)}
-        return load_coco(root, name=name, bad_rows=dataset["bad_rows"], notes=notes, **named)
-    how = {key: dataset[key] for key in ("missing_labels", "bad_rows")}
+        named = {split: dataset[split] for split in ("train", "val", "test") if isinstance(dataset.get(split), Mapping)}
+        return load_coco(root, name=name, bad_rows=dataset.get("bad_rows", "refuse"), notes=notes, **named)
+    how = {key: dataset[key] for key in ("missing_labels", "bad_rows") if key in dataset}
     return load_yolo(root, name=name, notes=notes, **how)
 
 
@@ -249,5 +250,7 @@ def through_store(
         needs=experiment.strategy.needs,
     )
     stored = StoredLearner(learner, store, identity=identity, asking=asking_identity(experiment.model))
-    stages = experiment.config["sampler"]["stages"]
+    stages, shown = experiment.config["sampler"]["stages"], experiment.shown["sampler"]["stages"]
+    if shown != stages:  # an entry says no secret, and is another one for another value
+        stages = {"stages": shown, "digest": hashlib.sha256(repr(stages).encode()).hexdigest()[:32]}
     return stored, StoredStrategy(experiment.strategy, store, stored, splits.train, stages)

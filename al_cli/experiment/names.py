@@ -1,5 +1,6 @@
 """What studies and runs may be called, and which texts can be a path: asked before anything is written."""
 
+from pathlib import Path
 from typing import Any
 
 from al_cli.errors import ConfigError
@@ -47,6 +48,11 @@ def check_path(value: Any, key: str) -> str:
         raise ConfigError(f"{key} is empty", remedy=remedy)
     if "\0" in value:
         raise ConfigError(f"{key} holds a NUL character, which no path can", remedy=remedy)
+    try:
+        Path(value).expanduser()
+    except RuntimeError as error:
+        what = f"{key} is {value!r}, and there is no user of that name"
+        raise ConfigError(what, remedy="give the whole path of a folder or file that is called so") from error
     sizes = [len(part.encode("utf-8", "surrogateescape")) for part in value.split("/")]
     if max(sizes) > MAX_PART or sum(sizes) + len(sizes) > MAX_PATH:
         what = f"{key} is {value[:60]!r}..., which is too long: a name in it has {max(sizes)} bytes"

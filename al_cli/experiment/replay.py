@@ -16,11 +16,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from al_cli.datasets.pasted import as_text, command
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import compose, imported
 from al_cli.experiment.build import load_dataset
 from al_cli.experiment.job import Job, make_job
 from al_cli.experiment.known import known_from, recorded_config
+from al_cli.experiment.names import check_path
 from al_cli.experiment.words import key_of, open_keys
 from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
@@ -75,7 +77,7 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
         raise ConfigError(
             f"the run was judged by {source['task']}, which is no task of al",
             where=str(run),
-            remedy=f"if you trust that code, name it yourself: task={source['task']}",
+            remedy="if you trust that code, name it yourself: " + command(f"task={as_text(str(source['task']))}"),
         )
     rounds = len(done.records()) - 1
     if source.get("reference"):
@@ -92,7 +94,7 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     outputs, study = place.get("outputs", str(run.parent.parent)), place.get("study", f"{run.parent.name}_replay")
     arm = arm_of(run.name)
     name = str(config.run_name or compose.name_with(_without(arm, words), words, config.seed))
-    path = Path(outputs).expanduser() / study / name / "picks.csv"
+    path = Path(check_path(outputs, "outputs")).expanduser() / study / name / "picks.csv"
     config.outputs, config.study = outputs, study
     config.sampler = {"name": IMPORTED, "file": str(path.absolute()), "stages": []}
     picks = _picks(done, rounds, source["training"]["data"], config.training.data)

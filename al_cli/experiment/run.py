@@ -24,7 +24,7 @@ from al_cli.experiment.build import (
 from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
 from al_cli.experiment.settings import Experiment
-from al_cli.learners.identity import kernels
+from al_cli.learners.identity import device_used, kernels
 from al_cli.learners.portable import require_caps
 from al_cli.masked import MaskedFormatter
 from al_cli.progress import console
@@ -49,7 +49,7 @@ def run_job(job: Job) -> list[RoundRecord]:
     require_caps(experiment.config)
     give_way(job)
     was_empty = not path.exists() or not any(path.iterdir())
-    where = environment(experiment.config["device"], kernels(experiment.model))
+    where = environment(device_used(experiment.model, experiment.config["device"]), kernels(experiment.model))
     with RunFolder.create(path, experiment.recorded, where, experiment.task) as folder, log_to(path / "run.log"):
         try:
             return run_in(folder, experiment)
@@ -106,9 +106,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
     total = experiment.rounds
     wanted = experiment.config["plots"]
     if folder.state == "done" and not folder.longer:
-        lost = damage(folder, all_weights=experiment.training.keep_checkpoints == "all")
-        if wanted:
-            lost += [f"plots/{name}" for name in folder.lost_plots()] if folder.has_plots else ["plots"]
+        lost = lost_of(folder, experiment)
         if not lost:
             records = folder.records()
             log.info("%s is done already; delete the folder to run it again", folder.path.name)
@@ -170,6 +168,16 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         folder.mark_done(drawn)
     log.info("finished in %.0f s", time.monotonic() - start)
     return folder.records()
+
+
+def lost_of(folder: RunFolder, experiment: Experiment, read_weights: bool = True) -> list[str]:
+    """What of a finished run is missing or not as it was written, as names below its folder. The weights are large: without
+    `read_weights` they need only be there."""
+    every = experiment.training.keep_checkpoints == "all"
+    lost = damage(folder, all_weights=every, read_weights=read_weights)
+    if experiment.config["plots"]:
+        lost += [f"plots/{name}" for name in folder.lost_plots()] if folder.has_plots else ["plots"]
+    return lost
 
 
 def draw(folder: RunFolder, splits: Splits) -> list[Path] | None:

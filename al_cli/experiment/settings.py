@@ -118,6 +118,8 @@ def check(
         if not isinstance(plain["model"].get(name, {}), dict):
             what = f"model.{name} is {written(plain['model'][name])}, which is no mapping"
             raise ConfigError(what, remedy=f"set its keys: model.{name}.KEY=...")
+    if isinstance(weights := plain["model"].get("weights"), str) and "://" not in weights:
+        check_path(weights, "model.weights")
     model = specified(ModelSpec, plain["model"], "model")
     model.check()
     training = specified(TrainingSpec, plain["training"], "training")

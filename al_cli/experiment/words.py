@@ -6,10 +6,10 @@ what stands behind the first `=` is the value. What Hydra documents still means 
 """
 
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from al_cli.datasets.pasted import as_text, command, text_literal
 from al_cli.errors import ConfigError
 
 GROUPS = ("dataset", "model", "sampler", "schedule", "training")  # chosen by the name of a file
@@ -20,15 +20,13 @@ TEXT = re.compile(  # settings whose value is the text that was typed
     r"|dataset\.(root|name|group|(train|val|test)\.(images|annotations))"
 )
 NAMES = ("study", "run_name")
-SPLITS = re.compile(r"dataset\.(train|val|test)")  # may be a mapping of text: {images: FOLDER, annotations: FILE}
+SPLIT = re.compile(r"dataset\.(train|val|test)")  # may be a mapping of text: {images: FOLDER, annotations: FILE}
 KEY = re.compile(r"[A-Za-z_$][\w$-]*([./][\w$-]+)*", re.ASCII)
 FUNCTION = re.compile(
     r"(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool|json_str|extend_list)\s*\((.*)\)", re.DOTALL
 )
 QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 ESCAPED = re.compile(r"\\([\\()\[\]{}:=, \t])")  # what Hydra lets a backslash stand before
-PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_/.:@%+-]*")  # text that Hydra reads as itself without quotes
-KEYWORDS = {"null", "true", "false", "nan", "inf"}
 MAX_BRACKETS = 200
 MAX_WORD = 10_000  # characters: Hydra reads about this many in a second
 
@@ -95,7 +93,7 @@ def readable(word: str, many: bool = False) -> list[str]:
     name = key_of(word)
     if TEXT.fullmatch(name):
         return [f"{key}={_quoted(name, text)}" for text in _texts(name, raw, many)]
-    if SPLITS.fullmatch(name) and raw.startswith("{"):
+    if SPLIT.fullmatch(name) and raw.startswith("{"):
         return [f"{key}={_texts_in_braces(name, text)}" for text in (parts(raw) if many else [raw])]
     if name == "arms":  # of a sweep: a list of names
         listed = parts(raw[1:-1]) if raw[:1] == "[" and raw[-1:] == "]" else [raw]
@@ -116,7 +114,7 @@ def _texts(key: str, raw: str, many: bool) -> list[str]:
     if call and call[1] == "choice" and many:
         return parts(call[2])
     if call and call[1] == "choice":
-        remedy = f"add -m to run them all; text that looks like this has quotes of its own: {spelled(key, raw)}"
+        remedy = f"add -m to run them all; text that looks like this has quotes of its own: {command(f'{key}={as_text(raw)}')}"
         raise ConfigError(f"{key}={raw} names several values", remedy=remedy)
     return parts(raw) if many else [raw]
 
@@ -129,7 +127,7 @@ def _quoted(key: str, raw: str) -> str:
         "a function of Hydra" if FUNCTION.fullmatch(raw) else "a list" if key in NAMES and raw[:1] in {"[", "{"} else ""
     )
     if kind:
-        remedy = f"text that looks like one has quotes of its own: {spelled(key, raw)}"
+        remedy = f"text that looks like one has quotes of its own: {command(f'{key}={as_text(raw)}')}"
         raise ConfigError(f"{raw} is {kind}, and {key} is text", where=f"{key}={raw}", remedy=remedy)
     return literal(ESCAPED.sub(r"\1", raw))
 
@@ -197,25 +195,9 @@ def literal(value: Any, where: str = "") -> str:
     if isinstance(value, bool | int | float):
         return str(value).lower() if isinstance(value, bool) else repr(value)
     if isinstance(value, str):
-        if PLAIN.fullmatch(value) and value.lower() not in KEYWORDS:
-            return value
-        # a backslash counts as one unless it stands before a quote, the closing one included
-        return "'" + re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value) + "'"
+        return text_literal(value)
     if isinstance(value, list):
         return "[" + ",".join(literal(item, where) for item in value) + "]"
     if isinstance(value, dict):
         return "{" + ",".join(f"{literal(key, where)}: {literal(item, where)}" for key, item in value.items()) + "}"
     raise ConfigError(f"{value!r} is no setting", where=where, remedy="give a number, text, list, mapping or null")
-
-
-def spelled(key: str, text: str) -> str:
-    """`key=text` of a setting that is text, as it can be pasted into a shell behind `al run`, with -m or without.
-
-    >>> print(spelled("dataset.root", "my set"), spelled("dataset.root", "a,b"))
-    'dataset.root=my set' 'dataset.root='"'"'a,b'"'"
-    """
-    as_typed = text == text.strip() and parts(text) == [text] and not set(text[:1]) & set("'\"{[") and "\\" not in text
-    if not (text and as_typed and text.lower() != "null" and not FUNCTION.fullmatch(text) and "${" not in text):
-        quoted = literal(text.replace("${", "\\${"))
-        text = quoted if QUOTED.fullmatch(quoted) else f"'{quoted}'"
-    return shlex.quote(f"{key}={text}")

@@ -101,6 +101,17 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
+def device_used(model: ModelSpec, asked: str) -> str:
+    """The device that a run computes on where `auto`, `cpu` or `cuda` was asked: `cpu`, or `cuda:0` with the GPU's name."""
+    if model.architecture == "fake" or asked == "cpu":
+        return "cpu"
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{torch.cuda.current_device()} ({torch.cuda.get_device_name()})"
+
+
 def device_kind(model: ModelSpec, device: str) -> str:
     """Kind of processor: last digits depend on it, and on a CPU on the number of threads (the tiny models use one)."""
     if model.architecture == "fake":

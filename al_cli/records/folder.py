@@ -31,6 +31,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,7 +58,7 @@ from al_cli.records.rounds import (
     round_row,
     round_texts,
 )
-from al_cli.system import encoded, lock, open_own, write_atomic
+from al_cli.system import encoded, lock, open_own, sync_names, write_atomic
 from al_cli.tasks import DEFAULT, Task, default, described
 from al_cli.types import LossPoint, Predictions, RoundRecord
 
@@ -87,7 +88,6 @@ class RunFolder:
         self.path = Path(path)
         self._lock: int | None = None
         self._longer: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None  # what `lengthen` will write
-        self._read: dict[int, tuple[tuple[int, int], RoundRecord]] = {}  # records, with the times of their files
 
     @classmethod
     def create(
@@ -354,10 +354,7 @@ class RunFolder:
             stat = path.stat()
         except OSError as error:
             raise RunError(f"round {round} is not finished", where=str(self.path), remedy=_again(round)) from error
-        state = stat.st_mtime_ns, stat.st_size
-        if self._read.get(round, (None,))[0] != state:
-            self._read[round] = state, _read_record(path, round)
-        return self._read[round][1]
+        return _read_record(path, round, (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
 
     def records(self) -> list[RoundRecord]:
         """The finished rounds, 0 up to the first that is not. RunError names a record that cannot be read."""
@@ -486,7 +483,6 @@ class RunFolder:
         path = self.round_path(round)
         aside = _unused(path.with_name(f"{path.name}.orphan"))
         path.rename(aside)
-        self._read.pop(round, None)
         log.warning("what was %s is kept as %s", path.name, aside.name)
 
     def write_round(self, done: Round) -> RoundRecord:
@@ -513,6 +509,7 @@ class RunFolder:
         stored = parse_record(text)
         self.write_tables([*finished, stored])
         write_atomic(folder / "record.json", text)
+        sync_names(folder)
         self._drop_copies(round)
         return stored
 
@@ -701,7 +698,9 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _read_record(path: Path, round: int) -> RoundRecord:
+@lru_cache(maxsize=2048)  # a report asks for each record several times
+def _read_record(path: Path, round: int, state: tuple[int, ...]) -> RoundRecord:
+    """The record in a file of that state (device, inode, size, times)."""
     try:
         record = parse_record(path.read_bytes().decode())
         if record.round != round:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from al_cli.datasets.held_out import scored_split
 from al_cli.errors import AlError, RunError
 from al_cli.records.folder import RunFolder
-from al_cli.records.rounds import derived_tables
+from al_cli.records.rounds import CHECKPOINT, derived_tables
 from al_cli.system import write_atomic
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord, Splits
@@ -61,12 +61,15 @@ def rebuilt_tables(
     return derived_tables(record, evaluation, picked, labeled, task), evaluation.metrics
 
 
-def damage(run: RunFolder, *, all_weights: bool = False) -> list[str]:
+def damage(run: RunFolder, *, all_weights: bool = False, read_weights: bool = True) -> list[str]:
     """What of a finished run is not as it was written, as names below its folder: files of its rounds, the weights that are
-    kept (of the last round, or all), the tables of the run, and done.json. Empty where all is well."""
+    kept (of the last round, or all; without `read_weights` they need only be there), the tables of the run, and done.json.
+    Empty where all is well."""
     records = run.records()
     found = [f"{run.round_path(r.round).name}/{name}" for r in records for name in run.damaged(r)]
-    kept = records if all_weights else records[-1:]
-    found += [str(run.checkpoint_path(r.round).relative_to(run.path)) for r in kept if not run.has_weights(r)]
+    for record in records if all_weights else records[-1:]:
+        path = run.round_path(record.round) / CHECKPOINT
+        if not (run.has_weights(record) if read_weights else path.is_file()):
+            found.append(str(path.relative_to(run.path)))
     found += [name for name, text in run.tables(records).items() if not run.holds(name, text)]
     return found + ([] if run.is_sealed() else ["done.json"])

@@ -137,9 +137,9 @@ class Check:
             except (OSError, ValueError):
                 self.say(name, "cannot be read")
             self.found.files += 1
-        if records and config is not None:
+        if config is not None and records and len(records) == records[-1].round + 1 >= self.folder.rounds_marked:
             try:
-                tables = self.folder.tables([r for n, r in enumerate(records) if r.round == n])
+                tables = self.folder.tables(records)
             except AlError:
                 return  # the task cannot be read: said elsewhere
             for name, text in tables.items():

@@ -30,7 +30,7 @@ from typing import Any
 from al_cli.errors import AlError, RunError
 from al_cli.learners.identity import file_digest
 from al_cli.progress import duration
-from al_cli.system import lock, open_own, sync, write_atomic
+from al_cli.system import lock, open_own, sync, sync_names, write_atomic
 
 log = logging.getLogger("al")
 KINDS = ("training", "inference", "selection")
@@ -92,12 +92,20 @@ class Store:
 
     @property
     def format(self) -> int:
-        """The format of what is kept here: this version's where nothing is, 1 where it does not say."""
+        """The format of what is kept here: this version's where nothing is or a result of it is, 1 where it does not say."""
         path = self.root / "format"
-        if path.is_file():
-            return int(path.read_text(encoding="utf-8"))
-        kept = (path for kind in KINDS for path in (self.root / kind).glob("*/*"))
-        return STORE_FORMAT if next(kept, None) is None else 1
+        said = path.read_bytes().strip() if path.is_file() else b""
+        if said == str(STORE_FORMAT).encode() or not self._folders() or next(self.entries(), None) is not None:
+            return STORE_FORMAT
+        return int(said) if said.isdigit() else 1
+
+    def _folders(self) -> list[Path]:
+        """Where results lie, whole or not. None behind a symbolic link: `prune` must not delete there."""
+        kinds = [self.root / kind for kind in KINDS if not (self.root / kind).is_symlink()]
+        groups = [
+            group for kind in kinds for group in sorted(kind.glob("*")) if group.is_dir() and not group.is_symlink()
+        ]
+        return [path for group in groups for path in sorted(group.iterdir()) if path.is_dir() and not path.is_symlink()]
 
     def require_format(self) -> None:
         """RunError where another version of al filled this store: none of its results would be found again."""
@@ -175,12 +183,14 @@ class Store:
             entry["digests"] = digests
             entry["digest"] = self.key(entry)
             (folder / "entry.json").write_text(json.dumps(entry, indent=1), encoding="utf-8")
-            for path in (*folder.iterdir(), folder):  # on the disk before the name is
+            for path in folder.iterdir():  # on the disk before the name is
                 sync(path)
-            write_atomic(self.root / "format", f"{STORE_FORMAT}\n")
+            if not (self.root / "format").is_file() or self.format != STORE_FORMAT:
+                write_atomic(self.root / "format", f"{STORE_FORMAT}\n")
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)  # a broken one
             folder.rename(place)
+            sync_names(place.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return read_entry(place)
@@ -217,12 +227,10 @@ class Store:
     # ---- looking after it
 
     def entries(self) -> Iterator[Entry]:
-        """Every whole result, in no particular order. None behind a symbolic link: `prune` must not delete there."""
-        for kind in KINDS:
-            for path in sorted((self.root / kind).glob("*/*")):
-                links = any(folder.is_symlink() for folder in (path, path.parent, path.parent.parent))
-                if not links and (entry := read_entry(path)):
-                    yield entry
+        """Every whole result, in no particular order."""
+        for path in self._folders():
+            if entry := read_entry(path):
+                yield entry
 
     def summary(self) -> list[tuple[str, ...]]:
         """Rows of text: kind, model, number of results, size, what they took to compute, when one was last used."""
@@ -241,8 +249,10 @@ class Store:
     def prune(self, keep: int) -> tuple[int, int]:
         """Remove the results that were used longest ago until at most `keep` bytes are left, and what killed processes
         left. Results in use stay. Returns how many results and bytes were removed."""
+        # what another version can read goes only if all goes
+        count, freed = self._remove_broken() if keep == 0 or self.format == STORE_FORMAT else (0, 0)
         entries = sorted(self.entries(), key=lambda entry: entry.used)
-        left, count, freed = sum(entry.size for entry in entries), 0, 0
+        left = sum(entry.size for entry in entries)
         for entry in entries:
             if left <= keep:
                 break
@@ -263,6 +273,16 @@ class Store:
                         shutil.rmtree(folder, ignore_errors=True)
                     if not self._place(kind, key).exists():
                         path.unlink(missing_ok=True)
+        return count, freed
+
+    def _remove_broken(self) -> tuple[int, int]:
+        """Remove what no run can use, results that are damaged or of another format. How many, and their bytes."""
+        count = freed = 0
+        for path in self._folders():
+            with _try_lock(self.root / "locks" / f"{path.parent.parent.name}-{path.name}") as free:
+                if free and read_entry(path) is None:
+                    count, freed = count + 1, freed + sum(file.lstat().st_size for file in path.iterdir())
+                    shutil.rmtree(path)
         return count, freed
 
 

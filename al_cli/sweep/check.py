@@ -9,12 +9,12 @@ import json
 import multiprocessing
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from al_cli.errors import AlError
+from al_cli.errors import AlError, ConfigError
 from al_cli.experiment import build
 from al_cli.experiment.job import Job
 from al_cli.records import RunFolder
@@ -37,10 +37,29 @@ def check_jobs(jobs: Sequence[Job], states: Sequence[str]) -> None:
     for job, found in zip(jobs, states, strict=True):
         if found != "other" and dataset_key(job) in now:
             RunFolder(job.folder).check_data(now[dataset_key(job)])
+    require_comparable([job for job in jobs if dataset_key(job) in now], now)
     for job in waiting:
         with of_job(job, len(jobs)):
             build.plan_rounds(job.experiment, read[dataset_key(job)])
     check_learners([(job, read[dataset_key(job)].train.class_names) for job in waiting])
+
+
+def require_comparable(jobs: Sequence[Job], now: Mapping[str, DataRecord]) -> None:
+    """ConfigError where a report would compare no two runs of one study: scored on two splits, or on other shares of one
+    dataset. `now` has the data of each `dataset_key`."""
+    first: dict[Path, Job] = {}
+    of_data: dict[tuple[Path, str], Job] = {}
+    for job in jobs:
+        study, remedy = job.folder.parent, "give each kind a study of its own: study=NAME"
+        one, evaluate = first.setdefault(study, job), job.config["evaluate"]
+        if one.config["evaluate"] != evaluate:
+            what = f"{one.name} would be scored on {one.config['evaluate']} and {job.name} on {evaluate}"
+            raise ConfigError(f"{what}, which no report compares", where=str(study), remedy=remedy)
+        one = of_data.setdefault((study, str(job.config["dataset"]["name"])), job)
+        keys = dataset_key(one), dataset_key(job)
+        if keys[0] != keys[1] and (what := now[keys[0]].difference(now[keys[1]])):
+            what = f"{one.name} and {job.name} would have other data, which no report compares: {what}"
+            raise ConfigError(what, where=str(study), remedy=remedy)
 
 
 def check_learners(asked: Sequence[tuple[Job, tuple[str, ...]]]) -> None:

@@ -128,8 +128,8 @@ def _in_processes(jobs: Sequence[Job], at_once: int, gpus: Sequence[str]) -> lis
 
 def _passed_over(job: Job) -> Outcome | None:
     found = state(job)
-    if found == "done":
-        return _outcome(job, "done", "")
+    if found == "done" and not run.lost_of(RunFolder(job.folder), job.experiment, read_weights=False):
+        return _outcome(job, "done", "")  # else it makes again what is lost
     return _outcome(job, "elsewhere", "another process is working on it") if found == "running" else None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from al_cli.errors import ConfigError, RunError, suggest
 from al_cli.experiment import compose
+from al_cli.experiment.names import check_path
 from al_cli.experiment.settings import MAX_SEED
 from al_cli.experiment.words import check_words, key_of, literal
 from al_cli.lookup import NOBODY, Known
@@ -64,7 +65,7 @@ def read_sweep(name: str, known: Known = NOBODY) -> Sweep:
 
     `known`: whose task it may name; a file may come from somebody else.
     """
-    path = Path(name).expanduser()
+    path = Path(check_path(name, "the sweep")).expanduser()
     if path.suffix not in (".yaml", ".yml"):
         path = compose.shipped("sweeps") / f"{name}.yaml"
         if not path.is_file():

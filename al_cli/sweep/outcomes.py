@@ -1,12 +1,12 @@
 """What became of the runs of one command: in a table at the end, and in the exit code."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.table import Table
 
+from al_cli.datasets.pasted import command, path_word
 from al_cli.errors import OF_SYSTEM, first_line, of_system
 from al_cli.masked import hide
 from al_cli.progress import out, say
@@ -59,8 +59,8 @@ def _print_single(outcome: Outcome) -> None:
         text = f"No round has a value of {metric.name}."
     say(text)
     say(f"Folder:  {folder}")
-    say(f"Look:    al show {shlex.quote(str(folder))}")
-    say(f"Report:  al report {shlex.quote(str(folder.parent))}")
+    say(f"Look:    {command('al', 'show', path_word(folder))}")
+    say(f"Report:  {command('al', 'report', path_word(folder.parent))}")
 
 
 def _finish_many(outcomes: Sequence[Outcome]) -> int:
@@ -74,8 +74,7 @@ def _finish_many(outcomes: Sequence[Outcome]) -> int:
     if count["failed"]:
         say("The same command redoes the failed ones and skips the others.")
     if done := [outcome for outcome in outcomes if outcome.records]:
-        study = shlex.quote(str(done[0].folder.parent))
-        say(f"Report:  al report {study}")
+        say(f"Report:  {command('al', 'report', path_word(done[0].folder.parent))}")
     return 1 if count["failed"] else 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from al_cli.datasets.pasted import command, path_word
 from al_cli.errors import AlError, ConfigError, NotGiven, suggest
 from al_cli.experiment import compose
 from al_cli.experiment.job import Job, make_job
@@ -64,8 +64,8 @@ def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
             jobs += _jobs(arm, seeds, known)
             step()
     folder = jobs[0].folder.parent
-    command = shlex.join(["al", "sweep", sweep.typed, *words])
-    return Study(sweep, folder.name, folder, whole, seeds, reference, tuple(jobs), command)
+    line = command("al", "sweep", path_word(sweep.typed), *words)
+    return Study(sweep, folder.name, folder, whole, seeds, reference, tuple(jobs), line)
 
 
 def _split(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -160,11 +160,11 @@ def test_brackets_of_names_are_text(al, planted):
     assert "[bold] (15)" in text and "[/bold] (0)" in text and "[red]/images/thin.png, [bold] from" in text
 
 
-def test_names_that_are_no_text_can_be_printed(al, planted):
+def test_file_names_that_are_no_text_are_printed(al, planted):
     odd = os.fsencode(planted / "train/images") + b"/\xff\n[red].png"
     (planted / "train/images/thin.png").rename(os.fsdecode(odd))
     (planted / "train/labels/thin.txt").rename(os.fsdecode(odd.replace(b"images", b"labels")[:-3] + b"txt"))
-    assert "train/images/\\xff\\x0a[red].png, cat from" in al("data", planted, "--problems", "odd.csv").stdout
+    assert "train/images/\\xff\\n[red].png, cat from" in al("data", planted, "--problems", "odd.csv").stdout
 
 
 def test_one_problem_keeps_its_sentence_with_a_file(al):

@@ -28,7 +28,7 @@ MISTAKES = {
     "dataset.test=500": ["dataset.test is 500", "a share of the pool as 20%"],
     "dataset.val=100%": ["dataset.val is '100%'", "below 100%"],
     "dataset.test=20% of initial": ["each seed has others", "write dataset.test=20%"],
-    "dataset.val={images: a, annotations: b}": ["this data itself says where its splits are"],
+    "dataset.val={images: a, annotations: b}": ["dataset.val names images and annotations", "dataset=coco"],
     "dataset.group=folder": ["dataset.group=folder would do nothing", "add dataset.test=20%"],
     "dataset.split_seed=3": ["dataset.split_seed=3 would do nothing"],
     "dataset.split_seed=-1": ["dataset.split_seed is -1"],

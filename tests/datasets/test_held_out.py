@@ -107,7 +107,7 @@ def test_another_seed_is_another_draw():
 VIDEOS = [image(v * 10 + n, f"/d/images/train/video{v}/frame{v}_{n}.png") for v in range(30) for n in range(4)]
 
 
-@pytest.mark.parametrize("group", ["folder", "frame[0-9]+", "frame([0-9]+)_", "(nothing)|frame([0-9]+)"])
+@pytest.mark.parametrize("group", ["folder", "frame[0-9]+", "frame([0-9]+)_[0-9]+", "(nothing)|frame([0-9]+)"])
 def test_groups_stay_together(group):
     pool, seen = data(*VIDEOS), []
     for seed in range(6):
@@ -248,6 +248,7 @@ def test_names_that_the_expression_does_not_match_are_refused_until_it_does():
         ({"test": "20%", "split_seed": "x"}, "dataset.split_seed is 'x'"),
         ({"test": "20%", "split_seed": 1.5}, "dataset.split_seed is 1.5"),
         ({"test": "20%", "group": "("}, "no regular expression"),
+        ({"test": "20%", "group": "a{99999999999}"}, "no regular expression"),
         ({"test": "20%", "group": 3}, "dataset.group is 3"),
         ({"test": "20%", "group": ""}, "dataset.group is ''"),
         ({"holdout": 0.25}, "write dataset.val='25% of initial'"),

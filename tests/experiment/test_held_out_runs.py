@@ -69,7 +69,7 @@ def test_one_labeled_split_is_enough_in_either_form(al, one_split, tmp_path):
     place = "dataset.train={images: images, annotations: result.json}"
     al(*words_of(as_coco(one_split, tmp_path / "coco"), place, *SHARES, "run_name=coco", format="coco"))
     assert held("yolo") == held("coco") and set(held("yolo").values()) == {"pool", "val", "test"}
-    for name in ("rounds.csv", "round_01/predictions.npz"):
+    for name in ("rounds.csv", "round_01/per_class.csv", "round_01/candidates.csv"):
         assert (Path("outputs/s/yolo") / name).read_bytes() == (Path("outputs/s/coco") / name).read_bytes()
     pool = {image for image, split in held("yolo").items() if split == "pool"}
     picked = [
@@ -192,6 +192,19 @@ def test_a_report_compares_no_runs_that_are_scored_on_other_images(al, one_split
     assert said in al("report", "outputs/s", code=2).stderr
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("evaluate=test,val", "would be scored on test and"),
+        ("dataset.split_seed=0,1", "would have other data, which no report compares: image"),
+    ],
+)
+def test_a_study_that_no_report_would_compare_is_refused_before_it_starts(al, one_split, word, said):
+    error = al(*words_of(one_split, *SHARES, word), "-m", code=2).stderr
+    assert said in error and "study=NAME" in error
+    assert not Path("outputs/s").exists()
+
+
 def test_a_run_of_an_earlier_version_goes_on_under_the_new_words(al, tmp_path):
     root = write_yolo(tmp_path / "two", {"train": 20, "test": 6})
     words = words_of(root, "dataset.val=50% of initial", "run_name=r", "store=false", "training.keep_checkpoints=all")
@@ -200,8 +213,9 @@ def test_a_run_of_an_earlier_version_goes_on_under_the_new_words(al, tmp_path):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     now = RunFolder(folder).config()
     del config["evaluate"]
-    config["dataset"] = {key: config["dataset"][key] for key in ("format", "root", "name")} | {"holdout": 0.5}
-    config["dataset"] |= {key: now["dataset"][key] for key in ("missing_labels", "bad_rows")}
+    for key in ("val", "test", "split_seed", "group"):
+        del config["dataset"][key]
+    config["dataset"]["holdout"] = 0.5
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     assert RunFolder(folder).config() == now
     whole = tree_bytes(folder, skip=("config.yaml", "timing.json", "environment.json", "run.log", "run.lock"))

@@ -17,6 +17,7 @@ from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder, find_runs
 from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.folder import RUN_FORMAT
+from al_cli.sweep import execute
 from al_cli.tasks import default
 from al_cli.types import Checkpoint
 
@@ -226,3 +227,13 @@ def test_a_broken_record_is_no_reason_to_stop_a_study(finished, caplog):
     assert "give the command of this run again" in find_runs(RUN)[0].error
     again()
     assert results(RUN) == whole
+
+
+def test_a_study_passes_over_a_finished_run_only_where_nothing_of_it_is_lost(finished, made):
+    job = made["no store"][2]
+    finished("no store")
+    assert execute._passed_over(job).state == "done"
+    for name in ("round_02/checkpoint.pth", "round_00/losses.csv", "rounds.md"):
+        finished("no store")
+        (RUN / name).unlink()
+        assert execute._passed_over(job) is None, name

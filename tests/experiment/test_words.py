@@ -5,11 +5,12 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from al_cli.datasets.pasted import as_text, command
 from al_cli.errors import AlError, ConfigError
 from al_cli.experiment import compose
 from al_cli.experiment.job import jobs_of
 from al_cli.experiment.names import check_name, check_path
-from al_cli.experiment.words import TEXT, spelled
+from al_cli.experiment.words import TEXT
 
 KEYS = ["study", "run_name", "outputs", "dataset.root", "dataset.name", "sampler.file", "model.weights"]
 AS_TYPED = [
@@ -91,10 +92,10 @@ TWICE = {
 
 @pytest.mark.parametrize("line", TWICE)
 def test_a_key_is_given_once(al, line):
-    for command in (["run", "-m"], ["sweep", "ppal_voc"], ["run", "--cfg", "job"]):
-        said = al(*command, *line.split(), code=2).stderr
+    for verb in (["run", "-m"], ["sweep", "ppal_voc"], ["run", "--cfg", "job"]):
+        said = al(*verb, *line.split(), code=2).stderr
         assert said.count("\n") == 1
-        if command[0] == "run" or "seed" not in TWICE[line]:  # a sweep refuses any seed=
+        if verb[0] == "run" or "seed" not in TWICE[line]:  # a sweep refuses any seed=
             assert f"{TWICE[line]} is given twice" in said or f"both set {TWICE[line]}" in said
 
 
@@ -134,7 +135,9 @@ def test_other_text_is_a_name(name):
     assert check_name(name, "study") == name
 
 
-@pytest.mark.parametrize("path", ["", "a\0b", "x" * 300, "a/" * 3000, None, 3, ["a"]], ids=lambda path: repr(path)[:20])
+@pytest.mark.parametrize(
+    "path", ["", "a\0b", "x" * 300, "a/" * 3000, "~no_such_user/x", None, 3, ["a"]], ids=lambda path: repr(path)[:20]
+)
 def test_what_can_be_no_path_is_refused(path):
     with pytest.raises(ConfigError):
         check_path(path, "outputs")
@@ -182,7 +185,7 @@ FOLDERS = [
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_a_printed_word_gives_the_folder_when_it_is_pasted(folder):
-    [word] = shlex.split(spelled("dataset.root", folder))
+    [word] = shlex.split(command(f"dataset.root={as_text(folder)}"))
     for many in (False, True):
         [value] = read(word, many)
         assert value.replace("\\${", "${") == folder

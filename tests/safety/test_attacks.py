@@ -5,10 +5,13 @@ dataset, weights and a store may come from anybody.
 """
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -243,6 +246,7 @@ def read(al, run: Path, *verbs: str) -> None:
     weights = str(run / "round_01/checkpoint.pth")
     more = {
         "ls": ["ls"],
+        "verify": ["verify", run],
         "show": ["show", run],
         "checkpoint": ["show", run, "--checkpoint", weights],
         "text": ["report", run.parent, "--format", "md"],
@@ -254,7 +258,7 @@ def read(al, run: Path, *verbs: str) -> None:
         try:
             al(*more[verb])
         except AssertionError as error:
-            assert str(error).startswith("exit 2\n"), error
+            assert str(error).startswith(("exit 2\n", "exit 1\n") if verb == "verify" else "exit 2\n"), error
 
 
 @pytest.mark.parametrize(
@@ -265,12 +269,11 @@ def read(al, run: Path, *verbs: str) -> None:
         {"task": "planted.TASK"},
         {"task": "package.deep.TASK", "hydra": {"searchpath": ["pkg://package"]}},
         {"dataset___target_": "planted.fine", "model__overrides": {"_target_": "planted.fine"}},
-        {"tracking": "planted", "store": "planted.fine"},
     ],
     ids=str,
 )
 def test_nothing_that_a_run_folder_names_is_imported(al, canary, theirs, changes):
-    read(al, theirs(**changes), "ls", "text", "checkpoint", "plan")
+    read(al, theirs(**changes), "ls", "checkpoint", "plan", "verify")
     assert not canary.exists()
 
 
@@ -287,5 +290,73 @@ def test_a_run_folder_reads_nothing_of_this_machines_environment(al, theirs, mon
 
 def test_a_page_and_a_replay_import_nothing_either(al, canary, theirs):
     run = theirs(sampler__stages=[{"select": {"_target_": "planted.fine"}}], tracking="planted.fine")
-    read(al, run, "show", "report", "replay")
+    read(al, run, "show", "text", "report", "replay")
     assert not canary.exists() and (al.cwd / "outputs/s_replay").is_dir()
+
+
+# ---- a dataset may be somebody else's
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 32 32
+%%EndComments
+(CANARY) (w) file closefile
+showpage
+"""
+
+
+def test_no_image_of_a_dataset_starts_a_program(al, fake, yolo_root):
+    """Pillow would give an EPS file to Ghostscript, whatever the file is called; here any Ghostscript leaves the canary."""
+    root = shutil.copytree(yolo_root, al.cwd / "data")
+    image = next((root / "images/train").iterdir())
+    image.write_bytes(EPS.replace(b"CANARY", str(al.cwd / "canary").encode()))
+    program = al.cwd / "bin/gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {al.cwd}/canary\n")
+    program.chmod(0o755)
+    for words in (("data", root), ("data", root, "--deep")):
+        done = subprocess.run(
+            [sys.executable, "-m", "al_cli.cli", *map(str, words)],
+            env={**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 2 and image.name in done.stderr
+    assert not (al.cwd / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["names: !!python/object/apply:os.mknod [CANARY]", "names: [a]\ndownload: touch CANARY"]
+)
+def test_no_tag_and_no_command_of_a_data_yaml_runs(al, yolo_root, text):
+    root = shutil.copytree(yolo_root, al.cwd / "data")
+    yaml_file = root / "data.yaml"
+    yaml_file.write_text(f"train: images/train\nval: images/val\n{text}\n".replace("CANARY", str(al.cwd / "canary")))
+    done = al("data", root, code=2)
+    assert done.stderr.startswith("al: ") and not (al.cwd / "canary").exists()
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "theirs.yaml"])
+def test_no_tag_in_yaml_of_a_run_or_a_study_runs(al, theirs, canary, name):
+    tag = f"sampler: !!python/object/apply:os.mknod [{canary}]\n"
+    if name == "theirs.yaml":
+        (al.cwd / name).write_text(f"base: {{}}\narms: [{{name: a, {tag.strip()}}}]\n")
+        al("sweep", name, "--dry-run", code=2)
+    else:
+        run = theirs()
+        (run / name).write_text((run / name).read_text() + tag)
+        read(al, run, "ls", "checkpoint", "plan", "verify")
+    assert not canary.exists()
+
+
+def test_no_pickle_in_an_npz_of_a_run_is_loaded(al, theirs, canary):
+    class Planted:
+        def __reduce__(self):
+            return Path.touch, (canary,)
+
+    run = theirs()
+    table = run / "round_01/predictions.npz"
+    with np.load(table) as content:
+        arrays = dict(content)
+    np.savez(table, **arrays | {"scores": np.array([Planted()], dtype=object)})
+    read(al, run, "show", "verify", "plan")
+    assert not canary.exists()

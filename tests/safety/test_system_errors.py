@@ -56,7 +56,7 @@ def test_a_bug_keeps_its_traceback(al, monkeypatch):
 def test_a_run_that_cannot_write_is_one_sentence(al, fake, monkeypatch):
     (al.cwd / "file").write_text("")
     one_sentence(al(*fake, "outputs=file", code=2).stderr, "file", "name a folder")
-    one_sentence(al(*fake, f"outputs={LONG}", code=2).stderr, "file name too long", "give a shorter name")
+    one_sentence(al(*fake, f"outputs={LONG}", code=2).stderr, "too long", "at most 255")
 
     def full(self, train, **options):
         raise OSError(errno.ENOSPC, "No space left on device", "/full/checkpoint.pth")
@@ -79,8 +79,8 @@ def test_data_that_has_moved_is_named_in_words(al, run):
     assert "no such" in al("show", run, code=2).stderr
     al("show", run, f"dataset.root={moved}", "--out", "a.png")
     al("show", run, f"dataset.root={moved}", "--checkpoint", run / "round_01/checkpoint.pth", "--out", "b.png")
-    al("replay", run, f"dataset.root='{moved}'", "plots=false")
-    al("report", run.parent)  # needs no data
+    al("replay", run, f"dataset.root='{moved}'", "--dry-run")
+    al("report", run.parent, "--format", "md")  # needs no data
     for word in ("seed=1", "dataset.name=x", "dataset.root", "dataset.train=x"):
         one_sentence(al("show", run, word, code=2).stderr, f"al show cannot use {word}", "dataset.root=DIR")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from al_cli.errors import AlError
+from al_cli.errors import AlError, RunError
 from al_cli.store.disk import Store, parse_size, sizes
 
 
@@ -201,3 +201,20 @@ def test_sizes_for_people():
 def test_entries_are_readable_by_people(tmp_path):
     entry = json.loads((put(Store(tmp_path), {"seed": 1}).entry.path / "entry.json").read_text())
     assert entry["about"] == {"seed": 1} and entry["files"] == {"result.txt": 100}
+
+
+@pytest.mark.parametrize("said", ["2", "7", ";", ""])
+def test_the_format_of_a_store_is_that_of_what_it_holds(tmp_path, said):
+    """A flipped bit in the file is no reason to empty a store; a store of another format is emptied as the message says."""
+    store = Store(tmp_path)
+    put(store, {"seed": 1})
+    (tmp_path / "format").write_text(said)
+    store.require_format()
+    [entry] = (tmp_path / "training").glob("*/*/entry.json")
+    entry.write_text("{}")
+    if said in ("2", "7"):
+        with pytest.raises(RunError, match=f"format {said}; .*prune --keep 0"):
+            store.require_format()
+    store.prune(0)
+    store.require_format()
+    assert not list((tmp_path / "training").glob("*/*"))

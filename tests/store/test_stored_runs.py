@@ -113,7 +113,8 @@ def test_what_changes_a_number_is_not_taken_from_the_store(al, few, changed):
 
 def test_what_changes_no_number_is(al, few):
     al(*few, "sampler=random", "run_name=before")
-    al(*few, "sampler=random", "run_name=after", "training.keep_checkpoints=all", "study=other")
+    elsewhere = [*(word for word in few if word != "study=s"), "study=other"]
+    al(*elsewhere, "sampler=random", "run_name=after", "training.keep_checkpoints=all")
     assert made(Path("outputs/other/after")) == {"training": 0, "inference": 0, "selection": 0}
 
 
@@ -146,13 +147,15 @@ def test_ls_and_prune_say_what_they_did(al, few):
     assert made(Path("outputs/s/again"))["training"] == 5
 
 
-def test_a_store_of_another_version_is_refused_in_a_sentence_and_can_be_listed_and_emptied(al, few):
+def test_a_store_of_another_version_is_refused_in_a_sentence_and_can_be_emptied(al, few):
     al(*few, "sampler=random", "rounds=1")
     Path("outputs/.store/format").unlink()
+    for path in Path("outputs/.store").glob("*/*/*/entry.json"):
+        path.write_text(path.read_text().replace('"digest"', '"other"'))
     refused = al(*few, "sampler=random", "rounds=1", "run_name=again", code=2).stderr
     assert "format 1" in refused and "al store prune --keep 0" in refused and "Traceback" not in refused
-    assert "training" in al("store", "ls").stdout
-    al("store", "prune", "--keep", "0")
+    assert "format 1" in al("store", "ls", code=2).stderr
+    assert "removed 5 results" in al("store", "prune", "--keep", "0").stdout
     al(*few, "sampler=random", "rounds=1", "run_name=again")
     assert made(Path("outputs/s/again"))["training"] == 2
 

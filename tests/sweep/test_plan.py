@@ -1,14 +1,20 @@
 """From a sweep and the command line to runs: names, order, precedence, study.json, and mistakes before anything starts."""
 
 import json
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from al_cli.cli.main import make_parser
+from al_cli.datasets.pasted import as_text, path_word
 from al_cli.errors import AlError, ConfigError
+from al_cli.records import RunFolder
 from al_cli.records.study import StudyFile, read_study_file
 from al_cli.sweep import study_file
-from al_cli.sweep.file import parse_sweep
+from al_cli.sweep.file import parse_sweep, read_sweep
+from al_cli.sweep.outcomes import Outcome, finish
 from al_cli.sweep.plan import plan_study
 
 CONTENT = {
@@ -138,3 +144,24 @@ def test_a_broken_study_json_is_named(tmp_path):
     with pytest.raises(AlError, match=r"study.json cannot be read.*delete it"):
         read_study_file(tmp_path)
     assert read_study_file(tmp_path / "nowhere") == StudyFile()
+
+
+ODD_FOLDERS = ["my set=(v1)", "it's", "a,b [c]", "-x", "~x"]
+
+
+@pytest.mark.parametrize("name", ODD_FOLDERS)
+def test_what_is_printed_of_a_study_can_be_pasted(al, name, capsys):
+    """The command in study.json gives the same runs, and the lines at the end name the folders, whatever they are called."""
+    (al.cwd / f"{name}.yaml").write_text("{base: {model: fake, rounds: 1}, arms: [{name: e, sampler: entropy}]}")
+    words = [f"study={as_text(name)}", f"outputs={as_text(path_word(name))}"]
+    study = plan_study(read_sweep(path_word(f"{name}.yaml")), words)
+    again = make_parser().parse_args(shlex.split(study.command)[1:])
+    assert plan_study(read_sweep(again.name), again.overrides).folder == study.folder
+    assert study.folder.absolute() == al.cwd / name / name
+
+    with RunFolder.create(Path(name, name, "e_s0"), study.jobs[0].experiment.recorded, {}) as run:
+        finish([Outcome(run.path, [])])
+    lines = [line.partition("al ")[2] for line in capsys.readouterr().out.splitlines() if "  al " in line]
+    named = [make_parser().parse_args(shlex.split(line)) for line in lines]
+    assert [args.run.absolute() for args in named[:1]] == [al.cwd / name / name / "e_s0"]
+    assert [args.study.absolute() for args in named[1:]] == [al.cwd / name / name]
