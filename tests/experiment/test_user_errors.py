@@ -31,11 +31,10 @@ def test_a_pool_too_small_for_the_plan_leaves_no_folder(al, words):
     assert not (al.cwd / "outputs/s").exists()
 
 
-def test_of_a_sweep_only_the_runs_that_worked_stay(al, words):
-    done = al(*words, "-m", "initial=4,500", code=1)
-    assert "1 of 2 runs done" in done.stdout
-    names = {path.name for path in (al.cwd / "outputs/s").iterdir() if path.is_dir()}
-    assert names == {"random_initial4_fake_rounds1_s0"}
+def test_no_run_of_several_starts_where_one_is_a_mistake(al, words):
+    done = al(*words, "-m", "initial=4,500", code=2)
+    assert "random_initial500_fake_rounds1_s0: " in done.stderr and "pool of 12" in done.stderr
+    assert not (al.cwd / "outputs/s").exists()
 
 
 def test_a_run_that_had_begun_keeps_its_rounds_and_says_why_it_failed(al, root, words):
