@@ -3,6 +3,9 @@
 import pytest
 from shapes import write_yolo
 
+from al_cli.errors import DatasetError
+from al_cli.learners.fake import FakeLearner
+
 
 @pytest.fixture
 def root(tmp_path):
@@ -45,6 +48,19 @@ def test_a_run_that_had_begun_keeps_its_rounds_and_says_why_it_failed(al, root, 
     al(*words, code=2)
     assert "99" in (run / "error.txt").read_text()
     assert (run / "round_00/record.json").exists()
+
+
+def test_a_mistake_that_shows_in_training_leaves_its_reason_and_the_same_command_goes_on(al, words, monkeypatch):
+    def bad(*_, **__):
+        raise DatasetError("the image cannot be read", where="a [1].png")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeLearner, "infer", bad)
+        al(*words, "run_name=mine", code=2)
+    run = al.cwd / "outputs/s/mine"
+    assert "a [1].png" in (run / "error.txt").read_text() and "failed: the image" in al("ls").stdout
+    assert "2 rounds" in al(*words, "initial=3", "run_name=mine").stderr  # corrected settings do too
+    assert not (run / "error.txt").exists() and (run / "round_01/record.json").exists()
 
 
 def test_what_a_user_put_into_the_folder_stays(al, root, words):
