@@ -102,3 +102,8 @@ def suggest(word: str, choices: Iterable[str]) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of what an exception says, without its full stop; empty where it has none."""
     return (str(error).strip().splitlines() or [""])[0].rstrip(".")
+
+
+def written(value: object) -> str:
+    """A value as a person would type it: text in quotes, so that '3' is not taken for a number, and null for None."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)

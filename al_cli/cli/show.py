@@ -70,11 +70,13 @@ def act(args: argparse.Namespace) -> None:
     say(f"wrote {path}")
 
 
-def moved(words: Sequence[str], dataset: Mapping[str, Any]) -> dict[str, str]:
+def moved(words: Sequence[str], dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Where the data of a run lies now, from words as `dataset.root=DIR`. ConfigError for any other."""
+    from al_cli.experiment import compose
+
+    [said] = compose.split_runs(words, many=False)
     found = {}
-    for word in words:
-        key, _, value = word.partition("=")
+    for word, (key, value) in zip(words, compose.values_of(said).items(), strict=True):
         group, _, name = key.partition(".")
         if group != "dataset" or name not in ("root", "train", "val", "test") or name not in dataset or not value:
             remedy = "say where the data lies now: dataset.root=DIR"

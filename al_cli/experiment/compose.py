@@ -107,7 +107,10 @@ def label(word: str) -> str:
 
 def folder_name(root: str) -> str:
     """The name of a dataset's folder; of `data.yaml` itself, the folder it lies in."""
-    path = Path(root).expanduser().resolve()
+    try:
+        path = Path(root).expanduser().resolve()
+    except (RuntimeError, OSError, ValueError):  # no such user, too long, ...: whoever checks the path says so
+        return "dataset"
     return path.parent.name if path.suffix in {".yaml", ".yml"} else path.name
 
 
@@ -127,6 +130,12 @@ def split_runs(words: Sequence[str], many: bool, several: str = SEVERAL) -> list
             remedy = f"one command makes at most {MAX_RUNS:,}: name fewer values of {', '.join(names)}"
             raise ConfigError("the words name too many runs", where=word[:60], remedy=remedy)
     return [list(run) for run in itertools.product(*choices)]
+
+
+def values_of(words: Sequence[str]) -> dict[str, Any]:
+    """Key -> plain value of overrides that `split_runs` gave."""
+    parser = OverridesParser.create()
+    return {key_of(word): parser.parse_override(word).value() for word in words}
 
 
 def alternatives(word: str, many: bool, several: str) -> list[str]:
@@ -150,7 +159,9 @@ def alternatives(word: str, many: bool, several: str) -> list[str]:
     except ConfigError:
         raise
     except Exception as error:  # Hydra's parser and its functions raise what they like
-        why = re.sub(r"^\w+ while evaluating '.*?': ", "", first_line(error))
+        why = re.sub(r"^\w+ while evaluating '.*?': |,? expecting .*", "", first_line(error)).replace(
+            "'<EOF>'", "its end"
+        )
         remedy = "write overrides as key=value, and quote brackets: 'ud_split=[1,0.5]'"
         raise ConfigError(f"{word} cannot be read: {why}", remedy=remedy) from error
     if not found:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from al_cli.errors import ConfigError
+from al_cli.errors import ConfigError, written
 
 MAX_BYTES = 200  # of a name; most disks end at 255, and al writes next to a folder under longer names
 MAX_PART = 255  # bytes of one name in a path
@@ -15,7 +15,7 @@ def check_name(value: Any, key: str) -> str:
     """The name of a study or a run, which is one folder. ConfigError says why another text is none."""
     remedy = f"give a name, for example {key}=first_try"
     if not isinstance(value, str):
-        raise ConfigError(f"{key} is {'null' if value is None else repr(value)}", remedy=remedy)
+        raise ConfigError(f"{key} is {written(value)}", remedy=remedy)
     if why := _not_a_name(value):
         shown = value if len(value) <= 60 else f"{value[:60]}..."
         raise ConfigError(f"{key} is {shown!r}, {why}", remedy=remedy)
@@ -43,7 +43,7 @@ def check_path(value: Any, key: str) -> str:
     """Text that can be a path, whether or not something lies there. ConfigError for any other value."""
     remedy = f"give a path, for example {key}=my_folder"
     if not isinstance(value, str):
-        raise ConfigError(f"{key} is {'null' if value is None else repr(value)}, which is no path", remedy=remedy)
+        raise ConfigError(f"{key} is {written(value)}, which is no path", remedy=remedy)
     if not value.strip():
         raise ConfigError(f"{key} is empty", remedy=remedy)
     if "\0" in value:

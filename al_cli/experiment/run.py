@@ -21,6 +21,7 @@ from al_cli.experiment.build import (
     through_store,
     uses_of_val,
 )
+from al_cli.experiment.compose import is_count
 from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
 from al_cli.experiment.settings import Experiment
@@ -131,6 +132,9 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
     pool, classes = len(splits.train), len(splits.train.class_names)
     evaluated = f"{len(scored_split(splits, plan.evaluate))} to evaluate on, the {plan.evaluate} split"
     log.info("%s: %d images in the pool, %s, %d classes", splits.name, pool, evaluated, classes)
+    budget = experiment.config["budget"]
+    if plan.unit == "images" and is_count(budget) and not plan.picks and plan.sizes[-1] < budget and plan.sizes[1:]:
+        log.info("the last round labels the %d images that are left: budget=%d is more", plan.sizes[-1], budget)
     if plan.evaluate == "val" and (uses := uses_of_val(experiment)):
         log.warning(
             "evaluate=val: %s, so the scores are not held out from it: compare, then evaluate=test", uses[0].what
@@ -167,7 +171,7 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
         for finding in round_in_vain(folder, record, experiment.task, last=record.round == total - 1):
             log.warning("round %d of %d: %s", record.round, total - 1, finding)
         if console.is_terminal:
-            console.print(rounds_table(folder.records(), experiment.task))
+            console.print(rounds_table(folder.readable_records(), experiment.task))
         if wanted and time.monotonic() - plotted > PLOT_EVERY_S:
             draw(folder, splits)
             plotted = time.monotonic()

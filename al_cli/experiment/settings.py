@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from al_cli import masked, tasks, tracking
 from al_cli.datasets.held_out import HeldOut
-from al_cli.errors import AlError, ConfigError, DatasetError, first_line, suggest
+from al_cli.errors import AlError, ConfigError, DatasetError, first_line, suggest, written
 from al_cli.experiment import imported
 from al_cli.experiment.compose import WHERE, resolved
 from al_cli.experiment.names import check_path
@@ -23,7 +23,7 @@ from al_cli.samplers.select_random import random
 from al_cli.strategy import Stage, Strategy
 
 DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
-FORMATS = ("yolo", "coco", "digits")
+DATASET_FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
 MAX_SEED = 2**63 - 1  # the largest that every library takes
@@ -106,7 +106,9 @@ def check(
     for name, unit in (("initial", "images"), ("budget", plain["budget_unit"])):
         amount(plain[name], name, unit)
     one_of(plain["device"], "device", DEVICES)
-    task = tasks.named(plain.get("task", tasks.DEFAULT), known)
+    if not isinstance(task_name := plain.get("task", tasks.DEFAULT), str):
+        one_of(task_name, "task", tasks.BUILT_IN)
+    task = tasks.named(task_name, known)
     if not isinstance(plain["seeds"], dict):
         what = f"seeds is {written(plain['seeds'])}, and no mapping of initial, training and sampling"
         raise ConfigError(what, remedy="set one alone: seeds.training=7")
@@ -181,11 +183,6 @@ def check_stages(stages: Any) -> None:
     if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
         what = f"sampler.stages is {written(stages)[:100]}, which is no list of stages"
         raise ConfigError(what, remedy="leave it out, or write the stages as the files in conf/sampler do")
-
-
-def written(value: Any) -> str:
-    """A value as a person would type it: text in quotes, so that '3' is not taken for a number, and null for None."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def amount(value: Any, name: str, unit: str) -> None:
@@ -307,7 +304,7 @@ def short(value: Any) -> str:
 
 
 def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
-    one_of(dataset["format"], "dataset.format", FORMATS)
+    one_of(dataset["format"], "dataset.format", DATASET_FORMATS)
     placed = [split for split in ("train", "val", "test") if isinstance(dataset.get(split), dict)]
     if placed and dataset["format"] != "coco":
         raise ConfigError(

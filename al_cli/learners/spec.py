@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from al_cli.errors import ConfigError, ModelError, suggest
+from al_cli.errors import ConfigError, ModelError, suggest, written
 from al_cli.types import Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
@@ -336,12 +336,16 @@ def _batch_size(model: ModelSpec, training: TrainingSpec) -> int | None:
 def _one_of(key: str, value: Any, choices: tuple[Any, ...]) -> None:
     if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in choices):
         names = ["null" if choice is None else str(choice).lower() for choice in choices]
-        raise ConfigError(f"{key} cannot be {value}", where=f"{key}={value}", remedy=suggest(str(value), names))
+        raise ConfigError(
+            f"{key} cannot be {written(value)}", where=f"{key}={written(value)}", remedy=suggest(str(value), names)
+        )
 
 
 def _count(key: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{key} must be a count", where=f"{key}={value}", remedy="give an integer of at least 1")
+        raise ConfigError(
+            f"{key} must be a count", where=f"{key}={written(value)}", remedy="give an integer of at least 1"
+        )
 
 
 def _number(key: str, value: Any, valid: Any, what: str) -> None:
@@ -350,7 +354,7 @@ def _number(key: str, value: Any, valid: Any, what: str) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not valid(value):
         raise ConfigError(
-            f"{key} must be a number {what}", where=f"{key}={value}", remedy=f"give a number {what}, or null"
+            f"{key} must be a number {what}", where=f"{key}={written(value)}", remedy=f"give a number {what}, or null"
         )
 
 
@@ -361,5 +365,7 @@ def _finite(value: Any) -> bool:
 def _require_setting(fits: bool, key: str, value: Any, what: str) -> None:
     if not fits or isinstance(value, bool):
         raise ConfigError(
-            f"influence.{key} cannot be {value}", where=f"model.influence.{key}={value}", remedy=f"give {what}"
+            f"influence.{key} cannot be {written(value)}",
+            where=f"model.influence.{key}={written(value)}",
+            remedy=f"give {what}",
         )

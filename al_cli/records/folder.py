@@ -13,12 +13,11 @@
       rounds.csv rounds.md            one row a round
       done.json | error.txt           how the last process that worked here ended
 
-Every file is written whole or not at all. Knows nothing of how a round is computed.
+Every file is written whole or not at all. Knows nothing of how a round is computed. `reading` is the same run for reading.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -26,54 +25,35 @@ import re
 import shutil
 import time
 import traceback
-import zipfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from al_cli.datasets.held_out import spelled_now
 from al_cli.errors import AlError, RunError
 from al_cli.masked import hide
 from al_cli.records.data import DataRecord, read_data_record
-from al_cli.records.formats import csv_rows, csv_text, json_text, load_predictions, markdown_text
+from al_cli.records.formats import json_text
+from al_cli.records.reading import YAML, RunFiles, content_hash, file_hash, has_hash, in_todays_settings, read_mapping
 from al_cli.records.rounds import (
     CHECKPOINT,
-    PICKED,
-    RESELECTED,
-    Candidate,
     Round,
-    before,
-    parse_candidate,
     parse_record,
     record_text,
-    round_columns,
     round_files,
     round_name,
-    round_row,
-    round_texts,
 )
-from al_cli.system import encoded, lock, open_own, sync_names, write_atomic
-from al_cli.tasks import DEFAULT, Task, default, described
-from al_cli.types import LossPoint, Predictions, RoundRecord
+from al_cli.system import lock, open_own, sync_names, write_atomic
+from al_cli.tasks import Task, default
+from al_cli.types import RoundRecord
 
 log = logging.getLogger("al")
 
 # Of the files described above. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
 RUN_FORMAT = 3
-DIGESTS_SINCE = 3  # the format in which a record began to hold its own digest
 RUN_FILES = ("data.csv", "task.json")  # what belongs to all rounds and never changes: each record has their hashes
-ADDED = {
-    "task": DEFAULT,
-    "portable": False,
-    "evaluate": "test",
-}  # settings that configurations of this format may lack, and what they meant
-_YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
 
 
 OTHER_DATA = "restore the data, or start again with run_name=NAME or study=NAME"
@@ -81,11 +61,11 @@ OTHER_DATA = "restore the data, or start again with run_name=NAME or study=NAME"
 PLACE_OF_DATA = re.compile(r"dataset\.(root|name|(train|val|test)\.(images|annotations))")
 
 
-class RunFolder:
+class RunFolder(RunFiles):
     """One run on disk. The constructor only names it, for reading; `create` makes it and keeps it to this process."""
 
     def __init__(self, path: Path | str):
-        self.path = Path(path)
+        super().__init__(path)
         self._lock: int | None = None
         self._longer: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None  # what `lengthen` will write
 
@@ -151,7 +131,7 @@ class RunFolder:
         if not self.began:
             return
         if not self._is_intact(path):
-            if _digest(now.text) == self._recorded(path):
+            if content_hash(now.text) == self._recorded(path):
                 return
             what = "the record of the data is not as it was written, and the data here is not what the run began with"
             restore = "restore it, or give this run another name with run_name=NAME"
@@ -207,12 +187,6 @@ class RunFolder:
             return False
 
     @property
-    def rounds_marked(self) -> int:
-        """How many rounds done.json says there are; 0 where it is not there or cannot be read."""
-        rounds = _read_mapping(self.path / "done.json").get("rounds")
-        return rounds if isinstance(rounds, int) else 0
-
-    @property
     def error(self) -> str:
         """The first line of the failure, or nothing."""
         path = self.path / "error.txt"
@@ -221,32 +195,10 @@ class RunFolder:
     def mark_done(self, plots: Sequence[Path] | None = None) -> None:
         """Write done.json; with the hashes of the plots once they are drawn."""
         self.clear_failure()
-        drawn = {} if plots is None else {"plots": {path.name: _file_digest(path) for path in plots}}
+        drawn = {} if plots is None else {"plots": {path.name: file_hash(path) for path in plots}}
         text = json_text(self._seal() | drawn)
         if not self.holds("done.json", text):
             write_atomic(self.path / "done.json", text)
-
-    def is_sealed(self) -> bool:
-        """Whether done.json says what it should, the plots left out."""
-        content = _read_mapping(self.path / "done.json")
-        content.pop("plots", None)
-        return content == self._seal()
-
-    def _seal(self) -> dict[str, Any]:
-        """What done.json says of the run: how many rounds, and the hash of its configuration."""
-        path = self.path / "config.yaml"
-        return {"rounds": len(self.records())} | ({path.name: _file_digest(path)} if path.exists() else {})
-
-    @property
-    def has_plots(self) -> bool:
-        """Whether done.json says that the pictures of this run were drawn."""
-        return isinstance(_read_mapping(self.path / "done.json").get("plots"), dict)
-
-    def lost_plots(self) -> list[str]:
-        """The pictures that were drawn and are not as they were written."""
-        plots = _read_mapping(self.path / "done.json").get("plots")
-        drawn = plots.items() if isinstance(plots, dict) else ()
-        return [name for name, digest in drawn if not _holds(self.path / "plots" / name, digest)]
 
     def mark_failed(self, error: BaseException) -> None:
         """Keep why it failed in error.txt; with a traceback unless it is a mistake that the user can correct."""
@@ -262,195 +214,13 @@ class RunFolder:
 
     # ---- reading
 
-    def config(self) -> dict[str, Any]:
-        """The resolved configuration. RunError where there is none or it cannot be read."""
-        path = self.path / "config.yaml"
-        if not path.is_file():
-            raise RunError("there is no run here", where=str(self.path), remedy="`al ls` lists the runs")
-        try:
-            content = yaml.load(path.read_text(encoding="utf-8"), _YAML)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RunError(
-                f"the configuration cannot be read: {error}", where=str(path), remedy="restore it"
-            ) from error
-        if not isinstance(content, dict):
-            raise RunError("the configuration is not a mapping", where=str(path), remedy="restore it")
-        return _spelled_now(content)
-
-    def task(self) -> Task:
-        """What the run measures, as it was when the run began; detection where no file says. RunError where it cannot
-        be read."""
-        path = self.path / "task.json"
-        if not path.is_file():
-            return default()
-        try:
-            return described(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-            remedy = "restore it, or run the same command again after deleting it"
-            raise RunError(f"the task cannot be read: {error}", where=str(path), remedy=remedy) from error
-
-    @property
-    def total_rounds(self) -> int:
-        """Rounds this run will have when done, the initial one included. RunError if the configuration names none."""
-        if self.config().get("reference"):  # all labels at once
-            return 1
-        rounds = self.config().get("rounds")
-        if not isinstance(rounds, int):
-            raise RunError(f"`rounds` is {rounds!r}", where=str(self.path / "config.yaml"), remedy="restore it")
-        return rounds + 1
-
-    def is_finished(self, round: int) -> bool:
-        return (self.round_path(round) / "record.json").exists()
-
-    def written_at(self, round: int) -> datetime | None:
-        """When the record of a round was written, with a zone; None for an unfinished round."""
-        path = self.round_path(round) / "record.json"
-        return datetime.fromtimestamp(path.stat().st_mtime).astimezone() if path.exists() else None
-
-    def round_path(self, round: int) -> Path:
-        return self.path / round_name(round)
-
     def checkpoint_path(self, round: int) -> Path:
         """Where the weights of a round go; makes the round's folder."""
         self.round_path(round).mkdir(parents=True, exist_ok=True)
         return self.round_path(round) / "checkpoint.pth"
 
-    def weights(self, round: int) -> Path:
-        """The checkpoint of a finished round. RunError where it is not kept."""
-        path = self.round_path(round) / CHECKPOINT
-        if not path.exists():
-            remedy = "put the file back, or give the command of this run again: it trains what it needs again"
-            raise RunError(f"the weights of round {round} are not there", where=str(path), remedy=remedy)
-        return path
-
-    def has_weights(self, record: RoundRecord) -> bool:
-        """Whether the weights of this round are here, as they were written."""
-        path = self.round_path(record.round) / CHECKPOINT
-        return _holds(path, record.hashes[CHECKPOINT]) if CHECKPOINT in record.hashes else path.is_file()
-
-    def weights_before(self, round: int) -> dict[str, str]:
-        """The hash of the weights that lie in the folder of the round before this one, by the name that records give it."""
-        path = self.round_path(round - 1) / CHECKPOINT
-        return {before(round): _file_digest(path)} if round and path.exists() else {}
-
     def drop_checkpoint(self, round: int) -> None:
         (self.round_path(round) / CHECKPOINT).unlink(missing_ok=True)
-
-    @property
-    def began(self) -> bool:
-        """Whether a round was finished here, and be it one after a gap."""
-        return bool(self.recorded_rounds())
-
-    def recorded_rounds(self) -> list[int]:
-        """The numbers of all rounds that have a record, readable or not, ascending."""
-        paths = (path.parent for path in self.path.glob("round_*/record.json") if not path.parent.is_symlink())
-        numbers = (path.name.removeprefix("round_") for path in paths)
-        return sorted(int(number) for number in numbers if number.isdigit())
-
-    def record(self, round: int) -> RoundRecord:
-        """The record of one round. RunError where it is not there, cannot be read, or is not as it was written."""
-        path = self.round_path(round) / "record.json"
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise RunError(f"round {round} is not finished", where=str(self.path), remedy=_again(round)) from error
-        return _read_record(path, round, (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
-
-    def records(self) -> list[RoundRecord]:
-        """The finished rounds, 0 up to the first that is not. RunError names a record that cannot be read."""
-        found: list[RoundRecord] = []
-        while self.is_finished(len(found)):
-            found.append(self.record(len(found)))
-        return found
-
-    def readable_records(self) -> list[RoundRecord]:
-        """The same, up to the first that cannot be read: what a run that goes on need not compute again, at least."""
-        found: list[RoundRecord] = []
-        with suppress(RunError):
-            while self.is_finished(len(found)):
-                found.append(self.record(len(found)))
-        return found
-
-    def damaged(self, record: RoundRecord) -> list[str]:
-        """The files of a round, and of the run where they belong to all rounds, that are missing or not as they were written.
-        Weights are left out: they need not be kept."""
-        names = [name for name in sorted(record.hashes) if not name.endswith(CHECKPOINT)]
-        folder = self.round_path(record.round)
-        return [name for name in names if not _holds(folder / name, record.hashes[name])]
-
-    def _recorded(self, path: Path) -> str | None:
-        """The hash that a file of the whole run had when a round was written; None where no record tells."""
-        for round in self.recorded_rounds():
-            try:
-                return self.record(round).hashes.get(f"../{path.name}")
-            except RunError:
-                continue
-        return None
-
-    def _is_intact(self, path: Path) -> bool:
-        """Whether a file of the whole run is there, as it was when the rounds were written."""
-        return path.is_file() if (digest := self._recorded(path)) is None else _holds(path, digest)
-
-    def _content(self, round: int, name: str) -> bytes:
-        """A file of a finished round. RunError where it is not there, or not as it was written."""
-        path, digest = self.round_path(round) / name, self.record(round).hashes.get(name)
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise RunError(f"{name} cannot be read: {error.strerror}", where=str(path), remedy=_again(round)) from error
-        if digest is not None and _digest(content) != digest:
-            raise RunError(f"{name} is not as it was written", where=str(path), remedy=_again(round))
-        return content
-
-    def predictions(self, round: int) -> Predictions:
-        """What the round's model finds in the evaluation images. RunError for an unfinished round or a broken file."""
-        if not self.is_finished(round):
-            done = len(self.records())
-            rounds = f"finished: 0 to {done - 1}" if done else "no round is finished yet"
-            raise RunError(f"round {round} is not finished", where=str(self.path), remedy=rounds)
-        content = self._content(round, "predictions.npz")
-        try:
-            return load_predictions(content)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            path = self.round_path(round) / "predictions.npz"
-            raise RunError(f"predictions cannot be read: {error}", where=str(path), remedy=_again(round)) from error
-
-    def losses(self, round: int) -> list[LossPoint]:
-        """The loss curve of a finished round; empty where the learner keeps none."""
-        rows = csv_rows(self._content(round, "losses.csv"))
-        return [
-            LossPoint(
-                int(row["iteration"]), float(row["train_loss"]), float(row["val_loss"]) if row["val_loss"] else None
-            )
-            for row in rows
-        ]
-
-    def trained_on(self, round: int) -> tuple[int, ...]:
-        """The images that a finished round chose, ascending: those it labeled and, where each round selects its training set
-        from the whole pool, those labeled before that it selected again."""
-        return tuple(c.image_id for c in self.candidates(round) if c.outcome in (PICKED, RESELECTED))
-
-    def candidates(self, round: int) -> list[Candidate]:
-        """Every image that a finished round chose from, by ascending id. RunError where that cannot be read."""
-        content = self._content(round, "candidates.csv")
-        try:
-            return [parse_candidate(row) for row in csv_rows(content)]
-        except (ValueError, KeyError) as error:
-            path = self.round_path(round) / "candidates.csv"
-            raise RunError(f"the candidates cannot be read: {error}", where=str(path), remedy=_again(round)) from error
-
-    def timing(self, round: int) -> dict[str, Any]:
-        """Seconds and memory of a round; empty where they cannot be read, for they are no part of a record."""
-        return _read_mapping(self.round_path(round) / "timing.json")
-
-    def environment(self) -> dict[str, Any]:
-        """Versions, device and machine that the run began with; empty where they cannot be read."""
-        return _read_mapping(self.path / "environment.json")
-
-    def class_counts(self, round: int) -> dict[str, tuple[int, int]]:
-        """Class name -> boxes among the round's picked images, and among all labeled so far."""
-        rows = csv_rows(self._content(round, "class_counts.csv"))
-        return {row["class"]: (int(row["picked"]), int(row["labeled"])) for row in rows}
 
     # ---- writing
 
@@ -500,10 +270,10 @@ class RunFolder:
         hashes = dict(record.hashes)
         for name, content in round_files(done, self.task()).items():
             write_atomic(folder / name, content)
-            hashes[name] = _digest(content)
+            hashes[name] = content_hash(content)
         for path in (folder / CHECKPOINT, *(self.path / name for name in RUN_FILES)):
             if path.exists():
-                hashes[path.name if path.parent == folder else f"../{path.name}"] = _file_digest(path)
+                hashes[path.name if path.parent == folder else f"../{path.name}"] = file_hash(path)
         write_atomic(folder / "timing.json", json_text(done.timing))
         text = record_text(replace(record, hashes=hashes))
         stored = parse_record(text)
@@ -520,7 +290,7 @@ class RunFolder:
             if aside.is_symlink() or not aside.is_dir():
                 continue
             files = [path for path in aside.iterdir() if path.name != "timing.json"]
-            unlike = {path.name for path in files if not _holds(now / path.name, _file_digest(path))}
+            unlike = {path.name for path in files if not has_hash(now / path.name, file_hash(path))}
             # with the same record all files were once the same; without a readable record, all others must be
             if "record.json" not in unlike or unlike == {"record.json"}:
                 shutil.rmtree(aside)
@@ -530,19 +300,6 @@ class RunFolder:
         for name, text in self.tables(self.records() if records is None else records).items():
             if not self.holds(name, text):
                 write_atomic(self.path / name, text)
-
-    def holds(self, name: str, content: str | bytes) -> bool:
-        """Whether a file of the run has this content."""
-        return _holds(self.path / name, _digest(content))
-
-    def tables(self, records: Sequence[RoundRecord]) -> dict[str, str]:
-        """File name -> content of the tables of the whole run."""
-        task = self.task()
-        columns = round_columns(task)
-        return {
-            "rounds.csv": csv_text(columns, [round_row(record, task) for record in records]),
-            "rounds.md": markdown_text(columns, [round_texts(record, task) for record in records]),
-        }
 
     def _take_lock(self) -> None:
         handle = open_own(self.path / "run.lock")
@@ -573,8 +330,8 @@ class RunFolder:
         """What `config` is to the configuration here; `new` where there is none yet. One that was lost is written again where
         done.json says that it was this one; else RunError where rounds were finished with it."""
         path, text = self.path / "config.yaml", _yaml_text(config)
-        digest = _digest(text)
-        if _read_mapping(self.path / "done.json").get(path.name) == digest and not _holds(path, digest):
+        digest = content_hash(text)
+        if read_mapping(self.path / "done.json").get(path.name) == digest and not has_hash(path, digest):
             log.warning("%s was not as it was written: it is written again", path)
             write_atomic(path, text)
         if path.exists():
@@ -608,7 +365,7 @@ class RunFolder:
     def _write_task(self, task: Task) -> None:
         """Written once. The configuration names the task too, so what differs here is a Task that was edited since."""
         path, text = self.path / "task.json", json_text(task.describe())
-        if not self._is_intact(path) and self._recorded(path) in (None, _digest(text)):
+        if not self._is_intact(path) and self._recorded(path) in (None, content_hash(text)):
             if self.began:
                 log.warning("%s was not as it was written: it is written again", path)
             write_atomic(path, text)
@@ -622,17 +379,6 @@ class RunFolder:
                 where=str(path),
                 remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
             )
-
-    @property
-    def format(self) -> int:
-        """The format of the files of this run: 1 where they do not say. Any format is read; only this version's is written."""
-        number = self.environment().get("format")
-        return number if isinstance(number, int) else DIGESTS_SINCE if self._has_digests() else 1
-
-    def _has_digests(self) -> bool:
-        """Whether a record holds its own digest."""
-        paths = (self.round_path(round) / "record.json" for round in self.recorded_rounds())
-        return any(b'"digest": ' in path.read_bytes() for path in paths)
 
     def _require_format(self) -> None:
         begun = (self.path / "environment.json").exists() or self.began
@@ -655,7 +401,7 @@ class RunFolder:
         before, after = flatten(self.environment()), flatten(json.loads(json_text(now)))
         changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
         if changed:
-            name = f"environment_{round_name(len(self.records()))}.json"
+            name = f"environment_{round_name(len(self.readable_records()))}.json"
             write_atomic(self.path / name, json_text(now))
         if changed := [key for key in changed if key not in ("command", "gpus")]:
             listed = "; ".join(f"{key} was {before.get(key)}, is {after.get(key)}" for key in changed)
@@ -668,15 +414,7 @@ def _yaml_text(config: Mapping[str, Any]) -> str:
 
 def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as config.yaml gives it back."""
-    return _spelled_now(yaml.load(_yaml_text(config), _YAML))
-
-
-def _spelled_now(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a run of any version in today's settings."""
-    now = ADDED | config
-    if isinstance(dataset := now.get("dataset"), dict):
-        now["dataset"] = spelled_now(dataset)
-    return now
+    return in_todays_settings(yaml.load(_yaml_text(config), YAML))
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -689,44 +427,6 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
-    """The JSON object of a file; empty where there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-@lru_cache(maxsize=2048)  # a report asks for each record several times
-def _read_record(path: Path, round: int, state: tuple[int, ...]) -> RoundRecord:
-    """The record in a file of that state (device, inode, size, times)."""
-    try:
-        record = parse_record(path.read_bytes().decode())
-        if record.round != round:
-            raise ValueError(f"it is the record of round {record.round}")
-    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:  # broken JSON and text are ValueErrors
-        raise RunError(f"the record cannot be read: {error}", where=str(path), remedy=_again(round)) from error
-    return record
-
-
-def _digest(content: str | bytes) -> str:
-    return hashlib.sha256(encoded(content) if isinstance(content, str) else content).hexdigest()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _holds(path: Path, digest: str) -> bool:
-    """Whether this file is there with the content of that hash."""
-    try:
-        return _file_digest(path) == digest
-    except OSError:
-        return False
-
-
 def _unused(path: Path) -> Path:
     """This path, or the first numbered one after it that nothing has."""
     number = 1
@@ -735,7 +435,3 @@ def _unused(path: Path) -> Path:
         number += 1
         found = path.with_name(f"{path.name}{number}")
     return found
-
-
-def _again(round: int) -> str:
-    return f"give the command of this run again: it computes round {round} once more and keeps the others"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from al_cli.errors import ConfigError, RunError, suggest
+from al_cli.errors import ConfigError, RunError, suggest, written
 from al_cli.experiment import compose
 from al_cli.experiment.names import check_path
 from al_cli.experiment.settings import MAX_SEED
@@ -107,6 +107,13 @@ def parse_sweep(name: str, content: Any, known: Known = NOBODY) -> Sweep:
     return Sweep(name, source, base, seeds, arms, content.get("reference", False), claim)
 
 
+def _refuse_hydra(key: str, where: str) -> None:
+    """ConfigError for a setting of Hydra: a search path says whose code may run."""
+    if re.match(r"[+~]*hydra(\W|$)", key):
+        remedy = f"type it: al sweep FILE {key}=..." if "searchpath" in key else "leave it out"
+        raise ConfigError(f"{where} sets {key}, which a sweep cannot", where=where, remedy=remedy)
+
+
 def _overrides(content: Any, where: str, refused: Iterable[str]) -> tuple[str, ...]:
     if not isinstance(content, dict):
         raise ConfigError(f"{where} is {content!r}", remedy="write its settings as key: value")
@@ -114,9 +121,7 @@ def _overrides(content: Any, where: str, refused: Iterable[str]) -> tuple[str, .
     for key, value in content.items():
         if not isinstance(key, str) or "=" in key:
             raise ConfigError(f"{where} has the key {key!r}", where=where, remedy="keys are those of al run, as text")
-        if re.match(r"[+~]*hydra(\W|$)", key):  # a search path says whose code may run
-            remedy = f"type it: al sweep FILE {key}=..." if "searchpath" in key else "leave it out"
-            raise ConfigError(f"{where} sets {key}, which a sweep cannot", where=where, remedy=remedy)
+        _refuse_hydra(key, where)
         words.append(f"{key}={literal(value, f'{where}.{key}')}")
     check_words(words)
     for key in map(key_of, words):
@@ -134,7 +139,7 @@ def check_seeds(content: Any, where: str) -> tuple[int, ...]:
     """Distinct whole numbers from 0 up, at least one."""
     seeds = content if isinstance(content, list) else [content]
     if not seeds or any(isinstance(seed, bool) or not isinstance(seed, int) or seed < 0 for seed in seeds):
-        raise ConfigError(f"{where} is {content!r}", remedy=f"give whole numbers from 0 up: {where}=[0,1,2]")
+        raise ConfigError(f"{where} is {written(content)}", remedy=f"give whole numbers from 0 up: {where}=[0,1,2]")
     if len(seeds) > compose.MAX_RUNS:
         remedy = f"one command makes at most {compose.MAX_RUNS:,} runs: a study can be run in parts, with seeds=[...]"
         raise ConfigError(f"{where} has {len(seeds):,} values", remedy=remedy)
@@ -172,6 +177,7 @@ def _crossed(content: Any, name: str) -> tuple[tuple[str, ...], tuple[int, ...],
         raise ConfigError("hydra holds something else than sweeper.params", where="hydra", remedy=remedy)
     words = [f"{key}={value if isinstance(value, str) else literal(value, key)}" for key, value in params.items()]
     for key in map(key_of, words):
+        _refuse_hydra(key, "hydra.sweeper.params")
         if key in NOT_CROSSED:
             raise ConfigError(f"hydra.sweeper.params sets {key}, which the sweep sets for each run", where="hydra")
     jobs = [tuple(job) for job in compose.split_runs(words, many=True)]

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
 from al_cli.datasets.pasted import command, path_word
 from al_cli.errors import AlError, ConfigError, NotGiven, suggest
 from al_cli.experiment import compose
@@ -75,8 +73,7 @@ def _split(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
             raise ConfigError(f"{key} cannot be set for a whole sweep", where=word, remedy=REFUSED[key])
     several = "a sweep's arms are in its file; a list is written in brackets: 'seeds=[0,1]'"
     [said] = compose.split_runs(open_keys(words), many=False, several=several)
-    parser = OverridesParser.create()
-    own = {key_of(word): parser.parse_override(word).value() for word in said if key_of(word) in OWN}
+    own = compose.values_of([word for word in said if key_of(word) in OWN])
     return own, tuple(word for word in said if key_of(word) not in OWN)
 
 

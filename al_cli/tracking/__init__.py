@@ -122,7 +122,7 @@ def open_tracker(name: str, folder: RunFolder, config: Mapping[str, Any]) -> Tra
 
 def _catch_up(tracker: Tracker, name: str, folder: RunFolder, logged: set[int]) -> None:
     """Log every round that is on disk and not in the tracker; `logged` are those that need no look, and grows."""
-    for record in folder.records():
+    for record in folder.readable_records():
         if record.round in logged:
             continue
         with _a_failure_is_a_warning(

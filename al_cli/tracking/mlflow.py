@@ -89,7 +89,7 @@ class MLflow:
             self.client.log_batch(self.run_id, metrics=some)
 
     def close(self) -> None:
-        done = len(self.folder.records()) == self.folder.total_rounds
+        done = len(self.folder.readable_records()) == self.folder.total_rounds
         self.client.set_terminated(self.run_id, "FINISHED" if done else "KILLED")
 
 

@@ -99,6 +99,11 @@ def test_help_teaches(al):
         assert words in text
 
 
+def test_help_says_what_null_means_for_the_amounts(al):
+    text = " ".join(al("run", "--help").stdout.split())
+    assert "null: an equal part, the pool divided by rounds + 1" in text and "a share, or null: an equal part" in text
+
+
 def test_help_of_a_run_says_what_each_setting_means():
     from omegaconf import OmegaConf
 

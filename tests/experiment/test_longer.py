@@ -90,7 +90,7 @@ def test_weights_that_are_gone_are_made_again(al, few):
     words = [*few, "sampler=entropy", "run_name=r"]
     al(*words, "rounds=1")
     Path("outputs/s/r/round_01/checkpoint.pth").unlink()
-    assert "the weights of round 1 are not there" in al(*words, "rounds=2").stderr
+    assert "the weights of round 1 are needed and not there" in al(*words, "rounds=2").stderr
     assert RunFolder("outputs/s/r").state == "done"
 
 

@@ -1,5 +1,6 @@
 """A file of a run that is missing or broken: the same command makes it again, to the byte, or says in a sentence why not."""
 
+import io
 import random
 import re
 import shutil
@@ -8,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from disturbed import results
+from rich.console import Console
 from shapes import write_yolo
 
+from al_cli import tracking
 from al_cli.errors import AlError
+from al_cli.experiment import run as one_run
 from al_cli.experiment.job import jobs_of
 from al_cli.experiment.run import run_job
 from al_cli.learners.fake import FakeLearner
@@ -19,6 +23,7 @@ from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.folder import RUN_FORMAT
 from al_cli.sweep import execute
 from al_cli.tasks import default
+from al_cli.tracking import Tracker
 from al_cli.types import Checkpoint
 
 RUN = Path("outputs/s/r")
@@ -237,3 +242,31 @@ def test_a_study_passes_over_a_finished_run_only_where_nothing_of_it_is_lost(fin
         finished("no store")
         (RUN / name).unlink()
         assert execute._passed_over(job) is None, name
+
+
+def test_broken_records_are_mended_in_another_environment_with_a_tracker_and_a_terminal(finished, made, monkeypatch):
+    whole, again = finished("no store")
+    for round in (0, 2):
+        (RUN / f"round_0{round}/record.json").write_text("{")
+    path = RUN / "environment.json"
+    path.write_text(path.read_text().replace('"cpus"', '"cores"').replace('"format": 3', '"format": 1'))
+    seen = []
+
+    class Seen(Tracker):
+        def __init__(self):
+            """Nothing is opened."""
+
+        def has(self, round):
+            return round in seen
+
+        def log_round(self, record, losses):
+            seen.append(record.round)
+
+        def close(self):
+            """Nothing was opened."""
+
+    monkeypatch.setattr(tracking, "open_tracker", lambda *_: Seen())
+    monkeypatch.setitem(made["no store"][2].experiment.config, "tracking", "tensorboard")
+    monkeypatch.setattr(one_run, "console", Console(file=io.StringIO(), force_terminal=True))
+    again()
+    assert results(RUN) == whole and seen == [0, 1, 2]

@@ -54,6 +54,12 @@ def test_equal_commands_give_equal_bytes(al, fake):
     assert {name for name in a if name.startswith("plots")} and not {name for name in other if name.startswith("plots")}
 
 
+def test_a_budget_above_what_is_left_is_said(al, fake):
+    said = al(*fake, "sampler=random", "rounds=1", "initial=30", "budget=1e9").stderr
+    assert "the last round labels the 10 images that are left: budget=1000000000 is more" in said
+    assert "that are left" not in al(*fake, "sampler=random", "rounds=1", "initial=30", "budget=10").stderr
+
+
 def test_arms_of_one_seed_share_the_initial_set(al, fake):
     for job in jobs_of([*fake[1:], "study=s", "sampler=random,entropy", "seed=1,2", "rounds=1"], many=True):
         run_job(job)

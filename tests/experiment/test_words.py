@@ -5,6 +5,7 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from al_cli.cli.show import moved
 from al_cli.datasets.pasted import as_text, command
 from al_cli.errors import AlError, ConfigError
 from al_cli.experiment import compose
@@ -143,7 +144,7 @@ def test_what_can_be_no_path_is_refused(path):
         check_path(path, "outputs")
 
 
-LEAVING = ["outputs=", "outputs=null", "study=null", "study=..", "run_name=../x", "run_name=", "dataset.name=report"]
+LEAVING = ["outputs=", "study=null", "study=..", "run_name=../x", "run_name="]
 
 
 @pytest.mark.parametrize("word", [*LEAVING, f"outputs={'x' * 300}"])
@@ -156,6 +157,11 @@ def test_a_bad_name_is_one_sentence_and_nothing_is_written(al):
     for word in ("study=[a]", "run_name=/x", "hydra.run.dir=x", "hydra.job.chdir=true", "hydra={}"):
         assert al("run", "model=fake", word, code=2).stderr.count("\n") == 1
     assert not list(al.cwd.iterdir())
+
+
+def test_a_home_of_nobody_is_named():
+    with pytest.raises(ConfigError, match=r"dataset\.root is '~no_such_user/x', and there is no user"):
+        jobs_of(["model=fake", "dataset=yolo", "dataset.root=~no_such_user/x"])
 
 
 def test_outputs_that_are_a_file_are_refused(al):
@@ -189,6 +195,18 @@ def test_a_printed_word_gives_the_folder_when_it_is_pasted(folder):
     for many in (False, True):
         [value] = read(word, many)
         assert value.replace("\\${", "${") == folder
+
+
+def test_al_show_reads_where_data_has_moved_in_the_same_way():
+    data = {"format": "yolo", "root": "old"}
+    for word, root in {
+        "dataset.root=2024_05_01": "2024_05_01",
+        "dataset.root='a b'": "a b",
+        "dataset.root=a,b": "a,b",
+    }.items():
+        assert moved([word], data) == {"root": root}
+    with pytest.raises(ConfigError, match=r"dataset\.root is given twice"):
+        moved(["dataset.root=a", "dataset.root=b"], data)
 
 
 GRAMMAR = {  # word -> how many runs with -m, or a part of the sentence that refuses it; without -m several are refused
@@ -231,6 +249,7 @@ GRAMMAR = {  # word -> how many runs with -m, or a part of the sentence that ref
     "~seed": "would remove",
     "~seed=0": "would remove",
     "hydra/launcher=joblib": "--jobs N",
+    "seed=1,": "cannot be read: mismatched input its end$|cannot be read: mismatched input its end:",
     "seed='1": "cannot be read",
     "seed=[1": "cannot be read",
     "seed=" + "[" * 3000: "too many brackets",
@@ -266,20 +285,14 @@ COMPOSED = {  # what only the configuration as a whole shows
     "model={name: fake}": "names no model",
     "+seed=1": "without the plus",
     "+foo=1": "no setting called foo",
-    "++foo.bar=1": "no setting called foo.bar",
     "+model.foo=1": "has no setting foo",
     "+seeds.foo=1": "no setting called seeds.foo",
-    "+dataset.foo=1": "no setting called dataset.foo",
     "+rounds.foo=1": "no setting called rounds.foo",
-    "rounds.foo=1": "no setting called rounds.foo",
-    "sampler/ccms=1": "no setting called sampler/ccms",
     "dataset.format=yolo": "those of digits",
-    "dataset.format=digits": "",
     "sampler.name=imported": "those of ccms",
-    "model.name=fake": "those of tiny_faster_rcnn",
-    "seeds=1": "no mapping",
     "rounds=${eval:1}": "eval",
     "study=${nope}": "nope",
+    "task=null": "task is null",
 }
 
 

@@ -80,7 +80,7 @@ def test_regimes_are_those_of_the_documents():
         ({"weight_decay": -1e-4}, "0 or more"),
         ({"ema": 1.0}, "below 1"),
         ({"clip_gradients": 0}, "above 0"),
-        ({"flip": "yes"}, "training.flip=yes"),
+        ({"flip": "yes"}, "training.flip='yes'"),
         ({"flip": 1}, "training.flip=1"),
         ({"optimizer": "sgd"}, "needs a learning rate"),
         ({"duration": "epoch"}, "did you mean epochs?"),

@@ -383,7 +383,9 @@ def test_another_environment_is_kept_beside_the_first(tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"round": 0}', "\x00\x01"], ids=["empty", "cut", "list", "bare", "keys", "binary"]
+    "text",
+    ["", "{", "[]", "{}", '{"round": 0}', "\x00\x01", "[" * 100_000],
+    ids=["empty", "cut", "list", "bare", "keys", "binary", "deep"],
 )
 def test_a_broken_record_is_named(tmp_path, text):
     make(tmp_path, 0, 1)

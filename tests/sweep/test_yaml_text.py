@@ -36,6 +36,7 @@ def test_a_study_and_its_arms_are_called_as_written():
     sweep = parse_sweep("mine", parse_yaml("""
 base: {model: fake, study: 1.10}
 arms: [{name: 1.10, sampler: entropy}, {name: 2024_05_01, sampler: margin}]
+random: false
 """))  # fmt: skip
     assert [str(job.folder) for job in plan_study(sweep, ["arms=[1.10,2024_05_01]"]).jobs] == [
         "outputs/1.10/1.10_s0",
@@ -94,7 +95,8 @@ ODD = {
     "hydra: {sweeper: {params: {seed: 'x,y'}}}": "whole numbers",
     "hydra: {sweeper: {params: {++run_name: a}}}": "sets run_name",
     "hydra: {sweeper: {params: {1: 2}}}": "no name of a setting",
-    "hydra: {sweeper: {params: {hydra/launcher: joblib}}}": "--jobs N",
+    "hydra: {sweeper: {params: {hydra/launcher: joblib}}}": "which a sweep cannot",
+    "hydra: {sweeper: {params: {+hydra.searchpath: '[file://x]'}}}": "which a sweep cannot",
     "{base: {hydra.run.dir: x}, arms: [{name: a}]}": "which a sweep cannot",
     "{base: {1: 2}, arms: [{name: a}]}": "has the key 1",
     "{base: {~seed: 2}, arms: [{name: a}]}": "would remove",

@@ -1,0 +1,345 @@
+"""A run on disk, for reading: its settings, its records, and the files of its rounds, verified by the hashes in the records.
+
+`folder.RunFolder` is the same run for a process that works on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from al_cli.datasets.held_out import spelled_now
+from al_cli.errors import RunError
+from al_cli.records.formats import csv_rows, csv_text, load_predictions, markdown_text
+from al_cli.records.rounds import (
+    CHECKPOINT,
+    PICKED,
+    RESELECTED,
+    Candidate,
+    before,
+    parse_candidate,
+    parse_record,
+    round_columns,
+    round_name,
+    round_row,
+    round_texts,
+)
+from al_cli.system import encoded
+from al_cli.tasks import DEFAULT, Task, default, described
+from al_cli.types import LossPoint, Predictions, RoundRecord
+
+DIGESTS_SINCE = 3  # the format in which a record began to hold its own digest
+ADDED = {
+    "task": DEFAULT,
+    "portable": False,
+    "evaluate": "test",
+}  # settings that configurations of this format may lack, and what they meant
+YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
+
+
+class RunFiles:
+    """One run on disk. Nothing is read before it is asked for; what can be checked is checked whenever it is read."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration. RunError where there is none or it cannot be read."""
+        path = self.path / "config.yaml"
+        if not path.is_file():
+            raise RunError("there is no run here", where=str(self.path), remedy="`al ls` lists the runs")
+        try:
+            content = yaml.load(path.read_text(encoding="utf-8"), YAML)
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise RunError(
+                f"the configuration cannot be read: {error}", where=str(path), remedy="restore it"
+            ) from error
+        if not isinstance(content, dict):
+            raise RunError("the configuration is not a mapping", where=str(path), remedy="restore it")
+        return in_todays_settings(content)
+
+    def task(self) -> Task:
+        """What the run measures, as it was when the run began; detection where no file says. RunError where it cannot
+        be read."""
+        path = self.path / "task.json"
+        if not path.is_file():
+            return default()
+        try:
+            return described(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+            remedy = "restore it, or give the command of this run again: it writes the task again"
+            raise RunError(f"the task cannot be read: {error}", where=str(path), remedy=remedy) from error
+
+    @property
+    def total_rounds(self) -> int:
+        """Rounds this run will have when done, the initial one included. RunError if the configuration names none."""
+        if self.config().get("reference"):  # all labels at once
+            return 1
+        rounds = self.config().get("rounds")
+        if not isinstance(rounds, int):
+            raise RunError(f"`rounds` is {rounds!r}", where=str(self.path / "config.yaml"), remedy="restore it")
+        return rounds + 1
+
+    def environment(self) -> dict[str, Any]:
+        """Versions, device and machine that the run began with; empty where they cannot be read."""
+        return read_mapping(self.path / "environment.json")
+
+    @property
+    def format(self) -> int:
+        """The format of the files of this run: 1 where they do not say. Any format is read; only this version's is written."""
+        said = self.environment().get("format")
+        number = said if isinstance(said, int) else 1
+        return DIGESTS_SINCE if number < DIGESTS_SINCE and self._has_digests() else number
+
+    def _has_digests(self) -> bool:
+        """Whether a record holds its own digest."""
+        paths = (self.round_path(round) / "record.json" for round in self.recorded_rounds())
+        return any(b'"digest": ' in path.read_bytes() for path in paths)
+
+    @property
+    def rounds_marked(self) -> int:
+        """How many rounds done.json says there are; 0 where it is not there or cannot be read."""
+        rounds = read_mapping(self.path / "done.json").get("rounds")
+        return rounds if isinstance(rounds, int) else 0
+
+    def is_sealed(self) -> bool:
+        """Whether done.json says what it should, the plots left out."""
+        content = read_mapping(self.path / "done.json")
+        content.pop("plots", None)
+        return content == self._seal()
+
+    def _seal(self) -> dict[str, Any]:
+        """What done.json says of the run: how many rounds, and the hash of its configuration."""
+        path = self.path / "config.yaml"
+        return {"rounds": len(self.records())} | ({path.name: file_hash(path)} if path.exists() else {})
+
+    @property
+    def has_plots(self) -> bool:
+        """Whether done.json says that the pictures of this run were drawn."""
+        return isinstance(read_mapping(self.path / "done.json").get("plots"), dict)
+
+    def lost_plots(self) -> list[str]:
+        """The pictures that were drawn and are not as they were written."""
+        plots = read_mapping(self.path / "done.json").get("plots")
+        drawn = plots.items() if isinstance(plots, dict) else ()
+        return [name for name, digest in drawn if not has_hash(self.path / "plots" / name, digest)]
+
+    def holds(self, name: str, content: str | bytes) -> bool:
+        """Whether a file of the run has this content."""
+        return has_hash(self.path / name, content_hash(content))
+
+    def tables(self, records: Sequence[RoundRecord]) -> dict[str, str]:
+        """File name -> content of the tables of the whole run."""
+        task = self.task()
+        columns = round_columns(task)
+        return {
+            "rounds.csv": csv_text(columns, [round_row(record, task) for record in records]),
+            "rounds.md": markdown_text(columns, [round_texts(record, task) for record in records]),
+        }
+
+    def round_path(self, round: int) -> Path:
+        return self.path / round_name(round)
+
+    def is_finished(self, round: int) -> bool:
+        return (self.round_path(round) / "record.json").exists()
+
+    def written_at(self, round: int) -> datetime | None:
+        """When the record of a round was written, with a zone; None for an unfinished round."""
+        path = self.round_path(round) / "record.json"
+        return datetime.fromtimestamp(path.stat().st_mtime).astimezone() if path.exists() else None
+
+    @property
+    def began(self) -> bool:
+        """Whether a round was finished here, and be it one after a gap."""
+        return bool(self.recorded_rounds())
+
+    def recorded_rounds(self) -> list[int]:
+        """The numbers of all rounds that have a record, readable or not, ascending."""
+        paths = (path.parent for path in self.path.glob("round_*/record.json") if not path.parent.is_symlink())
+        numbers = (path.name.removeprefix("round_") for path in paths)
+        return sorted(int(number) for number in numbers if number.isdigit())
+
+    def record(self, round: int) -> RoundRecord:
+        """The record of one round. RunError where it is not there, cannot be read, or is not as it was written."""
+        path = self.round_path(round) / "record.json"
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise RunError(f"round {round} is not finished", where=str(self.path), remedy=_again(round)) from error
+        return _read_record(path, round, (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+
+    def records(self) -> list[RoundRecord]:
+        """The finished rounds, 0 up to the first that is not. RunError names a record that cannot be read."""
+        found: list[RoundRecord] = []
+        while self.is_finished(len(found)):
+            found.append(self.record(len(found)))
+        return found
+
+    def readable_records(self) -> list[RoundRecord]:
+        """The same, up to the first that cannot be read: what a run that goes on need not compute again, at least."""
+        found: list[RoundRecord] = []
+        with suppress(RunError):
+            while self.is_finished(len(found)):
+                found.append(self.record(len(found)))
+        return found
+
+    def damaged(self, record: RoundRecord) -> list[str]:
+        """The files of a round, and of the run where they belong to all rounds, that are missing or not as they were written.
+        Weights are left out: they need not be kept."""
+        names = [name for name in sorted(record.hashes) if not name.endswith(CHECKPOINT)]
+        folder = self.round_path(record.round)
+        return [name for name in names if not has_hash(folder / name, record.hashes[name])]
+
+    def _recorded(self, path: Path) -> str | None:
+        """The hash that a file of the whole run had when a round was written; None where no record tells."""
+        for round in self.recorded_rounds():
+            try:
+                return self.record(round).hashes.get(f"../{path.name}")
+            except RunError:
+                continue
+        return None
+
+    def _is_intact(self, path: Path) -> bool:
+        """Whether a file of the whole run is there, as it was when the rounds were written."""
+        return path.is_file() if (digest := self._recorded(path)) is None else has_hash(path, digest)
+
+    def _content(self, round: int, name: str) -> bytes:
+        """A file of a finished round. RunError where it is not there, or not as it was written."""
+        path, digest = self.round_path(round) / name, self.record(round).hashes.get(name)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise RunError(f"{name} cannot be read: {error.strerror}", where=str(path), remedy=_again(round)) from error
+        if digest is not None and content_hash(content) != digest:
+            raise RunError(f"{name} is not as it was written", where=str(path), remedy=_again(round))
+        return content
+
+    def predictions(self, round: int) -> Predictions:
+        """What the round's model finds in the evaluation images. RunError for an unfinished round or a broken file."""
+        if not self.is_finished(round):
+            done = len(self.records())
+            rounds = f"finished: 0 to {done - 1}" if done else "no round is finished yet"
+            raise RunError(f"round {round} is not finished", where=str(self.path), remedy=rounds)
+        content = self._content(round, "predictions.npz")
+        try:
+            return load_predictions(content)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            path = self.round_path(round) / "predictions.npz"
+            raise RunError(f"predictions cannot be read: {error}", where=str(path), remedy=_again(round)) from error
+
+    def losses(self, round: int) -> list[LossPoint]:
+        """The loss curve of a finished round; empty where the learner keeps none."""
+        rows = csv_rows(self._content(round, "losses.csv"))
+        return [
+            LossPoint(
+                int(row["iteration"]), float(row["train_loss"]), float(row["val_loss"]) if row["val_loss"] else None
+            )
+            for row in rows
+        ]
+
+    def trained_on(self, round: int) -> tuple[int, ...]:
+        """The images that a finished round chose, ascending: those it labeled and, where each round selects its training set
+        from the whole pool, those labeled before that it selected again."""
+        return tuple(c.image_id for c in self.candidates(round) if c.outcome in (PICKED, RESELECTED))
+
+    def candidates(self, round: int) -> list[Candidate]:
+        """Every image that a finished round chose from, by ascending id. RunError where that cannot be read."""
+        content = self._content(round, "candidates.csv")
+        try:
+            return [parse_candidate(row) for row in csv_rows(content)]
+        except (ValueError, KeyError) as error:
+            path = self.round_path(round) / "candidates.csv"
+            raise RunError(f"the candidates cannot be read: {error}", where=str(path), remedy=_again(round)) from error
+
+    def class_counts(self, round: int) -> dict[str, tuple[int, int]]:
+        """Class name -> boxes among the round's picked images, and among all labeled so far."""
+        rows = csv_rows(self._content(round, "class_counts.csv"))
+        return {row["class"]: (int(row["picked"]), int(row["labeled"])) for row in rows}
+
+    def timing(self, round: int) -> dict[str, Any]:
+        """Seconds and memory of a round; empty where they cannot be read, for they are no part of a record."""
+        return read_mapping(self.round_path(round) / "timing.json")
+
+    def weights(self, round: int) -> Path:
+        """The checkpoint of a finished round. RunError where it is not kept."""
+        path = self.round_path(round) / CHECKPOINT
+        if not path.exists():
+            remedy = "put the file back, or give the command of this run again: it trains what it needs again"
+            raise RunError(f"the weights of round {round} are not there", where=str(path), remedy=remedy)
+        return path
+
+    def has_weights(self, record: RoundRecord) -> bool:
+        """Whether the weights of this round are here, as they were written."""
+        path = self.round_path(record.round) / CHECKPOINT
+        return has_hash(path, record.hashes[CHECKPOINT]) if CHECKPOINT in record.hashes else path.is_file()
+
+    def weights_before(self, round: int) -> dict[str, str]:
+        """The hash of the weights that lie in the folder of the round before this one, by the name that records give it."""
+        path = self.round_path(round - 1) / CHECKPOINT
+        return {before(round): file_hash(path)} if round and path.exists() else {}
+
+
+def in_todays_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a run of any version in today's settings."""
+    now = ADDED | config
+    if isinstance(dataset := now.get("dataset"), dict):
+        now["dataset"] = spelled_now(dataset)
+    return now
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The JSON object of a file; empty where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+@lru_cache(maxsize=2048)  # a report asks for each record several times
+def _read_record(path: Path, round: int, state: tuple[int, ...]) -> RoundRecord:
+    """The record in a file of that state (device, inode, size, times)."""
+    try:
+        record = parse_record(path.read_bytes().decode())
+        if record.round != round:
+            raise ValueError(f"it is the record of round {record.round}")
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        KeyError,
+        RecursionError,
+    ) as error:  # broken JSON is a ValueError
+        raise RunError(f"the record cannot be read: {error}", where=str(path), remedy=_again(round)) from error
+    return record
+
+
+def content_hash(content: str | bytes) -> str:
+    return hashlib.sha256(encoded(content) if isinstance(content, str) else content).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_hash(path: Path, digest: str) -> bool:
+    """Whether this file is there with the content of that hash."""
+    try:
+        return file_hash(path) == digest
+    except OSError:
+        return False
+
+
+def _again(round: int) -> str:
+    return f"give the command of this run again: it computes round {round} once more and keeps the others"
