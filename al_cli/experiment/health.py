@@ -25,7 +25,7 @@ MOST_MEASURED = 16  # images that the measured step may choose its batch from, t
 
 
 @dataclass(frozen=True)
-class Finding:
+class Condition:
     """One thing that was looked at. `remedy` is what to do where it is broken, and empty where it is not."""
 
     name: str
@@ -33,7 +33,7 @@ class Finding:
     remedy: str = ""
 
 
-def check_machine(job: Job) -> Iterator[Finding]:
+def check_machine(job: Job) -> Iterator[Condition]:
     """What this machine offers the job, one finding after the other as they are made."""
     places = {"outputs": job.folder.parent.parent}
     if job.config["store"]:
@@ -47,52 +47,54 @@ def check_machine(job: Job) -> Iterator[Finding]:
         splits = build.load_dataset(job.config["dataset"])
         plan = build.plan_rounds(job.experiment, splits)
     except AlError as error:
-        yield Finding(
+        yield Condition(
             "data", error.what + (f" ({error.where})" if error.where else ""), error.remedy or "see `al data`"
         )
         return
     pool, test = len(splits.train), len(splits.test)
-    yield Finding("data", f"{splits.name}: {pool} images in the pool, {test} to evaluate on, {len(plan.sizes)} rounds")
+    yield Condition(
+        "data", f"{splits.name}: {pool} images in the pool, {test} to evaluate on, {len(plan.sizes)} rounds"
+    )
     if job.experiment.model.family == "fake":
         return
     try:
         measured = measure(job, splits.train)
     except BrokenExecutor:
         what = f"one training step of {job.experiment.model.name} was killed, as the system does when memory runs out"
-        yield Finding("memory", what, "lower training.batch_size, take a smaller model, or close other programs")
+        yield Condition("memory", what, "lower training.batch_size, take a smaller model, or close other programs")
         return
     except AlError as error:
-        yield Finding("model", error.what + (f" ({error.where})" if error.where else ""), error.remedy)
+        yield Condition("model", error.what + (f" ({error.where})" if error.where else ""), error.remedy)
         return
     peak, free, checkpoint = measured
     yield check_memory(job, peak, free)
     yield from check_disk(job, places, checkpoint)
 
 
-def check_locks(name: str, place: Path) -> Finding:
+def check_locks(name: str, place: Path) -> Condition:
     """Whether a lock that this process holds in a folder, or the nearest one above that exists, keeps another process out."""
     folder = nearest(place)
     try:
         handle, path = tempfile.mkstemp(prefix=".al_doctor_", dir=folder)
     except OSError as error:
         what = f"{folder} cannot be written ({error.strerror})"
-        return Finding(name, what, "name another place with outputs=DIR, for the store with AL_STORE=DIR")
+        return Condition(name, what, "name another place with outputs=DIR, for the store with AL_STORE=DIR")
     try:
         if not lock(handle):
-            return Finding(name, f"files in {folder} cannot be locked", _LOCK_REMEDY)
+            return Condition(name, f"files in {folder} cannot be locked", _LOCK_REMEDY)
         while_held = _other_process_locks(path)
         os.close(handle)
         handle = -1
         after = _other_process_locks(path)
     except OSError as error:
-        return Finding(name, f"files in {folder} cannot be locked ({error.strerror})", _LOCK_REMEDY)
+        return Condition(name, f"files in {folder} cannot be locked ({error.strerror})", _LOCK_REMEDY)
     finally:
         if handle >= 0:
             os.close(handle)
         Path(path).unlink()
     if while_held or not after:
-        return Finding(name, f"locks in {folder} do not keep other processes out", _LOCK_REMEDY)
-    return Finding(name, f"{folder} can be written, and locks there work across processes")
+        return Condition(name, f"locks in {folder} do not keep other processes out", _LOCK_REMEDY)
+    return Condition(name, f"{folder} can be written, and locks there work across processes")
 
 
 _LOCK_REMEDY = "run one process at a time there, or put outputs (and AL_STORE) on a disk of this machine"
@@ -108,30 +110,30 @@ def _other_process_locks(path: str) -> bool:
     return done.returncode == 0
 
 
-def check_store(place: Path) -> Finding:
+def check_store(place: Path) -> Condition:
     """Whether the store is of this version, and its results are whole."""
     store = Store(place)
     try:
         store.require_format()
         entries = list(store.entries())
     except AlError as error:
-        return Finding("store's content", f"{error.what} ({error.where})", error.remedy)
+        return Condition("store's content", f"{error.what} ({error.where})", error.remedy)
     except (OSError, ValueError) as error:
-        return Finding("store's content", f"{place} cannot be read ({error})", "name another with AL_STORE=DIR")
-    return Finding("store's content", f"{len(entries)} results, {sizes(sum(entry.size for entry in entries))}")
+        return Condition("store's content", f"{place} cannot be read ({error})", "name another with AL_STORE=DIR")
+    return Condition("store's content", f"{len(entries)} results, {sizes(sum(entry.size for entry in entries))}")
 
 
-def check_kernels(job: Job) -> Finding:
+def check_kernels(job: Job) -> Condition:
     """Which kernels results here are equal to the byte with, and whether portable=true could keep them equal elsewhere."""
     if job.config["portable"]:
-        return Finding("kernels", "capped at AVX2 (portable=true)")
+        return Condition("kernels", "capped at AVX2 (portable=true)")
     said = [f"{name}={os.environ[name]}" for name in (*CAPS, *RIVALS) if name in os.environ]
     own = f"this CPU's own{', but for ' + ', '.join(said) if said else ''}"
     try:
         check_portable({**job.config, "portable": True, "device": "cpu"})
     except AlError:
-        return Finding("kernels", f"{own}; portable=true is not possible here")
-    return Finding("kernels", f"{own}; portable=true would cap them at AVX2")
+        return Condition("kernels", f"{own}; portable=true is not possible here")
+    return Condition("kernels", f"{own}; portable=true would cap them at AVX2")
 
 
 def measure(job: Job, pool: Dataset) -> tuple[int, int | None, int]:
@@ -150,18 +152,18 @@ def _measure(job: Job, images: Dataset) -> tuple[int, int | None, int]:
     return measure_step(experiment.model, experiment.training, images, device=device, needs=needs)
 
 
-def check_memory(job: Job, peak: int, free: int | None) -> Finding:
+def check_memory(job: Job, peak: int, free: int | None) -> Condition:
     """Whether the measured step leaves room."""
     step = f"one training step of {job.experiment.model.name} takes {sizes(peak)}"
     if free is None:
-        return Finding("memory", f"{step}; how much is free, the system does not say")
+        return Condition("memory", f"{step}; how much is free, the system does not say")
     if peak > free:
         remedy = "lower training.batch_size, take a smaller model, or close other programs"
-        return Finding("memory", f"{step}, and {sizes(free)} are free", remedy)
-    return Finding("memory", f"{step}; {sizes(free)} are free, room for {free // peak} at once")
+        return Condition("memory", f"{step}, and {sizes(free)} are free", remedy)
+    return Condition("memory", f"{step}; {sizes(free)} are free, room for {free // peak} at once")
 
 
-def check_disk(job: Job, places: dict[str, Path], checkpoint: int) -> Iterator[Finding]:
+def check_disk(job: Job, places: dict[str, Path], checkpoint: int) -> Iterator[Condition]:
     """Whether the weights of the job's rounds fit on the disks of its places."""
     rounds = job.rounds
     kept = (
@@ -178,19 +180,21 @@ def check_disk(job: Job, places: dict[str, Path], checkpoint: int) -> Iterator[F
             f"a run of {rounds} rounds keeps {sizes(need)} of weights in {' and '.join(names)}; {sizes(free)} are free"
         )
         remedy = "free some, `al store prune --keep 10GB`, or name another disk with outputs=DIR and AL_STORE=DIR"
-        yield Finding("disk", text, "" if need < free else remedy)
+        yield Condition("disk", text, "" if need < free else remedy)
 
 
-def check_determinism(device: str) -> Finding:
+def check_determinism(device: str) -> Condition:
     """Whether equal trainings are equal: a promise on a CPU, luck on a GPU."""
     from al_cli.learners.detectron.doctor import trains_the_same_twice
 
     same, cpu = trains_the_same_twice(device)
     if same:
-        return Finding("determinism", "the same training twice gave the same bytes")
+        return Condition("determinism", "the same training twice gave the same bytes")
     if cpu:
-        return Finding("determinism", "the same training twice gave other bytes", "set OMP_NUM_THREADS=1 and try again")
-    return Finding(
+        return Condition(
+            "determinism", "the same training twice gave other bytes", "set OMP_NUM_THREADS=1 and try again"
+        )
+    return Condition(
         "determinism", "the same training twice gave other bytes, as on many GPUs; device=cpu gives the same"
     )
 

@@ -51,16 +51,22 @@ def run_job(job: Job) -> list[RoundRecord]:
     give_way(job)
     was_empty = not path.exists() or not any(path.iterdir())
     where = environment(device_used(experiment.model, experiment.config["device"]), kernels(experiment.model))
+    computing = False
+
+    def started() -> None:
+        nonlocal computing
+        computing = True
+
     with RunFolder.create(path, experiment.recorded, where, experiment.task) as folder, log_to(path / "run.log"):
         try:
-            return run_in(folder, experiment)
+            return run_in(folder, experiment, started)
         except KeyboardInterrupt:
             done = len(folder.recorded_rounds())
             log.info("stopped with %d of %d rounds done; the same command continues", done, folder.total_rounds)
             raise
         except Exception as error:
             mistake = isinstance(error, ConfigError | DatasetError | ModelError)
-            if was_empty and mistake and not folder.began:
+            if was_empty and mistake and not computing:
                 shutil.rmtree(path)  # nothing was computed: a mistake that is corrected leaves no trace
                 with suppress(OSError):  # other runs of the study
                     path.parent.rmdir()
@@ -76,7 +82,7 @@ def run_job(job: Job) -> list[RoundRecord]:
 def only_failed(path: Path) -> bool:
     """Whether this folder holds nothing but the reason why its run failed before the first round was done."""
     folder = RunFolder(path)
-    return (path / "error.txt").is_file() and folder.state == "failed" and not any(path.glob("round_*"))
+    return (path / "error.txt").is_file() and folder.state == "failed" and not folder.began
 
 
 def give_way(job: Job) -> None:
@@ -101,7 +107,8 @@ def keep_reason(job: Job, error: BaseException) -> None:
                 traceback_log.error("the run failed", exc_info=error)
 
 
-def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
+def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None]) -> list[RoundRecord]:
+    """The rounds of a run whose folder is open. `started` is called before the first training."""
     from al_cli.report.of_run.terminal import rounds_table
 
     total = experiment.rounds
@@ -157,6 +164,7 @@ def run_in(folder: RunFolder, experiment: Experiment) -> list[RoundRecord]:
         store = Store(store_path(experiment.config))
         learner, strategy = through_store(experiment, splits, store, learner)
         extra_timing = store.take_account
+    started()
     rounds = loop.run(splits, learner, strategy, plan, folder, experiment.task, extra_timing)
     for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.shown):
         round_log.info("round %d of %d: %s", record.round, total - 1, round_summary(record, experiment.task))

@@ -3,6 +3,9 @@
 import pytest
 from shapes import write_yolo
 
+from al_cli.errors import DatasetError
+from al_cli.learners.fake import FakeLearner
+
 
 @pytest.fixture
 def root(tmp_path):
@@ -31,11 +34,10 @@ def test_a_pool_too_small_for_the_plan_leaves_no_folder(al, words):
     assert not (al.cwd / "outputs/s").exists()
 
 
-def test_of_a_sweep_only_the_runs_that_worked_stay(al, words):
-    done = al(*words, "-m", "initial=4,500", code=1)
-    assert "1 of 2 runs done" in done.stdout
-    names = {path.name for path in (al.cwd / "outputs/s").iterdir() if path.is_dir()}
-    assert names == {"random_initial4_fake_rounds1_s0"}
+def test_no_run_of_several_starts_where_one_is_a_mistake(al, words):
+    done = al(*words, "-m", "initial=4,500", code=2)
+    assert "random_initial500_fake_rounds1_s0: " in done.stderr and "pool of 12" in done.stderr
+    assert not (al.cwd / "outputs/s").exists()
 
 
 def test_a_run_that_had_begun_keeps_its_rounds_and_says_why_it_failed(al, root, words):
@@ -46,6 +48,19 @@ def test_a_run_that_had_begun_keeps_its_rounds_and_says_why_it_failed(al, root, 
     al(*words, code=2)
     assert "99" in (run / "error.txt").read_text()
     assert (run / "round_00/record.json").exists()
+
+
+def test_a_mistake_that_shows_in_training_leaves_its_reason_and_the_same_command_goes_on(al, words, monkeypatch):
+    def bad(*_, **__):
+        raise DatasetError("the image cannot be read", where="a [1].png")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeLearner, "infer", bad)
+        al(*words, "run_name=mine", code=2)
+    run = al.cwd / "outputs/s/mine"
+    assert "a [1].png" in (run / "error.txt").read_text() and "failed: the image" in al("ls").stdout
+    assert "2 rounds" in al(*words, "initial=3", "run_name=mine").stderr  # corrected settings do too
+    assert not (run / "error.txt").exists() and (run / "round_01/record.json").exists()
 
 
 def test_what_a_user_put_into_the_folder_stays(al, root, words):
