@@ -293,6 +293,7 @@ class RunFolder(RunFiles):
             unlike = {path.name for path in files if not has_hash(now / path.name, file_hash(path))}
             # with the same record all files were once the same; without a readable record, all others must be
             if "record.json" not in unlike or unlike == {"record.json"}:
+                log.info("%s held nothing else: it is removed", aside.name)
                 shutil.rmtree(aside)
 
     def write_tables(self, records: Sequence[RoundRecord] | None = None) -> None:
