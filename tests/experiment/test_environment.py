@@ -16,6 +16,7 @@ def test_the_command_as_typed_and_the_device_that_was_used(al, fake):
     assert known["command"] == ["al", *words] and known["device"] == "cpu"
 
 
+@pytest.mark.slow
 def test_processes_of_a_study_know_the_command(al, fake):
     words = [*fake, "-m", "study=s", "seed=0,1", "sampler=random", "rounds=1"]
     al(*words)
