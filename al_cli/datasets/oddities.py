@@ -111,7 +111,7 @@ def _of_images(split: str, data: Dataset, root: Path) -> Iterator[Oddity]:
     if crowded:
         share = sum(min(count, KEPT) for count in objects) / sum(objects)
         so = f"detectors give {KEPT} boxes an image, so at most {100 * share:.1f}% of the boxes here can be found"
-        so += "" if split == "train" else ", which caps AP"
+        so += "" if split == "train" else ", which caps every score"
         yield from some(f"images with more than {KEPT} objects", crowded, split, root, so)
         of_one_class = [i for i in crowded if np.bincount(i.classes[~i.crowd]).max() > KEPT]
         yield from some(f"images with more than {KEPT} objects of one class", of_one_class, split, root)
@@ -142,7 +142,7 @@ def _of_boxes(split: str, data: Dataset, root: Path) -> Iterator[Oddity]:
     table = _Boxes(data, boxes, classes, np.concatenate([image.crowd for image in images]), owner, root)
     repeats, in_two = _same_boxes(table)
     rows = {
-        "exact repeats of boxes": (repeats, "a repeat can never be found, and costs AP"),
+        "exact repeats of boxes": (repeats, "a repeat can never be found, so it counts as missed"),
         "boxes that have another class too": (in_two, "at most one of the classes is right"),
         "boxes thinner than a pixel": (
             np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(axis=1) < 1),
@@ -169,7 +169,7 @@ def _same_boxes(table: _Boxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _of_classes(split: str, data: Dataset) -> Iterator[Oddity]:
     counts = objects_by_class(data)
     absent = [name for name, count in counts.items() if not count]
-    so = "they cannot be learned" if split == "train" else "their AP is not measured"
+    so = "they cannot be learned" if split == "train" else "nothing is measured of them"
     if absent:
         yield Oddity("classes without an object", len(absent), absent.__getitem__, split, so, shown=EXAMPLES)
 

@@ -47,7 +47,7 @@ def round_in_vain(folder: RunFolder, record: RoundRecord, task: Task, *, last: b
     """
     warm = record.round > 0 and (folder.config().get("training") or {}).get("init") == "continue"
     found = loss_in_vain([point.train_loss for point in folder.losses(record.round)], warm=warm)
-    picked = sum(boxes for boxes, _ in folder.class_counts(record.round).values())
+    picked = sum(new for new, _ in folder.class_counts(record.round).values())
     if record.picked and not picked:
         what = f"all {len(record.picked)} images that this round labeled are empty"
         remedy = "take another sampler or a larger budget" if record.round else "raise initial, or take another seed"
@@ -88,12 +88,12 @@ def result_in_vain(folder: RunFolder, record: RoundRecord, task: Task) -> list[I
             InVain(f"{metric.name} is near 0 after the last round", what, "train longer, or look at the labels")
         )
     rows = read_csv(folder.round_path(record.round) / "per_class.csv")
-    evaluated = {row["class"]: int(row["boxes"]) for row in rows if row.get("class") and row.get("boxes", "").isdigit()}
+    unmeasured = {row.get("class") for row in rows if row.get(metric.name) == ""}  # no object of it among the evaluated
     predicted = set(np.unique(predictions.classes).tolist())
     never = [
         name
         for index, (name, (_, labeled)) in enumerate(folder.class_counts(record.round).items())
-        if index not in predicted and labeled and evaluated.get(name, 1)
+        if index not in predicted and labeled and name not in unmeasured
     ]
     if never:
         more = f" and {len(never) - NAMED} more" if len(never) > NAMED else ""

@@ -81,7 +81,8 @@ def test_data_that_has_moved_is_named_in_words(al, run):
     al("show", run, f"dataset.root={moved}", "--checkpoint", run / "round_01/checkpoint.pth", "--out", "b.png")
     al("replay", run, f"dataset.root='{moved}'", "--dry-run")
     al("report", run.parent, "--format", "md")  # needs no data
-    for word in ("seed=1", "dataset.name=x", "dataset.root", "dataset.train=x"):
+    one_sentence(al("show", run, "dataset.root", code=2).stderr, "dataset.root is no override", "key=value")
+    for word in ("seed=1", "dataset.name=x", "dataset.train=x"):
         one_sentence(al("show", run, word, code=2).stderr, f"al show cannot use {word}", "dataset.root=DIR")
 
 

@@ -204,6 +204,7 @@ def test_a_metric_without_values_is_not_called_a_missing_run(al, fake):
     al(*fake, "rounds=1", "study=s", "run_name=a_s0", "sampler=random", "store=false")
     for path in (al.cwd / "outputs/s/a_s0").glob("round_*/record.json"):
         record = json.loads(path.read_text())
+        del record["digest"]  # as earlier versions wrote it: this one would be called changed
         path.write_text(json.dumps(record | {"metrics": record["metrics"] | {"APl": None}}))
     error = al("report", "outputs/s", "--target", "APl=30", code=2).stderr
     assert "no run has a value of APl, so none can reach 30" in error
