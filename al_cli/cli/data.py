@@ -15,7 +15,8 @@ EPILOG = """\
 al data DIR                          checks a folder
 al data DIR --deep                   decodes every image too, and looks for near-duplicates
 al data DIR --problems found.csv     writes every problem (or, where there is none, all that is odd) to a file
-al data DIR 'dataset.train={images: train, annotations: train.json}' 'dataset.test={images: test, annotations: test.json}'
+al data DIR dataset.train.images=train dataset.train.annotations=train.json dataset.test=20%
+                                     names the files of a COCO set, and holds out a share
 al data dataset=yolo dataset.root=DIR              the same words as al run
 al data digits DIR                   writes the built-in digits there as a YOLO dataset
 
@@ -153,8 +154,9 @@ def show_summary(summary: Any, words: list[str], problems: str | None) -> None:
     from al_cli.datasets.summary import NOT_DEEP
     from al_cli.progress import out, say
 
-    classes = len(summary.splits.train.class_names)
-    title = f"{summary.splits.name} ({summary.format}), {classes} classes: no problems found"
+    count = len(summary.splits.train.class_names)
+    classes = "1 class" if count == 1 else f"{count} classes"
+    title = f"{summary.splits.name} ({summary.format}), {classes}: no problems found"
     table = Table(title=Text(title))
     for column in summary.rows[0]:
         table.add_column(column, overflow="fold")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from al_cli.datasets.checks import shortened
 from al_cli.datasets.foreign_files import kind_of_json, kind_of_xml, read_some
 from al_cli.datasets.pasted import as_text, command
 from al_cli.datasets.places import IMAGE_SUFFIXES
@@ -188,7 +189,7 @@ def _images_of(file: Path, tree: Tree) -> tuple[Path | None, str]:
     if not names:
         return None, f"{file.name} lists no images: export it again"
     folders = [file.parent, *tree.image_folders(), tree.root, *tree.folders()]
-    share = {folder: sum((folder / name).is_file() for name in names) for folder in dict.fromkeys(folders)}
+    share = {folder: sum(_is_there(folder / name) for name in names) for folder in dict.fromkeys(folders)}
     split = split_of(file, tree.root)
     # Of folders with the same names that one which is called after the same split.
     best = max(share, key=lambda folder: (share[folder], split_of(folder / "x", tree.root) == split))
@@ -197,15 +198,22 @@ def _images_of(file: Path, tree: Tree) -> tuple[Path | None, str]:
         hint = f"file_name already says {inside}/, so images is the folder that holds it" if inside else ""
         return best, hint
     bare = [Path(name).name for name in names]
-    share = {folder: sum((folder / name).is_file() for name in bare) for folder in tree.image_folders()}
+    share = {folder: sum(_is_there(folder / name) for name in bare) for folder in tree.image_folders()}
     best = max(share, key=share.__getitem__, default=tree.root)
     if share.get(best):
         there = tree.short(best / bare[0])
         return None, (
-            f"file_name is {names[0]} and the image is {there}: write {bare[0]} as its file_name, and so for all, then: "
-            + command("al", "data", str(tree.root), *_split_words("train", file, best, tree), HELD_OUT_SHARE)
+            f"file_name is {shortened(names[0])} and the image is {there}: write {bare[0]} as its file_name, and so for all, "
+            "then: " + command("al", "data", str(tree.root), *_split_words("train", file, best, tree), HELD_OUT_SHARE)
         )
-    return None, f"put them there (the first is {names[0]}), or export again with images"
+    return None, f"put them there (the first is {shortened(names[0])}), or export again with images"
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the file system
+        return False
 
 
 def _split_words(split: str, file: Path, folder: Path, tree: Tree) -> list[str]:

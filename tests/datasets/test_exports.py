@@ -7,6 +7,8 @@ import shlex
 import zipfile
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from shapes import picture
 
 from al_cli.datasets import load_coco, load_yolo
@@ -317,6 +319,31 @@ def test_the_split_is_the_last_word_that_says_one(tmp_path):
     assert {place: split_of(tmp_path / place, tmp_path) for place in places} == places
     assert split_of(tmp_path / "trainer/latest/x.json", tmp_path) == ""
     assert split_of(tmp_path / "train-or-test/x.json", tmp_path) == ""
+
+
+KEYS = ["images", "annotations", "categories", "file_name", "bbox", "id", "shapes", "version", "data", "items", "name"]
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["a.png", "x" * 5000, "\0", "\ud800", "../b", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+ROWS = st.lists(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4) | VALUES, max_size=3)
+TABLES = st.fixed_dictionaries({"images": ROWS, "annotations": ROWS, "categories": ROWS})
+
+
+@settings(max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(VALUES | TABLES, st.sampled_from(["a.json", "notes.json"]))
+def test_whatever_a_json_holds_is_one_sentence(tmp_path, value, name):
+    (tmp_path / name).write_text(json.dumps(value))
+    (tmp_path / "0.txt").write_text("1 0.5 0.5 0.2 0.2\n")
+    (tmp_path / "a.png").write_bytes(b"")
+    for path in (tmp_path, tmp_path / name):
+        assert str(explain_path(path)).startswith("this f")
+    (tmp_path / name).unlink()
 
 
 @pytest.mark.timeout(20)
