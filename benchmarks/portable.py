@@ -15,9 +15,9 @@ with AVX-512 it printed (150 iterations of the tiny Faster R-CNN, 2 rounds, CCMS
     NPY_ENABLE_CPU_FEATURES=X86_V3 alone         40.6 CPU s  bytes d4dce80f
     portable / as it comes: median 1.27 (from 1.24 to 1.30)
 
-on two cores that other work shared. Alone on them (one run each, starts included) it was 1.18, and 1.10 with MKL at AVX2, which
-MKL ignores on a CPU of AMD. The caps of NumPy and OpenBLAS change nothing here, but they do in exp, log and products in double
-precision, which other samplers use.
+on two cores that other work shared. Alone on them (one run each, starts included) it was 1.18, and 1.10 with MKL at AVX2,
+which MKL ignores on a CPU of AMD. The caps of NumPy and OpenBLAS change nothing here, but they do in exp, log and products in
+double precision, which other samplers use.
 """
 
 import argparse
