@@ -6,7 +6,18 @@ A run that finds its process uncapped starts once more, some seconds that are no
 and their ratio within each repeat, and for single caps whether they change a byte. Ratios are what to quote. On an Intel CPU
 with AVX-512 it printed (150 iterations of the tiny Faster R-CNN, 2 rounds, CCMS):
 
-TABLE
+    as it comes                                  41.0 CPU s  bytes d4dce80f
+    portable=true                                52.0 CPU s  bytes 0f1e93ed
+    ATEN_CPU_CAPABILITY=avx2 alone               41.5 CPU s  bytes 9edcd951
+    ONEDNN_MAX_CPU_ISA=AVX2 alone                45.1 CPU s  bytes 2d50c010
+    MKL_CBWR=COMPATIBLE alone                    45.3 CPU s  bytes 8d4b387d
+    OPENBLAS_CORETYPE=Haswell alone              40.1 CPU s  bytes d4dce80f
+    NPY_ENABLE_CPU_FEATURES=X86_V3 alone         40.6 CPU s  bytes d4dce80f
+    portable / as it comes: median 1.27 (from 1.24 to 1.30)
+
+on two cores that other work shared. Alone on them (one run each, starts included) it was 1.18, and 1.10 with MKL at AVX2,
+which MKL ignores on a CPU of AMD. The caps of NumPy and OpenBLAS change nothing here, but they do in exp, log and products in
+double precision, which other samplers use.
 """
 
 import argparse
