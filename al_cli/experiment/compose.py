@@ -23,7 +23,7 @@ from omegaconf.resolvers import oc
 from al_cli import masked
 from al_cli.datasets.held_out import SHARE_AS_TYPED, retired
 from al_cli.errors import ConfigError, NotGiven, first_line, suggest
-from al_cli.experiment.words import GROUPS, check_words, key_of, readable
+from al_cli.experiment.words import GROUPS, check_words, in_a_line, key_of, readable
 from al_cli.records.folder import flatten
 from al_cli.tasks import DEFAULT
 
@@ -145,12 +145,12 @@ def alternatives(word: str, many: bool, several: str) -> list[str]:
         if not override.is_sweep_override():
             if _holds_sweep(override.value()):
                 remedy = "write the whole list for each run, as in ud_split=[1,0.5],[0.5,0.5]"
-                raise ConfigError(f"{word} names several values inside of one", remedy=remedy)
+                raise ConfigError(f"{in_a_line(word)} names several values inside of one", remedy=remedy)
             return [word]
         if not many:
-            raise ConfigError(f"{word} names several values", remedy=several)
+            raise ConfigError(f"{in_a_line(word)} names several values", remedy=several)
         if not override.is_discrete_sweep():
-            raise ConfigError(f"{word} names no list of values", remedy="write the values, as in seed=0,1,2")
+            raise ConfigError(f"{in_a_line(word)} names no list of values", remedy="write the values, as in seed=0,1,2")
         values: Any = override.value()
         if isinstance(values, Glob):
             found = values.filter(sorted(group_choices(key_of(word))))
@@ -163,9 +163,9 @@ def alternatives(word: str, many: bool, several: str) -> list[str]:
             "'<EOF>'", "its end"
         )
         remedy = "write overrides as key=value, and quote brackets: 'ud_split=[1,0.5]'"
-        raise ConfigError(f"{word} cannot be read: {why}", remedy=remedy) from error
+        raise ConfigError(f"{in_a_line(word)} cannot be read: {why}", remedy=remedy) from error
     if not found:
-        raise ConfigError(f"{word} names no value at all", remedy="write the values, as in seed=0,1,2")
+        raise ConfigError(f"{in_a_line(word)} names no value at all", remedy="write the values, as in seed=0,1,2")
     return [f"{word.partition('=')[0]}={value}" for value in found]
 
 
@@ -289,7 +289,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         key = match.group(1)
         if key == "dataset.holdout":
             return retired(next((word.partition("=")[2] for word in overrides if key_of(word) == key), ""))
-        where = next((o for o in overrides if o.lstrip("+~").startswith(key)), key)
+        where = in_a_line(next((o for o in overrides if o.lstrip("+~").startswith(key)), key))
         remedy = suggest(key, known_keys(key, overrides))
         return ConfigError(f"there is no setting called {key}", where=where, remedy=remedy)
     if match := re.search(r"already at '([^']+)'", text):

@@ -120,8 +120,12 @@ def check(
         if not isinstance(plain["model"].get(name, {}), dict):
             what = f"model.{name} is {written(plain['model'][name])}, which is no mapping"
             raise ConfigError(what, remedy=f"set its keys: model.{name}.KEY=...")
-    if isinstance(weights := plain["model"].get("weights"), str) and "://" not in weights:
-        check_path(weights, "model.weights")
+    for name in ("weights", "config", "family"):
+        if not isinstance(text := plain["model"].get(name), str | None):
+            remedy = "`al run --help` says what it may be"
+            raise ConfigError(f"model.{name} is {written(text)}, which is no text", remedy=remedy)
+        if name == "weights" and text is not None and "://" not in text:
+            check_path(text, "model.weights")
     model = specified(ModelSpec, plain["model"], "model")
     model.check()
     training = specified(TrainingSpec, plain["training"], "training")

@@ -41,6 +41,12 @@ def open_keys(words: Iterable[str]) -> list[str]:
     return [f"++{word}" if OPEN.match(word) else word for word in words]
 
 
+def in_a_line(word: str) -> str:
+    """The word as a sentence can hold it: no more than its beginning, and no line break."""
+    shown = f"{word[:60]}..." if len(word) > 60 else word
+    return shown if shown.isprintable() else repr(shown)
+
+
 def check_words(words: Sequence[str]) -> None:
     """ConfigError for a word that is no override that al takes, and for a setting that is given twice."""
     for word in words:
@@ -49,24 +55,24 @@ def check_words(words: Sequence[str]) -> None:
     for word in words:
         key = key_of(word)
         if key in first:
-            what = f"{key} is given twice, as {first[key]} and as {word}"
+            what = f"{key} is given twice, as {in_a_line(first[key])} and as {in_a_line(word)}"
             raise ConfigError(
                 what, remedy=f"leave one out; several values are written {key}=[...] or, with -m, {key}=A,B"
             )
         first[key] = word
         if repeated := repeated_key(word.partition("=")[2]):
-            raise ConfigError(f"{repeated} is given twice", where=word, remedy="leave one out")
+            raise ConfigError(f"{repeated} is given twice", where=in_a_line(word), remedy="leave one out")
     for key in first:
         parents = [".".join(key.split(".")[:n]) for n in range(1, key.count(".") + 1)]
         for parent in parents:
             if parent in first and first[parent].partition("=")[2].lstrip().startswith("{"):
-                what = f"{first[parent]} and {first[key]} both set {parent}"
+                what = f"{in_a_line(first[parent])} and {in_a_line(first[key])} both set {parent}"
                 raise ConfigError(what, remedy="write all of it in the braces, or each key in a word of its own")
 
 
 def _check_word(word: str) -> None:
     key, equals, _ = word.lstrip("+").partition("=")
-    shown = f"{word[:60]}..." if len(word) > 60 else word
+    shown = in_a_line(word)
     if len(word) > MAX_WORD:
         what = f"{shown} has {len(word):,} characters"
         raise ConfigError(what, remedy=f"an override has at most {MAX_WORD:,}")
@@ -74,6 +80,8 @@ def _check_word(word: str) -> None:
         raise ConfigError(f"{shown} has too many brackets", remedy=f"a value has at most {MAX_BRACKETS}")
     if not word.isprintable() and any("\ud800" <= char <= "\udfff" or char == "\0" for char in word):
         raise ConfigError(f"{shown!r} is no UTF-8 text", remedy="rename the file or folder")
+    if not TEXT.fullmatch(key_of(word)) and any(ord(char) < 32 and char != "\t" for char in word):
+        raise ConfigError(f"{shown} holds a line break or another control character", remedy="leave it out")
     if word.startswith("~"):
         remedy = f"give it another value: {word[1:].partition('=')[0]}=..."
         raise ConfigError(f"{shown} would remove a setting, and a run needs them all", remedy=remedy)
@@ -115,7 +123,7 @@ def _texts(key: str, raw: str, many: bool) -> list[str]:
         return parts(call[2])
     if call and call[1] == "choice":
         remedy = f"add -m to run them all; text that looks like this has quotes of its own: {command(f'{key}={as_text(raw)}')}"
-        raise ConfigError(f"{key}={raw} names several values", remedy=remedy)
+        raise ConfigError(f"{in_a_line(f'{key}={raw}')} names several values", remedy=remedy)
     return parts(raw) if many else [raw]
 
 
@@ -128,7 +136,9 @@ def _quoted(key: str, raw: str) -> str:
     )
     if kind:
         remedy = f"text that looks like one has quotes of its own: {command(f'{key}={as_text(raw)}')}"
-        raise ConfigError(f"{raw} is {kind}, and {key} is text", where=f"{key}={raw}", remedy=remedy)
+        raise ConfigError(
+            f"{in_a_line(raw)} is {kind}, and {key} is text", where=in_a_line(f"{key}={raw}"), remedy=remedy
+        )
     return literal(ESCAPED.sub(r"\1", raw))
 
 

@@ -13,7 +13,7 @@ from al_cli.errors import AlError, ConfigError, NotGiven, suggest
 from al_cli.experiment import compose
 from al_cli.experiment.job import Job, make_job
 from al_cli.experiment.known import known_from
-from al_cli.experiment.words import key_of, literal, open_keys
+from al_cli.experiment.words import in_a_line, key_of, literal, open_keys
 from al_cli.lookup import Known
 from al_cli.progress import phase
 from al_cli.sweep.file import REFERENCE, Arm, Sweep, check_distinct, check_seeds, merge
@@ -70,7 +70,7 @@ def _split(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     """What is said to the sweep itself, by key, and the overrides of its runs."""
     for word in words:
         if (key := key_of(word)) in REFUSED:
-            raise ConfigError(f"{key} cannot be set for a whole sweep", where=word, remedy=REFUSED[key])
+            raise ConfigError(f"{key} cannot be set for a whole sweep", where=in_a_line(word), remedy=REFUSED[key])
     several = "a sweep's arms are in its file; a list is written in brackets: 'seeds=[0,1]'"
     [said] = compose.split_runs(open_keys(words), many=False, several=several)
     own = compose.values_of([word for word in said if key_of(word) in OWN])
@@ -89,7 +89,9 @@ def _choose(sweep: Sweep, own: dict[str, Any]) -> tuple[tuple[Arm, ...], tuple[i
     known = [arm.name for arm in sweep.arms]
     for name in names:
         if name not in known:
-            raise ConfigError(f"the sweep has no arm {name}", where="arms=[...]", remedy=suggest(name, known))
+            raise ConfigError(
+                f"the sweep has no arm {in_a_line(name)}", where="arms=[...]", remedy=suggest(name, known)
+            )
     if not names:
         raise ConfigError("arms=[] leaves nothing to run", remedy=f"its arms: {', '.join(known)}")
     return tuple(arm for arm in sweep.arms if arm.name in names), seeds, reference

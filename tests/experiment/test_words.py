@@ -261,6 +261,7 @@ GRAMMAR = {  # word -> how many runs with -m, or a part of the sentence that ref
     "+++seed=1": "no name of a setting",
     "study=range(3)": "function of Hydra",
     "study=\udcff": "no UTF-8",
+    "seed=\n1": r"'seed=.n1' holds a line break",
 }
 
 
@@ -272,7 +273,7 @@ def test_hydras_grammar_works_or_is_refused_in_a_sentence(word):
     if expected != 1:
         with pytest.raises(AlError, match=".+" if isinstance(expected, int) else expected) as caught:
             compose.split_runs([word], many=isinstance(expected, str))
-        assert len(str(caught.value)) < 400
+        assert len(str(caught.value)) < 400 and "\n" not in str(caught.value)
 
 
 COMPOSED = {  # what only the configuration as a whole shows
