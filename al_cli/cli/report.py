@@ -9,6 +9,9 @@ HELP = "does A beat B? a page with statistics, tables and figures of a study"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, help="a study folder, for example outputs/digits")
     parser.add_argument(
+        "overrides", nargs="*", metavar="dataset.root=DIR", help="where the data lies now, for pictures"
+    )
+    parser.add_argument(
         "--target",
         metavar="METRIC=VALUE",
         help="count the labels needed to reach this; percent may be given as a share (default: random's own final value)",
@@ -22,13 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def act(args: argparse.Namespace) -> None:
-    from al_cli.experiment import build
+    from al_cli.experiment.moved import Moved
     from al_cli.progress import say
     from al_cli.report import write
 
+    load = Moved(args.overrides, "report").load
     if args.format == "md":
         say(write.report_text(args.study, target=args.target))
         return
-    written = write.report(args.study, target=args.target, dataset=build.load_dataset)
+    written = write.report(args.study, target=args.target, dataset=load)
     say(written.opening)
     say(f"wrote {written.page}, and {len(written.files)} tables and figures next to it")

@@ -1,11 +1,9 @@
 """al show: a run's predictions drawn next to the ground truth."""
 
 import argparse
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from al_cli.errors import ConfigError, RunError
+from al_cli.errors import RunError
 
 HELP = "draw a run's predictions next to the ground truth"
 
@@ -29,6 +27,7 @@ def act(args: argparse.Namespace) -> None:
     from al_cli.datasets.held_out import scored_split
     from al_cli.experiment import build, settings
     from al_cli.experiment.known import recorded_config
+    from al_cli.experiment.moved import Moved
     from al_cli.learners.portable import require_caps
     from al_cli.progress import say
     from al_cli.records import RunFolder
@@ -36,7 +35,7 @@ def act(args: argparse.Namespace) -> None:
     from al_cli.tasks import DEFAULT
 
     config = recorded_config(args.run)
-    config["dataset"] |= moved(args.overrides, config["dataset"])
+    config["dataset"] = Moved(args.overrides, "show").now(config["dataset"])
     scored = scored_split(build.load_dataset(config["dataset"]), config["evaluate"])
     predictions = None
     if args.checkpoint is not None:
@@ -68,20 +67,3 @@ def act(args: argparse.Namespace) -> None:
         predictions=predictions,
     )
     say(f"wrote {path}")
-
-
-def moved(words: Sequence[str], dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the data of a run lies now, from words as `dataset.root=DIR`. ConfigError for any other."""
-    from al_cli.experiment import compose
-
-    [said] = compose.split_runs(words, many=False)
-    found = {}
-    for word, (key, value) in zip(words, compose.values_of(said).items(), strict=True):
-        group, _, name = key.partition(".")
-        if group != "dataset" or name not in ("root", "train", "val", "test") or name not in dataset or not value:
-            remedy = "say where the data lies now: dataset.root=DIR"
-            raise ConfigError(
-                f"al show cannot use {word}", where=f"dataset.format={dataset.get('format')}", remedy=remedy
-            )
-        found[name] = value
-    return found

@@ -2,9 +2,8 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from al_cli.errors import ConfigError, RunError
+from al_cli.errors import RunError
 
 HELP = "check that a run, or a study's runs, are what was written: hashes, tables, metrics"
 EPILOG = """\
@@ -20,14 +19,15 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="a run or study folder, for example outputs/digits")
-    parser.add_argument("overrides", nargs="*", metavar="dataset.KEY=VALUE", help="where the data is now")
+    parser.add_argument("overrides", nargs="*", metavar="dataset.root=DIR", help="where the data lies now")
 
 
 def act(args: argparse.Namespace) -> int:
+    from al_cli.experiment.moved import Moved
     from al_cli.progress import say
     from al_cli.records.verify import verify
 
-    found = verify(args.folder, reader(args.overrides))
+    found = verify(args.folder, Moved(args.overrides, "verify").load)
     if not found.runs:
         raise RunError("there is no run here", where=str(args.folder), remedy="give the folder of a run or of a study")
     for line in (*found.mismatches, *(f"not checked: {line}" for line in found.unchecked)):
@@ -42,29 +42,3 @@ def act(args: argparse.Namespace) -> int:
 def many(count: int, what: str) -> str:
     """`1 run`, `2 runs`."""
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def reader(words: list[str]) -> Any:
-    """What loads the data of a run, with these settings instead of the run's own; each data set is read once."""
-    from al_cli.experiment import build
-
-    changed: dict[str, str | None] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not key.startswith("dataset.") or not equals:
-            raise ConfigError(
-                f"al verify does not know {word}", remedy="it takes dataset.root=DIR and other dataset.KEY=VALUE"
-            )
-        changed[key.removeprefix("dataset.")] = value
-    read: dict[str, Any] = {}
-
-    def load(dataset: dict[str, Any]) -> Any:
-        if unknown := sorted(changed.keys() - dataset.keys()):
-            known = ", ".join(f"dataset.{key}" for key in dataset)
-            raise ConfigError(f"this run's dataset has no {unknown[0]}", remedy=f"it has {known}")
-        asked = dataset | changed
-        if str(asked) not in read:
-            read[str(asked)] = build.load_dataset(asked)
-        return read[str(asked)]
-
-    return load

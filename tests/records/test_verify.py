@@ -126,8 +126,8 @@ def test_data_that_moved_is_given_and_data_that_changed_is_named(run, verify, ma
 def test_mistakes_are_sentences(run, capsys):
     for words, said in (
         (["nowhere"], "there is no run here"),
-        ([str(RUN), "seed=1"], "al verify does not know seed=1"),
-        ([str(RUN), "dataset.rooot=x"], "has no rooot"),
+        ([str(RUN), "seed=1"], "al verify cannot use seed=1"),
+        ([str(RUN), "dataset.rooot=x"], "al verify cannot use dataset.rooot=x"),
     ):
         assert main(["verify", *words]) == 2
         assert said in capsys.readouterr().err

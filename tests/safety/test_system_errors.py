@@ -81,6 +81,10 @@ def test_data_that_has_moved_is_named_in_words(al, run):
     al("show", run, f"dataset.root={moved}", "--checkpoint", run / "round_01/checkpoint.pth", "--out", "b.png")
     al("replay", run, f"dataset.root='{moved}'", "--dry-run")
     al("report", run.parent, "--format", "md")  # needs no data
+    al("report", run.parent, f"dataset.root={moved}")
+    one_sentence(al("report", run.parent, "seed=1", code=2).stderr, "al report cannot use seed=1", "dataset.root=DIR")
+    page = (run.parent / "report/index.html").read_text()
+    assert "images cannot be shown" not in page
     one_sentence(al("show", run, "dataset.root", code=2).stderr, "dataset.root is no override", "key=value")
     for word in ("seed=1", "dataset.name=x", "dataset.train=x"):
         one_sentence(al("show", run, word, code=2).stderr, f"al show cannot use {word}", "dataset.root=DIR")
