@@ -33,6 +33,7 @@ def refuse(**_):
 
 def test_a_store_of_another_version_or_unreadable_is_broken(tmp_path):
     assert health.check_store(tmp_path).remedy == ""
+    (tmp_path / "training/00/0000").mkdir(parents=True)  # a result, though not of this version
     (tmp_path / "format").write_text("1\n")
     assert "al store prune" in health.check_store(tmp_path).remedy
     (tmp_path / "format").write_text("\0\n")
