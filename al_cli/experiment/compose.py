@@ -24,7 +24,7 @@ from al_cli import masked
 from al_cli.datasets.held_out import SHARE_AS_TYPED, retired
 from al_cli.errors import ConfigError, NotGiven, first_line, suggest
 from al_cli.experiment.words import GROUPS, check_words, in_a_line, key_of, readable
-from al_cli.records.folder import flatten
+from al_cli.records.settings import flatten
 from al_cli.tasks import DEFAULT
 
 CONFIG_NAME = "config"
