@@ -74,19 +74,23 @@ def load_yolo(
     apart = require_apart(
         {split: [path for path, _ in pairs] for split, pairs in found.items()}, problems, " in data.yaml"
     )
-    files = LabelFiles(base, reading.places, notes)
-    if "val" in apart and apart.get("test") and not any(files.of(apart["test"])):
-        notes.add(UNLABELED_TEST, str(apart.pop("test")[0]))
     called: dict[str, list[str]] = {}
     images: dict[str, list[Path]] = {}
     for split in apart:
         paths, folders = [path for path, _ in found[split]], [folder for _, folder in found[split]]
         named = sorted(zip(names_of(paths, folders, base), paths, strict=True))
         called[split], images[split] = [name for name, _ in named], [path for _, path in named]
+    files = LabelFiles(base, reading.places, notes)
+    label_files = {split: files.of(paths) for split, paths in images.items()}
+    if "val" in images and images.get("test") and not any(label_files["test"]):
+        notes.add(UNLABELED_TEST, str(apart["test"][0]))
+        del images["test"]
     contents = read_contents(images)
     gone = check_leakage(images, contents, problems)
     labels = {
-        split: read_labels(split, paths, ", ".join(entries[split]), files, len(names), missing_labels, problems)
+        split: read_labels(
+            split, paths, label_files[split], ", ".join(entries[split]), files, len(names), missing_labels, problems
+        )
         for split, paths in images.items()
     }
     files.note_orphans(reading.lists)
