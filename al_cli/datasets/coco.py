@@ -39,11 +39,10 @@ from al_cli.datasets.exports import explain_path
 from al_cli.datasets.headers import is_turned, read_sizes
 from al_cli.datasets.names import CONTROL, names_of
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import Places, elsewhere, read_regular, walk_images
+from al_cli.datasets.places import SPLIT_NAMES, Places, elsewhere, read_regular, walk_images
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, OwnSplits
 
-FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 LAYOUTS = (
     "name the splits: dataset.train.images=DIR dataset.train.annotations=FILE, and the same for val and test. "
     "Recognised without: train/_annotations.coco.json (with valid/, test/), instances_train2017.json or train.json, in "
@@ -138,7 +137,7 @@ def _named(root: Path, split: str, value: Split) -> ImagesAndJson:
 def _detect(root: Path) -> dict[str, ImagesAndJson]:
     """{split: source} of a layout that is known; what is not there is left out."""
     sources = {}
-    for split, folders in FOLDERS.items():
+    for split, folders in SPLIT_NAMES.items():
         found = [source for folder in folders for source in _candidates(root, folder)]
         if len(found) > 1:
             files = ", ".join(str(file.relative_to(root)) for _, file in found)

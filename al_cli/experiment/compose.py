@@ -267,8 +267,6 @@ def _require_of_the_file(word: str, value: Any, own: Any) -> None:
 
 def _require_known(word: str, without: DictConfig) -> None:
     """ConfigError for a word with a plus that adds a setting that nothing reads; `without` is the rest."""
-    if key_of(word) == "dataset.holdout":
-        raise retired(word.partition("=")[2])
     key, _, inner = key_of(word).partition(".")
     parent = OmegaConf.select(without, key) if inner else without
     if not isinstance(parent, DictConfig):
@@ -287,8 +285,6 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         return ConfigError(f"there is no {group} called {choice}", where=f"{group}={choice}", remedy=remedy)
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match.group(1)
-        if key == "dataset.holdout":
-            return retired(next((word.partition("=")[2] for word in overrides if key_of(word) == key), ""))
         where = in_a_line(next((o for o in overrides if o.lstrip("+~").startswith(key)), key))
         remedy = suggest(key, known_keys(key, overrides))
         return ConfigError(f"there is no setting called {key}", where=where, remedy=remedy)
