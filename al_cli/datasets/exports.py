@@ -12,10 +12,10 @@ from pathlib import Path
 
 from al_cli.datasets.checks import shortened
 from al_cli.datasets.foreign_files import INSTEAD, kind_of_json, kind_of_xml, read_some
-from al_cli.datasets.pasted import as_text, command
 from al_cli.datasets.places import IMAGE_SUFFIXES, SPLIT_NAMES
 from al_cli.datasets.tree import Tree, split_of
 from al_cli.errors import DatasetError
+from al_cli.pasted import as_text, command
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")

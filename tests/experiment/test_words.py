@@ -5,13 +5,13 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from al_cli.datasets.pasted import as_text, command
 from al_cli.errors import AlError, ConfigError
 from al_cli.experiment import compose
 from al_cli.experiment.job import jobs_of
 from al_cli.experiment.moved import Moved
 from al_cli.experiment.names import check_name, check_path
 from al_cli.experiment.words import TEXT
+from al_cli.pasted import as_text, command
 
 KEYS = ["study", "run_name", "outputs", "dataset.root", "dataset.name", "sampler.file", "model.weights"]
 AS_TYPED = [
