@@ -15,6 +15,7 @@ import importlib.util
 import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,12 @@ class Known:
         """Whether `name`, whose module is this file, may be imported."""
         module = name.rpartition(".")[0]
         in_folder = "." not in module and source.parent in {folder.resolve() for folder in self.folders}
-        return in_folder or name in self.names or any(name in texts_of(folder) for folder in self.conf)
+        return in_folder or name in self.names or name in self.texts
+
+    @cached_property
+    def texts(self) -> frozenset[str]:
+        """What the YAML files of `conf` say; read once, for a study asks for each stage of each run."""
+        return frozenset[str]().union(*map(texts_of, self.conf))
 
 
 NOBODY = Known()  # al's own modules alone

@@ -73,7 +73,11 @@ def _pairs(word: str) -> Iterable[re.Match[str]]:
 
 def hide(text: str) -> str:
     """A text without what was noted, and without the user and password of a URL."""
-    for value in sorted(_noted, key=len, reverse=True):
+    return _without(text, _noted)
+
+
+def _without(text: str, secrets: Collection[str]) -> str:
+    for value in sorted(secrets, key=len, reverse=True):  # one may be a part of another
         if len(value) >= SHORT:
             text = text.replace(value, HIDDEN)
     return without_login(text)
@@ -120,9 +124,4 @@ def hide_values(config: Any, secrets: Collection[str], key: str = "") -> Any:
         return config if str(config).lower() in NO_SECRETS else HIDDEN
     if not isinstance(config, str) or key in OUR_WORDS:
         return config
-    if config in secrets:
-        return HIDDEN
-    for value in sorted(secrets, key=len, reverse=True):
-        if len(value) >= SHORT:
-            config = config.replace(value, HIDDEN)
-    return without_login(config)
+    return HIDDEN if config in secrets else _without(config, secrets)

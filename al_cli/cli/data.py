@@ -55,7 +55,7 @@ def act(args: argparse.Namespace) -> None:
 
 def write_builtin(folder: Path) -> None:
     from al_cli.datasets import digits
-    from al_cli.datasets.pasted import command
+    from al_cli.pasted import command
     from al_cli.progress import say
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -66,8 +66,8 @@ def write_builtin(folder: Path) -> None:
 def words_of(typed: list[str], format: str | None) -> list[str]:
     """The words that `al run` takes for this dataset: a folder among them becomes dataset=... dataset.root=..."""
     from al_cli.datasets.exports import explain_path, guess_format
-    from al_cli.datasets.pasted import as_text
     from al_cli.experiment.names import check_path
+    from al_cli.pasted import as_text
 
     folders = [word for word in typed if not SETTING.match(word) or Path(word).exists()]
     settings = [word for word in typed if word not in folders]
@@ -150,8 +150,8 @@ def show_summary(summary: Any, words: list[str], problems: str | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from al_cli.datasets.pasted import command
     from al_cli.datasets.summary import NOT_DEEP
+    from al_cli.pasted import command
     from al_cli.progress import out, say
 
     count = len(summary.splits.train.class_names)

@@ -19,10 +19,10 @@ from typing import Any, Literal, NamedTuple, TypeGuard
 
 import numpy as np
 
+from al_cli.datasets.annotations import extents, read_annotations
 from al_cli.datasets.checks import (
     UNLABELED_TEST,
     Problems,
-    box_problems,
     check_leakage,
     check_not_empty,
     clip,
@@ -39,14 +39,10 @@ from al_cli.datasets.exports import explain_path
 from al_cli.datasets.headers import is_turned, read_sizes
 from al_cli.datasets.names import CONTROL, names_of
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import Places, elsewhere, read_regular, walk_images
+from al_cli.datasets.places import SPLIT_NAMES, Places, elsewhere, read_regular, walk_images
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, OwnSplits
 
-HUGE = 1e30  # px: what no image has and every float holds
-BAD_ANNOTATION = "annotations that cannot be read"
-SLACK_PX = 1.0  # how far a corner may lie outside its image: rounding, clipped
-FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 LAYOUTS = (
     "name the splits: dataset.train.images=DIR dataset.train.annotations=FILE, and the same for val and test. "
     "Recognised without: train/_annotations.coco.json (with valid/, test/), instances_train2017.json or train.json, in "
@@ -141,7 +137,7 @@ def _named(root: Path, split: str, value: Split) -> ImagesAndJson:
 def _detect(root: Path) -> dict[str, ImagesAndJson]:
     """{split: source} of a layout that is known; what is not there is left out."""
     sources = {}
-    for split, folders in FOLDERS.items():
+    for split, folders in SPLIT_NAMES.items():
         found = [source for folder in folders for source in _candidates(root, folder)]
         if len(found) > 1:
             files = ", ".join(str(file.relative_to(root)) for _, file in found)
@@ -246,7 +242,6 @@ def _image_files(
     ids: dict[Path, int] = {}
     for row in table["images"]:
         image, name = row.get("id"), row.get("file_name")
-        where = f"{file}, image id {quoted(image)}"
         wrong = ""
         if not _is_id(image) or not isinstance(name, str) or not name or CONTROL.search(name):
             got = f"id {quoted(image)}, {quoted(name)}"
@@ -260,6 +255,7 @@ def _image_files(
         else:
             paths[image], ids[path] = path, image
         if wrong:
+            where = f"{file}, image id {quoted(image)}"
             problems.row("images that are not listed soundly or not there", wrong, where)
     return dict(sorted(paths.items()))
 
@@ -288,28 +284,22 @@ def _dataset(
     before = problems.count
     sizes = {i: image.size for i, image in listed.items()}
     _check_sizes(file, table, listed, problems)
-    rows = _without_flat_boxes(file, list(_annotations(file, table, sizes, skipped, names, problems)), problems.notes)
-    rows = _without_bad_boxes(file, rows, sizes, problems)
+    rows = read_annotations(file, table["annotations"], sizes, skipped, names, problems)
     told = problems.count > before or (skipped and not problems.leave_out)  # why there may be nothing left
-    if not told and all(row[4] for row in rows):
-        crowds = sum(row[4] for row in rows)
+    if not told and rows.crowd.all():
+        crowds = len(rows.crowd)
         lost = f"of {len(table['annotations'])} annotations {crowds} are crowd regions, the others are left out"
         check_not_empty(split, len(table["images"]), 0, str(file), problems, lost if table["annotations"] else "")
-    boxes = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    extent = np.array([sizes[row[0]] for row in rows], dtype=np.float64).reshape(-1, 2)
     if problems.count > before:
         return None
-    boxes = clip(boxes, extent)
+    boxes = clip(rows.boxes, extents(rows, sizes))
     sides = boxes[:, 2:] - boxes[:, :2]
-    areas = np.array([row[3] for row in rows], dtype=np.float64)  # NaN: the file gives none
-    areas = np.where(np.isnan(areas), sides[:, 0] * sides[:, 1], areas)
+    areas = np.where(np.isnan(rows.areas), sides[:, 0] * sides[:, 1], rows.areas)
     class_of = {category: n for n, category in enumerate(names)}
-    classes = np.array([class_of[row[1]] for row in rows], dtype=np.int64)
-    crowd = np.array([row[4] for row in rows], dtype=bool)
+    classes = np.array([class_of[category] for category in rows.categories.tolist()], dtype=np.int64)
     of: dict[int, list[int]] = {image: [] for image in listed}  # rows of each image, in the file's order
-    for n, row in enumerate(rows):
-        of[row[0]].append(n)
+    for n, i in enumerate(rows.images.tolist()):
+        of[i].append(n)
     images = (
         Image(
             number,
@@ -317,7 +307,7 @@ def _dataset(
             *sizes[i],
             boxes[of[i]],
             classes[of[i]],
-            crowd[of[i]],
+            rows.crowd[of[i]],
             areas[of[i]],
             name=name,
             content=content,
@@ -326,30 +316,6 @@ def _dataset(
         for i, (number, name, path, content, _) in listed.items()
     )
     return Dataset(tuple(names.values()), tuple(images), tuple(names))
-
-
-def _without_flat_boxes(file: Path, rows: list[JsonRow], notes: Notes) -> list[JsonRow]:
-    """The rows without boxes of zero width or height: COCO's own train2017 has two, so they are no reason to refuse a file."""
-    kept = []
-    for row in rows:
-        if np.isfinite(row[2]).all() and min(row[2][2:]) == 0:
-            notes.add("boxes of zero width or height, left out", f"{file}, {row[5]}")
-        else:
-            kept.append(row)
-    return kept
-
-
-def _without_bad_boxes(
-    file: Path, rows: list[JsonRow], sizes: Mapping[int, tuple[int, int]], problems: Problems
-) -> list[JsonRow]:
-    """The rows whose box is one within its image; the others are told."""
-    boxes = np.array([row[2] for row in rows], dtype=np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    extent = np.array([sizes[row[0]] for row in rows], dtype=np.float64).reshape(-1, 2)
-    bad = box_problems(boxes, extent, SLACK_PX)
-    for n, wrong in bad.items():
-        problems.row(BAD_ANNOTATION, wrong, f"{file}, {rows[n][5]}")
-    return [row for n, row in enumerate(rows) if n not in bad]
 
 
 def _check_sizes(file: Path, table: dict[str, Any], listed: Mapping[int, Listed], problems: Problems) -> None:
@@ -374,49 +340,3 @@ def _check_sizes(file: Path, table: dict[str, Any], listed: Mapping[int, Listed]
                     else ": width and height are exchanged"
                 )
         problems.add(f"{row.get('file_name')} {wrong}", f"{file}, image id {image}")
-
-
-JsonRow = tuple[int, int, list[float], float, bool, str]  # image id, category id, x y w h, area or NaN, crowd, where
-
-
-def _annotations(
-    file: Path,
-    table: dict[str, Any],
-    sizes: Mapping[int, tuple[int, int]],
-    skipped: Collection[int],
-    names: Mapping[int, str],
-    problems: Problems,
-) -> Iterator[JsonRow]:
-    """The annotations whose fields are sound and whose image could be read; the others are reported."""
-    seen = set()
-    number = {int, float}
-    for n, row in enumerate(table["annotations"]):
-        where = f"annotation id {quoted(row['id'])}" if "id" in row else f"annotations[{n}]"
-        image, category, box = row.get("image_id"), row.get("category_id"), row.get("bbox")
-        area, crowd = row.get("area"), row.get("iscrowd", 0)
-        wrong = ""
-        if "id" in row and repr(row["id"]) in seen:
-            wrong = "its id comes twice"
-        elif type(image) is not int:
-            wrong = f"image_id {quoted(image)} is not a whole number"
-        elif image not in sizes and image not in skipped:
-            wrong = f"image_id {shortened(image)} is not in the list of images"
-        elif type(category) is not int:
-            wrong = f"category_id {quoted(category)} is not a whole number"
-        elif category not in names:
-            wrong = f"category_id {shortened(category)} is not in the list of categories"
-        elif not isinstance(box, list) or len(box) != 4 or not {type(value) for value in box} <= number:
-            wrong = f"bbox {quoted(box)} is not [x, y, width, height]"
-        elif HUGE < max(map(abs, box)) < float("inf"):  # more than a float may hold; infinity is told with the box
-            wrong = f"bbox {quoted(box)} is beyond any image"
-        elif area is not None and (type(area) not in number or not 0 <= area <= HUGE):
-            wrong = f"area {quoted(area)} is not a number of at least 0"
-        elif crowd not in (0, 1):
-            wrong = f"iscrowd {quoted(crowd)} is neither 0 nor 1"
-        seen.add(repr(row.get("id")))
-        if row.get("ignore") and not crowd and not wrong:
-            problems.notes.add("annotations marked `ignore`, read as ordinary objects", f"{file}, {where}")
-        if wrong:
-            problems.row(BAD_ANNOTATION, wrong, f"{file}, {where}")
-        elif image not in skipped:
-            yield image, category, box, float("nan") if area is None else area, bool(crowd), where

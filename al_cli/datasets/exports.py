@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from al_cli.datasets.checks import shortened
-from al_cli.datasets.foreign_files import kind_of_json, kind_of_xml, read_some
-from al_cli.datasets.pasted import as_text, command
-from al_cli.datasets.places import IMAGE_SUFFIXES
+from al_cli.datasets.foreign_files import INSTEAD, kind_of_json, kind_of_xml, read_some
+from al_cli.datasets.places import IMAGE_SUFFIXES, SPLIT_NAMES
 from al_cli.datasets.tree import Tree, split_of
 from al_cli.errors import DatasetError
+from al_cli.pasted import as_text, command
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
@@ -24,38 +24,7 @@ YAML_START = 65536  # bytes in which a data.yaml names one of its keys
 YAMLS = (".yaml", ".yml")
 HELD_OUT_SHARE = "dataset.test=20%"
 SHARE_MEANS = "draws a fifth of the images, which are then never trained on"
-SPLITS_IN_ORDER = ("train", "val", "test")
 READS = "al reads YOLO folders with a data.yaml, and COCO files with their images"
-# Of each format that is not read: what it is, and which export of its tool is.
-INSTEAD = {
-    "labelme": (
-        "labelme or X-AnyLabeling files (json with `shapes`), which are not read yet",
-        "in X-AnyLabeling choose Export, YOLO or COCO; labelme's own script labelme2coco.py writes COCO",
-    ),
-    "label_studio": (
-        "Label Studio's JSON export, which is not read yet",
-        "in Label Studio export `YOLO with images` or `COCO with images` instead",
-    ),
-    "cvat": (
-        "CVAT's XML (CVAT for images), which is not read yet",
-        "in CVAT export `COCO 1.0` or `Ultralytics YOLO Detection 1.0`, with `Save images` on",
-    ),
-    "voc": (
-        "Pascal VOC files (an xml an image), which are not read yet",
-        "export COCO or YOLO from the tool that wrote them: CVAT, Label Studio and Roboflow can",
-    ),
-    "datumaro": ("Datumaro's own json, which is not read", "convert it to COCO with `datum convert`"),
-    "createml": ("a CreateML json, which is not read", "export COCO or YOLO from the tool that wrote it"),
-    "via": ("a VIA project (VGG Image Annotator), which is not read", "in VIA choose Annotation, Export as COCO"),
-    "coco_results": (
-        "predictions in COCO's result format (with scores), no labels",
-        "give the instances file that the predictions were made for",
-    ),
-    "coco_other": (
-        "a COCO file without boxes (captions, panoptic or image list)",
-        "give the instances file: its annotations have `bbox`",
-    ),
-}
 
 
 def guess_format(root: Path) -> str:
@@ -167,12 +136,11 @@ def _coco(tree: Tree) -> Iterator[WhatAndRemedy]:
         sources.append((file, folder))
         hints.append(hint)
     splits = {split_of(file, tree.root): (file, folder) for file, folder in sources}
-    if (
-        "train" not in splits or "" in splits or len(splits) < len(sources)
-    ):  # names say nothing: the first ones, in order
-        order = ("train", "test") if len(sources) == 2 else SPLITS_IN_ORDER
+    if "train" not in splits or "" in splits or len(splits) < len(sources):
+        # Names say nothing: the first ones, in order.
+        order = ("train", "test") if len(sources) == 2 else SPLIT_NAMES
         splits = dict(zip(order, sources, strict=False))
-    words = [word for split in SPLITS_IN_ORDER if split in splits for word in _split_words(split, *splits[split], tree)]
+    words = [word for split in SPLIT_NAMES if split in splits for word in _split_words(split, *splits[split], tree)]
     if len(splits) == 1:
         words.append(HELD_OUT_SHARE)
         hints.append(f"{HELD_OUT_SHARE} {SHARE_MEANS}")
@@ -235,7 +203,7 @@ def _yolo(tree: Tree) -> Iterator[WhatAndRemedy]:
     for folder in folders:
         splits.setdefault(split_of(folder / "x", tree.root) or "train", []).append(tree.short(folder))
     names, source = tree.class_names(labels)
-    lines = [f"{split}: {_yaml_text(splits[split])}" for split in SPLITS_IN_ORDER if split in splits] + [
+    lines = [f"{split}: {_yaml_text(splits[split])}" for split in SPLIT_NAMES if split in splits] + [
         f"names: {json.dumps(names, ensure_ascii=False)}"
     ]
     words = [] if {"val", "test"} & set(splits) else [HELD_OUT_SHARE]

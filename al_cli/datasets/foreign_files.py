@@ -1,4 +1,4 @@
-"""What kind of label file a json or xml is, told by its keys."""
+"""What kind of label file a json or xml is, told by its keys, and what to do with those that no reader takes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,36 @@ from pathlib import Path
 from typing import Any
 
 XML_START = 4096  # bytes in which an xml names its root
+# Of each format that is not read: what it is, and which export of its tool is.
+INSTEAD = {
+    "labelme": (
+        "labelme or X-AnyLabeling files (json with `shapes`), which are not read yet",
+        "in X-AnyLabeling choose Export, YOLO or COCO; labelme's own script labelme2coco.py writes COCO",
+    ),
+    "label_studio": (
+        "Label Studio's JSON export, which is not read yet",
+        "in Label Studio export `YOLO with images` or `COCO with images` instead",
+    ),
+    "cvat": (
+        "CVAT's XML (CVAT for images), which is not read yet",
+        "in CVAT export `COCO 1.0` or `Ultralytics YOLO Detection 1.0`, with `Save images` on",
+    ),
+    "voc": (
+        "Pascal VOC files (an xml an image), which are not read yet",
+        "export COCO or YOLO from the tool that wrote them: CVAT, Label Studio and Roboflow can",
+    ),
+    "datumaro": ("Datumaro's own json, which is not read", "convert it to COCO with `datum convert`"),
+    "createml": ("a CreateML json, which is not read", "export COCO or YOLO from the tool that wrote it"),
+    "via": ("a VIA project (VGG Image Annotator), which is not read", "in VIA choose Annotation, Export as COCO"),
+    "coco_results": (
+        "predictions in COCO's result format (with scores), no labels",
+        "give the instances file that the predictions were made for",
+    ),
+    "coco_other": (
+        "a COCO file without boxes (captions, panoptic or image list)",
+        "give the instances file: its annotations have `bbox`",
+    ),
+}
 
 
 def read_some(file: Path, most: int = -1) -> bytes:

@@ -1,4 +1,4 @@
-"""What image files contain, read once: the size in the header, the digest of the bytes.
+"""What image files contain, read once: size, orientation and colors in the header, the digest of the bytes.
 
 Answers are remembered in a per-user cache folder by path, length, times of change and inode, so a second look at the same
 folder costs one `stat` a file. The cache is only ever a shortcut: lost, corrupt or unwritable, it costs time, no more.
@@ -49,8 +49,8 @@ def read_sizes(paths: Sequence[Path], report: Complain | None = None) -> list[tu
 
     An unreadable file is given to `report` and gets (0, 0); without `report` it is a DatasetError.
     """
-    sizes = _remembered("sizes", paths, _size, report or _raise)
-    return [(0, 0) if size is None else (int(size[0]), int(size[1])) for size in sizes]
+    headers = _remembered("headers", paths, _header, report or _raise)
+    return [(0, 0) if header is None else (header[0], header[1]) for header in headers]
 
 
 def read_digests(paths: Sequence[Path], report: Complain | None = None) -> list[str | None]:
@@ -61,35 +61,32 @@ def read_digests(paths: Sequence[Path], report: Complain | None = None) -> list[
 
 def read_traits(paths: Sequence[Path]) -> list[tuple[int, bool]]:
     """(EXIF orientation 1..8, whether it is greyscale) of each image from its header; (1, False) where it cannot be read."""
-    traits = _remembered("traits", paths, _traits, lambda what, where: None)
-    return [(1, False) if trait is None else (int(trait[0]), bool(trait[1])) for trait in traits]
+    headers = _remembered("headers", paths, _header, lambda what, where: None)
+    return [(1, False) if header is None else (header[2], bool(header[3])) for header in headers]
 
 
 def _raise(what: str, where: str) -> None:
     raise DatasetError(what, where=where, remedy="replace or remove the file")
 
 
-def _size(path: Path) -> list[int]:
+def _header(path: Path) -> list[int]:
+    """Width and height as the image is seen, EXIF orientation, whether it is greyscale."""
     with path.open("rb") as file, Image.open(file, formats=PIXEL_FORMATS) as image:
         width, height = image.size
         if image.mode in DEEP or image.mode.startswith("I;16"):
             what = f"has {image.mode} pixels, more than 8 bits each, which detectors would clip to white or black"
             raise DatasetError(what, remedy="convert it to 8 bits a channel")
-        if image.format == "TIFF":  # the one format whose orientation Pillow has already applied to the size
-            return [width, height]
-        turned = _orientation(image, file) in QUARTER_TURNS
-    return [height, width] if turned else [width, height]
+        orientation = _orientation(image, file)
+        # TIFF is the one format whose orientation Pillow has already applied to the size.
+        if orientation in QUARTER_TURNS and image.format != "TIFF":
+            width, height = height, width
+        return [width, height, orientation, int(image.mode in GREY_MODES)]
 
 
 def is_turned(path: Path) -> bool:
     """Whether a readable image's EXIF orientation swaps its width and height."""
     with Image.open(path, formats=PIXEL_FORMATS) as image:
-        return [*image.size] != _size(path)
-
-
-def _traits(path: Path) -> list[int]:
-    with path.open("rb") as file, Image.open(file, formats=PIXEL_FORMATS) as image:
-        return [_orientation(image, file), int(image.mode in GREY_MODES)]
+        return [*image.size] != _header(path)[:2]
 
 
 def _orientation(image: Image.Image, file: BinaryIO) -> int:
@@ -204,7 +201,7 @@ def _is_row(kind: str, row: Any) -> bool:
         return False
     if kind == "digests":
         return isinstance(row[-1], str)
-    return isinstance(row[-1], list) and [type(number) for number in row[-1]] == [int, int]
+    return isinstance(row[-1], list) and [type(number) for number in row[-1]] == [int] * 4
 
 
 def _load(kind: str, store: Path) -> dict[str, list[Any]]:

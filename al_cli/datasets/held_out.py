@@ -20,20 +20,16 @@ steer training.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from al_cli.datasets.groups import check_group, group_keys
 from al_cli.errors import ConfigError, DatasetError
-from al_cli.types import Dataset, Image, OwnSplits, Splits
+from al_cli.types import Dataset, OwnSplits, Splits
 
 SHARE_AS_TYPED = re.compile(r"(\d+(?:\.\d+)?)%( of initial)?")
-FOLDER = "folder"
 WAYS = "give a share of the pool as 20%, or null for the data's own split"
 SEEDS_TRIED = 100  # where a draw leaves a split empty, to name one that does not
 
@@ -72,7 +68,7 @@ class HeldOut:
         seed, group = dataset.get("split_seed", 0), dataset.get("group")
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ConfigError(f"dataset.split_seed is {seed!r}", remedy="give a whole number of at least 0")
-        _check_group(group)
+        check_group(group)
         wanted = cls(val, test, initial, seed, group)
         wanted._check_use()
         return wanted
@@ -166,7 +162,7 @@ def scored_split(splits: Splits, evaluate: str) -> Dataset:
 
 def _draw(pool: Dataset, wanted: HeldOut) -> dict[str, Dataset]:
     """`pool`, `val` and `test`, the two empty where no share of them is asked for."""
-    keys = _keys(pool.images, wanted.group)
+    keys = group_keys(pool.images, wanted.group)
     groups, needed = len(set(keys)), 1 + (wanted.val is not None) + (wanted.test is not None)
     if groups < needed:
         what = f"dataset.group={wanted.group} puts" if wanted.group is not None else "equal bytes put"
@@ -221,66 +217,6 @@ def _fault(parts: Mapping[str, Dataset], wanted: HeldOut) -> str:
     return ""
 
 
-def _keys(images: Sequence[Image], group: str | None) -> list[str]:
-    """[N] what each image is drawn by: its name or its group's; the first of several that images of equal bytes have."""
-    if group is None:
-        keys = [image.name for image in images]
-    elif group == FOLDER:
-        called = _folder_names({image.path.parent for image in images})
-        keys = [called[image.path.parent] for image in images]
-    else:
-        keys = [_matched(image.name, group) for image in images]
-        if unmatched := [image.name for image, key in zip(images, keys, strict=True) if not key]:
-            some = len(unmatched) < len(images)
-            raise DatasetError(
-                f"dataset.group matches nothing at the beginning of {len(unmatched)} of {len(images)} names, the first is "
-                f"{unmatched[0]}",
-                where=f"dataset.group={group}",
-                remedy="let it match those too: with |.+ at its end each of them stands alone"
-                if some
-                else "give an expression for the beginning of such names, or dataset.group=folder",
-            )
-    joined: dict[str, str] = {}  # key -> an earlier one that it belongs to
-
-    def first_of(key: str) -> str:
-        while key in joined:
-            key = joined[key]
-        return key
-
-    of_content: dict[str, str] = {}
-    for image, key in zip(images, keys, strict=True):
-        if image.content:
-            one, other = sorted((first_of(of_content.get(image.content, key)), first_of(key)))
-            of_content[image.content] = one
-            if one != other:
-                joined[other] = one
-    return [first_of(key) for key in keys]
-
-
-def _matched(name: str, group: str) -> str:
-    """What the expression finds at the beginning of a name: its first group that took part, else the whole match."""
-    match = re.match(group, name)
-    return "" if match is None else next((found for found in match.groups() if found), match[0])
-
-
-def _folder_names(folders: Collection[Path]) -> dict[Path, str]:
-    """Each folder's own name; where several share that, with as many folders above it as make it unlike the others."""
-    called: dict[Path, str] = {}
-    depth, left = 0, set(folders)
-    while left:
-        depth += 1
-        tails = {folder: "/".join(folder.parts[-depth:]) for folder in left}
-        counts = Counter(tails.values())
-        called |= {folder: _text(tail) for folder, tail in tails.items() if counts[tail] == 1}
-        left -= called.keys()
-    return called
-
-
-def _text(name: str) -> str:
-    """As in names.py: composed, and bytes that are no text as \\xNN."""
-    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:.12g}%"
 
@@ -310,15 +246,3 @@ def _share(value: Any, name: str, placed: bool) -> tuple[float | None, float]:
     elif 1 <= number < 100:
         ways = f"write {key}={number:g}% if that is the share of the pool that you mean"
     raise ConfigError(f"{key} is {value!r}", remedy=ways)
-
-
-def _check_group(group: Any) -> None:
-    if group is None:
-        return
-    ways = "give folder, or a regular expression for the beginning of names, such as 'video[0-9]+'"
-    if not isinstance(group, str) or not group:
-        raise ConfigError(f"dataset.group is {group!r}", remedy=ways)
-    try:
-        re.compile(group)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ConfigError(f"dataset.group={group} is no regular expression: {error}", remedy=ways) from error

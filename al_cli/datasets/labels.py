@@ -60,6 +60,7 @@ class LabelFiles:
         self.base, self.places, self.notes = base, places, notes
         self.claimed: dict[Path, Path] = {}  # label file -> its image
         self._folders: dict[Path, list[Path]] = {}
+        self._names: dict[str, list[tuple[Path, frozenset[str]]]] = {}
 
     def expected(self, image: Path) -> Path:
         """Where the labels of an image belong."""
@@ -83,18 +84,26 @@ class LabelFiles:
         """[N] the label file of each image; None where there is none."""
         found: list[Path | None] = []
         for image in images:  # files that are spelled as they should be go first: a.txt is a.jpg's, not A.jpg's
-            name, folders = f"{image.stem}.txt", self.folders(image.parent)
-            found.append(next((folder / name for folder in folders if name in self.places.names(folder)), None))
-        exact = {path for path in found if path is not None}
+            name, looked_in = f"{image.stem}.txt", self._listed(image)
+            place = next((n for n, (_, names) in enumerate(looked_in) if name in names), None)
+            found.append(None if place is None else looked_in[place][0] / name)
+            if place:
+                self.notes.add("label files found in another place than the others", str(found[-1]))
+        exact = set(found) if None in found else set()
         for n, image in enumerate(images):
-            if found[n] is None:
-                near = self._alike(image)
-                if near is not None and near not in exact:
-                    found[n] = near
-                    self.notes.add("label files found in another spelling than their image's", str(near))
-            elif (path := found[n]) is not None and path.parent != self.folders(image.parent)[0]:
-                self.notes.add("label files found in another place than the others", str(path))
+            if found[n] is None and (near := self._alike(image)) is not None and near not in exact:
+                found[n] = near
+                self.notes.add("label files found in another spelling than their image's", str(near))
         return found
+
+    def _listed(self, image: Path) -> list[tuple[Path, frozenset[str]]]:
+        """(folder, names in it) of each folder where the labels of an image may lie."""
+        above = str(image).rpartition(os.sep)[
+            0
+        ]  # making and hashing each image's `parent` is half of what looking costs
+        if above not in self._names:
+            self._names[above] = [(folder, self.places.names(folder)) for folder in self.folders(image.parent)]
+        return self._names[above]
 
     def _alike(self, image: Path) -> Path | None:
         for folder in self.folders(image.parent):
@@ -104,7 +113,7 @@ class LabelFiles:
 
     def note_orphans(self, lists: Iterable[Path]) -> None:
         """Note the label files below the root that no image claims; `lists` are the text files that list images."""
-        known = {*self.claimed, *lists}
+        known = {str(path) for path in (*self.claimed, *lists)}
         searched = {folder for folders in self._folders.values() for folder in folders}
         for place, folders, files in os.walk(self.base):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -113,31 +122,37 @@ class LabelFiles:
                 continue
             for name in sorted(files):
                 is_label = name.lower().endswith(".txt") and not name.startswith(".") and name.lower() not in NO_LABELS
-                if is_label and not name.lower().startswith("readme") and folder / name not in known:
-                    self.notes.add("label files of no image", str(folder / name))
+                if (
+                    is_label
+                    and not name.lower().startswith("readme")
+                    and (path := f"{place}{os.sep}{name}") not in known
+                ):
+                    self.notes.add("label files of no image", path)
 
 
 def read_labels(
     split: str,
     images: Sequence[Path],
+    found: Sequence[Path | None],
     where: str,
     files: LabelFiles,
     num_classes: int,
     missing_labels: MissingLabels,
     problems: Problems,
 ) -> Labels:
-    """The labels of one split's images; `where` is what data.yaml calls it."""
+    """The labels of one split's images, whose label files are `found`; `where` is what data.yaml calls the split."""
     rows: list[list[float]] = []  # class x1 y1 x2 y2
-    places: list[str] = []  # label file and line of each row
+    numbers: list[int] = []  # the line of each row
     owner: list[int] = []  # the image of each row
     missing: list[int] = []
     lines = 0
-    for n, (image, file) in enumerate(zip(images, files.of(images), strict=True)):
+    for n, (image, file) in enumerate(zip(images, found, strict=True)):
         if file is None:
             missing.append(n)
             continue
-        if files.claimed.setdefault(file, image) != image:
-            problems.add(f"shares its label file {file} with {files.claimed[file].name}", str(image))
+        first = files.claimed.setdefault(file, image)
+        if first is not image and first != image:
+            problems.add(f"shares its label file {file} with {first.name}", str(image))
         try:
             text = read_regular(file)
         except OSError as error:
@@ -153,7 +168,7 @@ def read_labels(
                     problems.row(BAD_ROW, what, f"{file}:{number}")
                 else:
                     rows.append(row)
-                    places.append(f"{file}:{number}")
+                    numbers.append(number)
                     owner.append(n)
 
     table = np.array(rows, dtype=np.float64).reshape(-1, 5)
@@ -163,7 +178,7 @@ def read_labels(
     for n in np.flatnonzero(~(np.isin(classes, np.arange(num_classes)))).tolist():
         wrong[n] = f"class {classes[n]:g} is not one of 0..{num_classes - 1}"
     for n in sorted(wrong):
-        problems.row(BAD_ROW, wrong[n], places[n])
+        problems.row(BAD_ROW, wrong[n], f"{found[owner[n]]}:{numbers[n]}")
     good = np.setdiff1d(np.arange(len(rows)), np.fromiter(wrong, dtype=np.int64, count=len(wrong)))
 
     left = len(good) if problems.leave_out else lines  # rows that are refused are a problem of their own
@@ -202,7 +217,7 @@ def _settle_missing(
 
 def parse_row(tokens: list[bytes]) -> list[float]:
     """class, x1, y1, x2, y2 of one row's tokens. ValueError says what is wrong with it."""
-    if any(b"_" in token for token in tokens):
+    if b"_" in b" ".join(tokens):
         raise ValueError("'_' is no part of a number")  # which Python's float would take
     numbers = [float(token) for token in tokens]  # its own ValueError names the token
     if len(numbers) == 5:

@@ -47,5 +47,9 @@ def _below(path: Path, folder: Path) -> str:
 
 def printable(name: str) -> str:
     """A name or path that any terminal and file takes: bytes that are no text and control characters written as \\xNN."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), as_unicode(name))
+
+
+def as_unicode(name: str) -> str:
+    """A name as text: bytes that are none written as \\xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -13,6 +13,8 @@ from stat import S_ISREG
 from al_cli.datasets.notes import Notes
 
 IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpeg", ".jpg", ".mpo", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# What the splits are called, in their order.
+SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 UNREAD_SUFFIXES = (
     ".avif",
     ".dng",

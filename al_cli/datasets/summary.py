@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.datasets.checks import count_splits
-from al_cli.datasets.exports import SPLITS_IN_ORDER
 from al_cli.datasets.near import groups_of, is_flat, look_at
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.oddities import (
@@ -19,6 +18,7 @@ from al_cli.datasets.oddities import (
     some,
     without_label_file,
 )
+from al_cli.datasets.places import SPLIT_NAMES
 from al_cli.errors import DatasetError
 from al_cli.types import Splits
 
@@ -71,26 +71,23 @@ def look_alikes(splits: Splits, root: Path) -> list[Oddity]:
         raise _undecodable(broken, root)
     once = {image.content or str(image.path): n for n, image in reversed(list(enumerate(images)))}
     which = sorted(once.values())
-    pairs: dict[
-        tuple[str, str], list[tuple[int, int]]
-    ] = {}  # (split, earlier split or itself): image, the one it looks like
+    # (split, earlier split or itself): image, the one it looks like
+    pairs: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for group in groups_of(thumbnails[which]):
         first: dict[str, int] = {}
         for one in (which[n] for n in group):
             for earlier, other in first.items():
                 pairs.setdefault((owner[one], earlier), []).append((one, other))
             first.setdefault(owner[one], one)
-    odd = []
-    for (split, like), found in sorted(
-        pairs.items(), key=lambda item: [SPLITS_IN_ORDER.index(name) for name in item[0]]
-    ):
+    odd, order = [], list(SPLIT_NAMES)
+    for (split, like), found in sorted(pairs.items(), key=lambda item: [order.index(name) for name in item[0]]):
         within = split == like
         kind = "images that look like an earlier one" if within else f"images that look like one of {like}"
         so = "each costs budget for little that is new" if within else f"{split} is not unseen"
         places = [f"{below(images[n].path, root)} as {below(images[m].path, root)}" for n, m in sorted(found)]
         odd.append(Oddity(kind, len(places), places.__getitem__, split, so))
     flat = is_flat(thumbnails).tolist()
-    for split in SPLITS_IN_ORDER:
+    for split in order:
         uniform = [image for image, name, is_one in zip(images, owner, flat, strict=True) if is_one and name == split]
         odd += some("images too uniform to be compared", uniform, split, root)
     return odd

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from al_cli.datasets.foreign_files import kind_of_json, read_some
-from al_cli.datasets.places import IMAGE_SUFFIXES
+from al_cli.datasets.places import IMAGE_SUFFIXES, SPLIT_NAMES
 
 MOST_FILES = 200_000  # a home folder given by mistake should not be walked for minutes
 LOOKED_INTO = 300  # files of one kind in all folders
@@ -24,15 +24,8 @@ LISTS_OF_NAMES = (
     "classes.names",
     "_darknet.labels",
 )
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "testing": "test",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
+SPLIT_WORDS = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+SPLIT_WORDS |= {"training": "train", "testing": "test"}
 LABEL_ROW = re.compile(rb"\s*\d{1,4}(\.0*)?(\s+[-+]?[\d.][\d.eE+-]*){4,}\s*")
 NO_FOLDER = ("__MACOSX", "node_modules", "__pycache__")
 

@@ -37,12 +37,11 @@ from al_cli.datasets.headers import read_sizes
 from al_cli.datasets.labels import LabelFiles, MissingLabels, images_folder, read_labels
 from al_cli.datasets.names import names_of
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import IMAGE_SUFFIXES, Places, elsewhere, read_regular, walk_images
+from al_cli.datasets.places import IMAGE_SUFFIXES, SPLIT_NAMES, Places, elsewhere, read_regular, walk_images
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, OwnSplits
 
 MOST_CLASSES = 100_000  # more are a mistake, and would take minutes to list
-SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 NO_POOL = "give data.yaml a `train:` line with the folder of the images to pick from"
 NULLS = ("", "~", "null", "Null", "NULL")
 
@@ -74,19 +73,23 @@ def load_yolo(
     apart = require_apart(
         {split: [path for path, _ in pairs] for split, pairs in found.items()}, problems, " in data.yaml"
     )
-    files = LabelFiles(base, reading.places, notes)
-    if "val" in apart and apart.get("test") and not any(files.of(apart["test"])):
-        notes.add(UNLABELED_TEST, str(apart.pop("test")[0]))
     called: dict[str, list[str]] = {}
     images: dict[str, list[Path]] = {}
     for split in apart:
         paths, folders = [path for path, _ in found[split]], [folder for _, folder in found[split]]
         named = sorted(zip(names_of(paths, folders, base), paths, strict=True))
         called[split], images[split] = [name for name, _ in named], [path for _, path in named]
+    files = LabelFiles(base, reading.places, notes)
+    label_files = {split: files.of(paths) for split, paths in images.items()}
+    if "val" in images and images.get("test") and not any(label_files["test"]):
+        notes.add(UNLABELED_TEST, str(apart["test"][0]))
+        del images["test"]
     contents = read_contents(images)
     gone = check_leakage(images, contents, problems)
     labels = {
-        split: read_labels(split, paths, ", ".join(entries[split]), files, len(names), missing_labels, problems)
+        split: read_labels(
+            split, paths, label_files[split], ", ".join(entries[split]), files, len(names), missing_labels, problems
+        )
         for split, paths in images.items()
     }
     files.note_orphans(reading.lists)
@@ -140,7 +143,7 @@ def _find_yaml(root: Path) -> Path:
         raise explain_path(root)
     if (root / "data.yaml").is_file():
         return root / "data.yaml"
-    found = sorted(path for path in root.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
+    found = sorted(path for path in root.iterdir() if path.suffix in YAMLS and path.is_file())
     if len(found) == 1:
         return found[0]
     if not found:
@@ -234,7 +237,7 @@ def _class_names(file: Path, config: dict[str, Any], notes: Notes) -> tuple[str,
 def _split_entries(file: Path, config: dict[str, Any]) -> dict[str, list[str]]:
     """{split: folders or list files as written}, in the order train, val, test; absent splits left out."""
     found = {}
-    for split, keys in SPLIT_KEYS.items():
+    for split, keys in SPLIT_NAMES.items():
         given = [key for key in keys if config.get(key, "") not in (*NULLS, [])]
         if len(given) > 1:
             raise DatasetError(f"has both {' and '.join(given)}", where=str(file), remedy="keep one of them")

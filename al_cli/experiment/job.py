@@ -18,7 +18,7 @@ from al_cli.errors import AlError, ConfigError
 from al_cli.experiment import compose, settings
 from al_cli.experiment.imported import Imported
 from al_cli.experiment.known import known_from
-from al_cli.experiment.names import check_name, check_path
+from al_cli.experiment.names import check_name, check_path, run_name
 from al_cli.experiment.words import key_of, open_keys
 from al_cli.lookup import NOBODY, Known
 from al_cli.records.study import arm_of
@@ -86,7 +86,7 @@ def jobs_of(words: Sequence[str], many: bool = False) -> list[Job]:
     known = known_from(words)
     for number, (said, config) in enumerate(zip(runs, compose.compose_all(runs), strict=True), 1):
         try:
-            name = compose.run_name(compose.resolved(config), said)
+            name = run_name(compose.resolved(config), said)
             job = make_job(config, name, typed=map(key_of, said), arm=arm_of(name), known=known)
         except AlError as error:
             if len(runs) == 1:

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from al_cli.errors import RunError
 from al_cli.lookup import Known, folders_of
 from al_cli.records import RunFolder
-from al_cli.records.folder import flatten
+from al_cli.records.settings import flatten
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 SEARCHPATH = "hydra.searchpath"

@@ -1,14 +1,86 @@
-"""What studies and runs may be called, and which texts can be a path: asked before anything is written."""
+"""What runs are called, what studies and runs may be called, and which texts can be a path."""
 
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from al_cli import masked
+from al_cli.datasets.held_out import SHARE_AS_TYPED
 from al_cli.errors import ConfigError, written
+from al_cli.experiment.words import key_of
+from al_cli.tasks import DEFAULT
 
+# Where a run goes, which study it belongs to and what else it writes change nothing of what it computes.
+WHERE = ("outputs", "study", "run_name", "store", "tracking", "plots")
+# The study is named after the dataset; sampler, seed and reference have their own places in a name.
+NOT_IN_NAME = {*WHERE, "sampler", "seed", "reference", "device", "dataset", "hydra.searchpath"}
+PLACES = ("dataset.root", "dataset.name", "dataset.train", "dataset.val", "dataset.test")  # where data lies
+VALUE_ONLY = {"model", "training", "schedule", "sampler.file"}  # settings whose value speaks for itself
+MAX_NAME = 120  # characters of a name that is made here
 MAX_BYTES = 200  # of a name; most disks end at 255, and al writes next to a folder under longer names
 MAX_PART = 255  # bytes of one name in a path
 MAX_PATH = 4000  # bytes of a whole path
 TAKEN = {"report", "study.json"}  # what al itself writes next to runs
+
+
+def run_name(config: Mapping[str, Any], words: Iterable[str]) -> str:
+    """The name of a run's folder: its sampler, what else was said that matters, in alphabetical order, and its seed.
+
+    The same words give the same name in every command; `run_name` in the configuration wins.
+
+    >>> config = {"sampler": {"name": "ccms"}, "seed": 10, "run_name": None, "reference": False, "initial": 8, "budget": None}
+    >>> run_name(config, ["seed=10", "ud_split=[1,0.75]", "sampler=ccms", "training.iterations=9"])
+    'ccms_ud1-0.75_iterations9_s10'
+    """
+    if config["run_name"] is not None:
+        return str(config["run_name"])
+    method = "reference" if config["reference"] else config["sampler"]["name"]  # a reference asks no sampler
+    # Where rounds have a size of their own, more of them are the same run, continued.
+    grows = all(is_count(config[key]) for key in ("initial", "budget"))
+    return name_with(method, [word for word in words if not (grows and key_of(word) == "rounds")], config["seed"])
+
+
+def is_count(amount: Any) -> bool:
+    """Whether an amount is a number of images or boxes, and no share or equal part of the pool."""
+    return isinstance(amount, int) or (isinstance(amount, float) and amount > 1)
+
+
+def name_with(method: str, words: Iterable[str], seed: int) -> str:
+    """`method`, the settings among these words that belong into a name, and the seed, joined by underscores."""
+    said = [word for word in words if key_of(word) not in NOT_IN_NAME and not _is_place(word)]
+    said = [word for word in said if not masked.is_secret(key_of(word))]
+    said = [word for word in said if word not in (f"task={DEFAULT}", "schedule=null")]
+    parts = [label(word) for word in sorted(said, key=lambda word: (not word.startswith("ud_split"), key_of(word)))]
+    name = "_".join([method, *filter(None, parts), f"s{seed}"])
+    if len(name) > MAX_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = f"{name[: MAX_NAME - 20]}-{digest}_s{seed}"
+    return name
+
+
+def _is_place(word: str) -> bool:
+    """Whether it only says where data lies. A share that is held out is a method and no place."""
+    key, value = key_of(word), word.partition("=")[2].strip("'\"")
+    return any(f"{key}.".startswith(f"{place}.") for place in PLACES) and not SHARE_AS_TYPED.fullmatch(value)
+
+
+def label(word: str) -> str:
+    """An override as a part of a name: its key's last word and its value; of a path, the file's name alone.
+
+    >>> label("ud_split=[1,0.75]"), label("training.iterations=9"), label("model=fake")
+    ('ud1-0.75', 'iterations9', 'fake')
+    >>> label("sampler.file=/data/tables/picks.csv"), label("model.weights=~/w/old.pth")
+    ('picks', 'weightsold')
+    """
+    key, _, value = masked.without_login(word).lstrip("+~").partition("=")
+    if ("/" in value and not value.startswith(("[", "{"))) or key == "sampler.file":
+        value = Path(value.strip("'\"")).stem
+    value = re.sub(r"[^A-Za-z0-9.+]+", "-", value).strip("-")
+    words = key.split(".")
+    name = {**dict.fromkeys(VALUE_ONLY, ""), "ud_split": "ud"}.get(key, words[-1] if words[0] != "seeds" else key)
+    return re.sub(r"[^A-Za-z0-9.+]+", "-", name) + value
 
 
 def check_name(value: Any, key: str) -> str:

@@ -16,14 +16,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from al_cli.datasets.pasted import as_text, command
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import compose, imported
 from al_cli.experiment.build import load_dataset
 from al_cli.experiment.job import Job, make_job
 from al_cli.experiment.known import known_from, recorded_config
-from al_cli.experiment.names import check_path
+from al_cli.experiment.names import check_path, name_with
 from al_cli.experiment.words import key_of, open_keys
+from al_cli.pasted import as_text, command
 from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
 from al_cli.records.formats import csv_text
@@ -93,7 +93,7 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     place = {key: str(compose.selected(config, key)) for key in ("outputs", "study") if key in typed}
     outputs, study = place.get("outputs", str(run.parent.parent)), place.get("study", f"{run.parent.name}_replay")
     arm = arm_of(run.name)
-    name = str(config.run_name or compose.name_with(_without(arm, words), words, config.seed))
+    name = str(config.run_name or name_with(_without(arm, words), words, config.seed))
     path = Path(check_path(outputs, "outputs")).expanduser() / study / name / "picks.csv"
     config.outputs, config.study = outputs, study
     config.sampler = {"name": IMPORTED, "file": str(path.absolute()), "stages": []}

@@ -21,9 +21,9 @@ from al_cli.experiment.build import (
     through_store,
     uses_of_val,
 )
-from al_cli.experiment.compose import is_count
 from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
+from al_cli.experiment.names import is_count
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import device_used, kernels
 from al_cli.learners.portable import require_caps

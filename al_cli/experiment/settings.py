@@ -12,8 +12,8 @@ from al_cli import masked, tasks, tracking
 from al_cli.datasets.held_out import HeldOut
 from al_cli.errors import AlError, ConfigError, DatasetError, first_line, suggest, written
 from al_cli.experiment import imported
-from al_cli.experiment.compose import WHERE, resolved
-from al_cli.experiment.names import check_path
+from al_cli.experiment.compose import resolved
+from al_cli.experiment.names import WHERE, check_path
 from al_cli.learners.portable import check_portable
 from al_cli.learners.spec import ModelSpec, TrainingSpec, check_together, provides, remedy_for
 from al_cli.lookup import NOBODY, Known

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from al_cli.datasets.pasted import as_text, command, text_literal
 from al_cli.errors import ConfigError
+from al_cli.pasted import as_text, command, text_literal
 
 GROUPS = ("dataset", "model", "sampler", "schedule", "training")  # chosen by the name of a file
 # Keys below settings that are null, or hold only what differs from the defaults.

@@ -21,7 +21,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 import time
 import traceback
@@ -30,21 +29,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from al_cli.errors import AlError, RunError
 from al_cli.masked import hide
 from al_cli.records.data import DataRecord, read_data_record
-from al_cli.records.formats import json_text
-from al_cli.records.reading import YAML, RunFiles, content_hash, file_hash, has_hash, in_todays_settings, read_mapping
-from al_cli.records.rounds import (
-    CHECKPOINT,
-    Round,
-    parse_record,
-    record_text,
-    round_files,
-    round_name,
-)
+from al_cli.records.formats import content_hash, file_hash, has_hash, json_text
+from al_cli.records.reading import RunFiles, read_mapping
+from al_cli.records.rounds import CHECKPOINT, Round, parse_record, record_text, round_files, round_name
+from al_cli.records.settings import config_text, flatten, parse_config, what_is, why_other
 from al_cli.system import lock, open_own, sync_names, write_atomic
 from al_cli.tasks import Task, default
 from al_cli.types import RoundRecord
@@ -54,11 +45,7 @@ log = logging.getLogger("al")
 # Of the files described above. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
 RUN_FORMAT = 3
 RUN_FILES = ("data.csv", "task.json")  # what belongs to all rounds and never changes: each record has their hashes
-
-
 OTHER_DATA = "restore the data, or start again with run_name=NAME or study=NAME"
-# What a dataset is called and where its files lie: a copy elsewhere is the same data.
-PLACE_OF_DATA = re.compile(r"dataset\.(root|name|(train|val|test)\.(images|annotations))")
 
 
 class RunFolder(RunFiles):
@@ -140,21 +127,9 @@ class RunFolder(RunFiles):
             raise RunError(f"the data has changed since this run began: {what}", where=str(self.path), remedy=remedy)
 
     def compare(self, config: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
-        """What `config` is to the configuration here: the same; `longer` where it only asks for more rounds, with the same
-        UD-splits and perhaps further ones; or another. Where the data lies does not count: the data itself is compared
-        (`check_data`). RunError where the one here cannot be read."""
-        old, new = self.config(), _as_stored(config)
-        methods = [{k: v for k, v in flatten(c).items() if not PLACE_OF_DATA.fullmatch(k)} for c in (old, new)]
-        if methods[0] == methods[1]:
-            return "same"
-        rest = [{k: v for k, v in c.items() if k not in ("rounds", "ud_split")} for c in methods]
-        more = all(isinstance(c.get("rounds"), int) for c in (old, new)) and new["rounds"] > old["rounds"]
-        before, now = old.get("ud_split"), new.get("ud_split")
-        if isinstance(before, list) and isinstance(now, list):
-            begins = now[: len(before)] == before
-        else:
-            begins = before == now
-        return "longer" if rest[0] == rest[1] and more and begins and not new.get("reference") else "other"
+        """What `config` is to the configuration here (`what_is`). RunError where that cannot be read. Whether the data is the
+        same is for `check_data` to say."""
+        return what_is(_as_stored(config), self.config())
 
     def close(self) -> None:
         """Let other processes work here."""
@@ -212,17 +187,15 @@ class RunFolder(RunFiles):
     def clear_failure(self) -> None:
         (self.path / "error.txt").unlink(missing_ok=True)
 
-    # ---- reading
+    # ---- its rounds
 
     def checkpoint_path(self, round: int) -> Path:
         """Where the weights of a round go; makes the round's folder."""
         self.round_path(round).mkdir(parents=True, exist_ok=True)
-        return self.round_path(round) / "checkpoint.pth"
+        return self.round_path(round) / CHECKPOINT
 
     def drop_checkpoint(self, round: int) -> None:
         (self.round_path(round) / CHECKPOINT).unlink(missing_ok=True)
-
-    # ---- writing
 
     def clean_unfinished(self) -> None:
         """Remove what a killed process left: rounds without a record and half-written files."""
@@ -327,10 +300,12 @@ class RunFolder(RunFiles):
         finally:
             os.close(handle)
 
+    # ---- what `create` compares and writes
+
     def _take_config(self, config: Mapping[str, Any]) -> Literal["new", "same", "longer", "other"]:
         """What `config` is to the configuration here; `new` where there is none yet. One that was lost is written again where
         done.json says that it was this one; else RunError where rounds were finished with it."""
-        path, text = self.path / "config.yaml", _yaml_text(config)
+        path, text = self.path / "config.yaml", config_text(config)
         digest = content_hash(text)
         if read_mapping(self.path / "done.json").get(path.name) == digest and not has_hash(path, digest):
             log.warning("%s was not as it was written: it is written again", path)
@@ -343,43 +318,31 @@ class RunFolder(RunFiles):
         return "new"
 
     def _write_config(self, config: Mapping[str, Any]) -> None:
-        write_atomic(self.path / "config.yaml", _yaml_text(config))
+        write_atomic(self.path / "config.yaml", config_text(config))
 
     def _refuse(self, config: Mapping[str, Any]) -> None:
         """RunError that says what differs from the configuration here."""
-        old, new = flatten(self.config()), flatten(_as_stored(config))
-        absent = "nothing"
-        changed = {
-            key: f"{key} was {old.get(key, absent)} and is now {new.get(key, absent)}"
-            for key in sorted(old.keys() | new.keys())
-            if (key in old, old.get(key)) != (key in new, new.get(key))
-        }
-        what = f"this folder holds a run of another configuration: {'; '.join(changed.values())}"
-        if "rounds" in changed and changed.keys() <= {"rounds", "ud_split"}:
-            if new.get("reference"):
-                what = f"a reference trains once, for as many steps as its number of rounds says: {changed['rounds']}"
-            elif new["rounds"] < old["rounds"]:
-                what = f"a run can take more rounds, but not fewer: {changed['rounds']}"
         remedy = "give this one another run_name=NAME or study=NAME, or delete the folder"
-        raise RunError(what, where=str(self.path), remedy=remedy)
+        raise RunError(why_other(_as_stored(config), self.config()), where=str(self.path), remedy=remedy)
 
     def _write_task(self, task: Task) -> None:
         """Written once. The configuration names the task too, so what differs here is a Task that was edited since."""
         path, text = self.path / "task.json", json_text(task.describe())
-        if not self._is_intact(path) and self._recorded(path) in (None, content_hash(text)):
-            if self.began:
-                log.warning("%s was not as it was written: it is written again", path)
-            write_atomic(path, text)
-        elif not self._is_intact(path):
+        if self._is_intact(path):
+            if not task.like(before := self.task()):
+                raise RunError(
+                    f"this folder holds a run that measured {', '.join(before.metric_names)}, and task {task.name} measures "
+                    f"{', '.join(task.metric_names)} now",
+                    where=str(path),
+                    remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
+                )
+            return
+        if self._recorded(path) not in (None, content_hash(text)):
             what = f"the task of this run is not as it was written, and task {task.name} is not what it began with"
             raise RunError(what, where=str(path), remedy="restore it, or give this one another run_name=NAME")
-        elif not task.like(self.task()):
-            raise RunError(
-                f"this folder holds a run that measured {', '.join(self.task().metric_names)}, and task {task.name} measures "
-                f"{', '.join(task.metric_names)} now",
-                where=str(path),
-                remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
-            )
+        if self.began:
+            log.warning("%s was not as it was written: it is written again", path)
+        write_atomic(path, text)
 
     def _require_format(self) -> None:
         begun = (self.path / "environment.json").exists() or self.began
@@ -409,23 +372,9 @@ class RunFolder(RunFiles):
             log.warning("%s continues in another environment: %s (%s)", self.path, listed, name)
 
 
-def _yaml_text(config: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-
-
 def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as config.yaml gives it back."""
-    return in_todays_settings(yaml.load(_yaml_text(config), YAML))
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}. Lists are values; an empty mapping is a value too."""
-    if not isinstance(config, Mapping) or not config:
-        return {prefix: config}
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
+    return parse_config(config_text(config))
 
 
 def _unused(path: Path) -> Path:

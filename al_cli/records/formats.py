@@ -7,6 +7,7 @@ Knows nothing of runs. Text is UTF-8 with "\\n" on every system; NPZ is written 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -18,9 +19,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from al_cli.system import encoded
 from al_cli.types import Dataset, Predictions, Signal
 
 COLUMN = "column/"  # prefix of the arrays that hold a table's signals
+
+
+def content_hash(content: str | bytes) -> str:
+    """SHA-256 of a file that has this content, in hexadecimal."""
+    return hashlib.sha256(encoded(content) if isinstance(content, str) else content).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """The same of a file, which is not read into memory at once."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_hash(path: Path, digest: str) -> bool:
+    """Whether this file is there with the content of that hash."""
+    try:
+        return file_hash(path) == digest
+    except OSError:
+        return False
 
 
 def json_text(value: Any) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Sequence
@@ -15,11 +14,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from al_cli.datasets.held_out import spelled_now
 from al_cli.errors import RunError
-from al_cli.records.formats import csv_rows, csv_text, load_predictions, markdown_text
+from al_cli.records.formats import (
+    content_hash,
+    csv_rows,
+    csv_text,
+    file_hash,
+    has_hash,
+    load_predictions,
+    markdown_text,
+)
 from al_cli.records.rounds import (
     CHECKPOINT,
     PICKED,
@@ -33,17 +37,11 @@ from al_cli.records.rounds import (
     round_row,
     round_texts,
 )
-from al_cli.system import encoded
-from al_cli.tasks import DEFAULT, Task, default, described
+from al_cli.records.settings import parse_config
+from al_cli.tasks import Task, default, described
 from al_cli.types import LossPoint, Predictions, RoundRecord
 
 DIGESTS_SINCE = 3  # the format in which a record began to hold its own digest
-ADDED = {
-    "task": DEFAULT,
-    "portable": False,
-    "evaluate": "test",
-}  # settings that configurations of this format may lack, and what they meant
-YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
 
 
 class RunFiles:
@@ -58,14 +56,9 @@ class RunFiles:
         if not path.is_file():
             raise RunError("there is no run here", where=str(self.path), remedy="`al ls` lists the runs")
         try:
-            content = yaml.load(path.read_text(encoding="utf-8"), YAML)
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise RunError(
-                f"the configuration cannot be read: {error}", where=str(path), remedy="restore it"
-            ) from error
-        if not isinstance(content, dict):
-            raise RunError("the configuration is not a mapping", where=str(path), remedy="restore it")
-        return in_todays_settings(content)
+            return parse_config(path.read_bytes())
+        except ValueError as error:
+            raise RunError(str(error), where=str(path), remedy="restore it") from error
 
     def task(self) -> Task:
         """What the run measures, as it was when the run began; detection where no file says. RunError where it cannot
@@ -82,9 +75,10 @@ class RunFiles:
     @property
     def total_rounds(self) -> int:
         """Rounds this run will have when done, the initial one included. RunError if the configuration names none."""
-        if self.config().get("reference"):  # all labels at once
+        config = self.config()
+        if config.get("reference"):  # all labels at once
             return 1
-        rounds = self.config().get("rounds")
+        rounds = config.get("rounds")
         if not isinstance(rounds, int):
             raise RunError(f"`rounds` is {rounds!r}", where=str(self.path / "config.yaml"), remedy="restore it")
         return rounds + 1
@@ -288,14 +282,6 @@ class RunFiles:
         return {before(round): file_hash(path)} if round and path.exists() else {}
 
 
-def in_todays_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a run of any version in today's settings."""
-    now = ADDED | config
-    if isinstance(dataset := now.get("dataset"), dict):
-        now["dataset"] = spelled_now(dataset)
-    return now
-
-
 def read_mapping(path: Path) -> dict[str, Any]:
     """The JSON object of a file; empty where there is none."""
     try:
@@ -319,26 +305,9 @@ def _read_record(path: Path, round: int, state: tuple[int, ...]) -> RoundRecord:
         AttributeError,
         KeyError,
         RecursionError,
-    ) as error:  # broken JSON is a ValueError
+    ) as error:  # broken JSON: ValueError
         raise RunError(f"the record cannot be read: {error}", where=str(path), remedy=_again(round)) from error
     return record
-
-
-def content_hash(content: str | bytes) -> str:
-    return hashlib.sha256(encoded(content) if isinstance(content, str) else content).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def has_hash(path: Path, digest: str) -> bool:
-    """Whether this file is there with the content of that hash."""
-    try:
-        return file_hash(path) == digest
-    except OSError:
-        return False
 
 
 def _again(round: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from al_cli.records.formats import csv_text, json_text, predictions_bytes
-from al_cli.system import encoded
+from al_cli.records.formats import content_hash, csv_text, json_text, predictions_bytes
 from al_cli.tasks import Evaluation, Task
 from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord, StageLog
 
@@ -119,7 +117,7 @@ def record_text(record: RoundRecord) -> str:
 
 
 def _digest_of(text: str) -> str:
-    return hashlib.sha256(encoded(_DIGEST.sub("", text, count=1))).hexdigest()
+    return content_hash(_DIGEST.sub("", text, count=1))
 
 
 def parse_record(text: str) -> RoundRecord:

@@ -20,8 +20,8 @@ from typing import Any
 from al_cli.errors import RunError
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.data import require_alike
-from al_cli.records.folder import flatten
 from al_cli.records.in_vain import round_in_vain
+from al_cli.records.settings import flatten
 from al_cli.records.study import StudyFile, arm_of, read_study_file
 from al_cli.report.statistics.curves import RunCurve, curve_of
 from al_cli.report.statistics.in_words import listing

@@ -14,7 +14,7 @@ from typing import Any
 
 from al_cli.errors import ConfigError, RunError, suggest, written
 from al_cli.experiment import compose
-from al_cli.experiment.names import check_path
+from al_cli.experiment.names import check_path, label
 from al_cli.experiment.settings import MAX_SEED
 from al_cli.experiment.words import check_words, key_of, literal
 from al_cli.lookup import NOBODY, Known
@@ -196,7 +196,7 @@ def _crossed(content: Any, name: str) -> tuple[tuple[str, ...], tuple[int, ...],
 
 def _name(words: tuple[str, ...]) -> str:
     first = sorted(words, key=lambda word: key_of(word) != "sampler")
-    return "_".join(words_to_dict([w])["sampler"] if key_of(w) == "sampler" else compose.label(w) for w in first)
+    return "_".join(words_to_dict([w])["sampler"] if key_of(w) == "sampler" else label(w) for w in first)
 
 
 def _check_names(arms: tuple[Arm, ...]) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from al_cli.datasets.pasted import command, path_word
 from al_cli.errors import OF_SYSTEM, first_line, of_system
 from al_cli.masked import hide
+from al_cli.pasted import command, path_word
 from al_cli.progress import out, say
 from al_cli.records import RunFolder
 from al_cli.report.of_run.terminal import rounds_table

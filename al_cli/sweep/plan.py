@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from al_cli.datasets.pasted import command, path_word
 from al_cli.errors import AlError, ConfigError, NotGiven, suggest
 from al_cli.experiment import compose
 from al_cli.experiment.job import Job, make_job
 from al_cli.experiment.known import known_from
 from al_cli.experiment.words import in_a_line, key_of, literal, open_keys
 from al_cli.lookup import Known
+from al_cli.pasted import command, path_word
 from al_cli.progress import phase
 from al_cli.sweep.file import REFERENCE, Arm, Sweep, check_distinct, check_seeds, merge
 

@@ -21,7 +21,7 @@ from mlflow.tracking import MlflowClient
 
 from al_cli.errors import ConfigError, first_line
 from al_cli.records import RunFolder
-from al_cli.records.folder import flatten
+from al_cli.records.settings import flatten
 from al_cli.tracking import Point, points
 from al_cli.tracking.memory import Memory
 from al_cli.types import LossPoint, RoundRecord

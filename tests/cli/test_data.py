@@ -13,8 +13,8 @@ from shapes import picture, write_yolo
 
 from al_cli.cli.data import words_of
 from al_cli.datasets import digits
-from al_cli.datasets.pasted import command
 from al_cli.experiment.compose import compose_all
+from al_cli.pasted import command
 
 EXIF_ORIENTATION = 0x0112
 

@@ -109,7 +109,7 @@ def test_help_of_a_run_says_what_each_setting_means():
 
     from al_cli.cli.settings_help import settings
     from al_cli.experiment.compose import OF_THE_FILE, compose_all
-    from al_cli.records.folder import flatten
+    from al_cli.records.settings import flatten
 
     explained = {setting.key: setting for setting in settings()}
     assert all(setting.meaning for setting in explained.values())

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from al_cli import system
 from al_cli.datasets import headers
-from al_cli.datasets.headers import cache_dir, read_digests, read_sizes
+from al_cli.datasets.headers import cache_dir, read_digests, read_sizes, read_traits
 from al_cli.errors import DatasetError
 
 
@@ -122,9 +122,18 @@ def test_order_is_that_of_the_paths_over_many_chunks(tmp_path):
 
 def reads(monkeypatch):
     """The names of the files that are opened from now on."""
-    opened, real = [], headers._size
-    monkeypatch.setattr(headers, "_size", lambda path: opened.append(path.name) or real(path))
+    opened, real = [], headers._header
+    monkeypatch.setattr(headers, "_header", lambda path: opened.append(path.name) or real(path))
     return opened
+
+
+def test_sizes_and_traits_come_from_one_look_at_the_header(tmp_path, monkeypatch):
+    paths = [picture(tmp_path / f"{orientation}.jpg", orientation=orientation) for orientation in (1, 6)]
+    Image.new("L", (5, 4)).save(tmp_path / "grey.png")
+    opened = reads(monkeypatch)
+    assert read_sizes([*paths, tmp_path / "grey.png"]) == [(40, 20), (20, 40), (5, 4)]
+    assert read_traits([*paths, tmp_path / "grey.png"]) == [(1, False), (6, False), (1, True)]
+    assert sorted(opened) == ["1.jpg", "6.jpg", "grey.png"]
 
 
 def test_second_look_reads_only_what_changed(tmp_path, monkeypatch):
@@ -154,7 +163,7 @@ def test_second_look_reads_only_what_changed(tmp_path, monkeypatch):
 def test_corrupt_cache_costs_only_time(tmp_path, content, caplog):
     paths = [picture(tmp_path / "a.png")]
     read_sizes(paths)
-    (store,) = (tmp_path / "cache" / "headers").glob("*-sizes-2.json")
+    (store,) = (tmp_path / "cache" / "headers").glob("*-headers-2.json")
     store.write_bytes(content)
     with caplog.at_level("WARNING", "al"):
         assert read_sizes(paths) == [(40, 20)]

@@ -111,6 +111,15 @@ def test_other_forms_and_capitals_of_a_name_are_one_name(tmp_path):
     assert kinds == {"label files found in another spelling than their image's": 4}
 
 
+def test_an_odd_label_file_of_a_test_split_is_counted_once(tmp_path):
+    root = folder(tmp_path / "d", text="train: train/images\nval: val/images\ntest: test/images\nnames: [cat]\n")
+    picture(root / "val/images/9.png")
+    (root / "val/images/9.txt").write_text(ROW)
+    (root / "test/labels/0.txt").rename(root / "test/labels/0.TXT")
+    kinds = noted(root)[1]
+    assert kinds["label files found in another spelling than their image's"] == 1
+
+
 def test_a_label_file_that_is_spelled_exactly_is_taken_by_no_other_image(tmp_path):
     root = folder(tmp_path / "d")
     picture(root / "train/images/a.png")

@@ -473,7 +473,7 @@ def test_nothing_is_written_or_run_and_a_second_load_opens_no_image(tmp_path, mo
     def fail(path):
         raise AssertionError(f"opened {path}")
 
-    monkeypatch.setattr(headers, "_size", fail)
+    monkeypatch.setattr(headers, "_header", fail)
     monkeypatch.setattr(headers, "_digest", fail)
     assert load(root).train.fingerprint == first.train.fingerprint
 

@@ -5,13 +5,13 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from al_cli.cli.show import moved
-from al_cli.datasets.pasted import as_text, command
 from al_cli.errors import AlError, ConfigError
 from al_cli.experiment import compose
 from al_cli.experiment.job import jobs_of
+from al_cli.experiment.moved import Moved
 from al_cli.experiment.names import check_name, check_path
 from al_cli.experiment.words import TEXT
+from al_cli.pasted import as_text, command
 
 KEYS = ["study", "run_name", "outputs", "dataset.root", "dataset.name", "sampler.file", "model.weights"]
 AS_TYPED = [
@@ -197,16 +197,16 @@ def test_a_printed_word_gives_the_folder_when_it_is_pasted(folder):
         assert value.replace("\\${", "${") == folder
 
 
-def test_al_show_reads_where_data_has_moved_in_the_same_way():
+def test_a_verb_that_reads_a_run_reads_where_data_has_moved_in_the_same_way():
     data = {"format": "yolo", "root": "old"}
     for word, root in {
         "dataset.root=2024_05_01": "2024_05_01",
         "dataset.root='a b'": "a b",
         "dataset.root=a,b": "a,b",
     }.items():
-        assert moved([word], data) == {"root": root}
+        assert Moved([word], "show").now(data) == {**data, "root": root}
     with pytest.raises(ConfigError, match=r"dataset\.root is given twice"):
-        moved(["dataset.root=a", "dataset.root=b"], data)
+        Moved(["dataset.root=a", "dataset.root=b"], "show")
 
 
 GRAMMAR = {  # word -> how many runs with -m, or a part of the sentence that refuses it; without -m several are refused

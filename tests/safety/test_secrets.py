@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from al_cli import masked
-from al_cli.experiment.compose import name_with
 from al_cli.experiment.job import jobs_of
+from al_cli.experiment.names import name_with
 from al_cli.learners.fake import FakeLearner
 
 SECRET = "s3cr3t-of-mine"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from al_cli.cli.main import make_parser
-from al_cli.datasets.pasted import as_text, path_word
 from al_cli.errors import AlError, ConfigError
+from al_cli.pasted import as_text, path_word
 from al_cli.records import RunFolder
 from al_cli.records.study import StudyFile, read_study_file
 from al_cli.sweep import study_file

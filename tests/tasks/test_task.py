@@ -12,7 +12,7 @@ from statistics_samples import analyse, curve, measure
 from al_cli import tasks
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment import replay
-from al_cli.experiment.compose import name_with
+from al_cli.experiment.names import name_with
 from al_cli.lookup import Known
 from al_cli.records import RunFolder, find_runs
 from al_cli.report.statistics.analyse import answer, why_no_difference

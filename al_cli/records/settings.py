@@ -1,0 +1,83 @@
+"""The configuration of a run as it is kept: its text, its form in today's settings, and what another one is to it.
+
+Knows no folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import yaml
+
+from al_cli.datasets.held_out import spelled_now
+from al_cli.tasks import DEFAULT
+
+# Settings that configurations of this format may lack, and what they meant
+ADDED = {"task": DEFAULT, "portable": False, "evaluate": "test"}
+# What a dataset is called and where its files lie: a copy elsewhere is the same data.
+PLACE_OF_DATA = re.compile(r"dataset\.(root|name|(train|val|test)\.(images|annotations))")
+_YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 8 times faster where it exists
+
+
+def config_text(config: Mapping[str, Any]) -> str:
+    """The content of config.yaml."""
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+
+
+def parse_config(content: str | bytes) -> dict[str, Any]:
+    """The configuration of a run of any version, in today's settings. ValueError says why this is none."""
+    try:
+        config = yaml.load(content, _YAML)
+    except yaml.YAMLError as error:
+        raise ValueError(f"the configuration cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError("the configuration is not a mapping")
+    now = ADDED | config
+    if isinstance(dataset := now.get("dataset"), dict):
+        now["dataset"] = spelled_now(dataset)
+    return now
+
+
+def what_is(new: Mapping[str, Any], old: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
+    """What a configuration is to that of a run: the same; `longer` where it only asks for more rounds, with the same UD-splits
+    and perhaps further ones; or another. Where the data lies does not count."""
+    methods = [{k: v for k, v in flatten(c).items() if not PLACE_OF_DATA.fullmatch(k)} for c in (old, new)]
+    if methods[0] == methods[1]:
+        return "same"
+    rest = [{k: v for k, v in c.items() if k not in ("rounds", "ud_split")} for c in methods]
+    more = all(isinstance(c.get("rounds"), int) for c in (old, new)) and new["rounds"] > old["rounds"]
+    before, now = old.get("ud_split"), new.get("ud_split")
+    if isinstance(before, list) and isinstance(now, list):
+        begins = now[: len(before)] == before
+    else:
+        begins = before == now
+    return "longer" if rest[0] == rest[1] and more and begins and not new.get("reference") else "other"
+
+
+def why_other(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
+    """What differs between a configuration and that of a run, in a sentence."""
+    before, now = flatten(old), flatten(new)
+    absent = "nothing"
+    changed = {
+        key: f"{key} was {before.get(key, absent)} and is now {now.get(key, absent)}"
+        for key in sorted(before.keys() | now.keys())
+        if (key in before, before.get(key)) != (key in now, now.get(key))
+    }
+    if "rounds" in changed and changed.keys() <= {"rounds", "ud_split"}:
+        if new.get("reference"):
+            return f"a reference trains once, for as many steps as its number of rounds says: {changed['rounds']}"
+        if new["rounds"] < old["rounds"]:
+            return f"a run can take more rounds, but not fewer: {changed['rounds']}"
+    return f"this folder holds a run of another configuration: {'; '.join(changed.values())}"
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}. Lists are values; an empty mapping is a value too."""
+    if not isinstance(config, Mapping) or not config:
+        return {prefix: config}
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
