@@ -111,7 +111,7 @@ def run(
     finished rounds after it. `task` judges the predictions; `extra_timing` gives what a round's timing.json holds besides
     the seconds."""
     start, scored = opening(splits, plan), scored_split(splits, plan.evaluate)
-    whole = take_up(folder, splits, task)
+    whole = take_up(folder, splits, scored, task)
     past = Past(splits, learner, plan, folder, start)
     past.drop(max(whole, default=0))  # a process that was killed right after a record did not
 

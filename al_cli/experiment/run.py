@@ -168,7 +168,8 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
     rounds = loop.run(splits, learner, strategy, plan, folder, experiment.task, extra_timing)
     for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.shown):
         round_log.info("round %d of %d: %s", record.round, total - 1, round_summary(record, experiment.task))
-        for finding in round_in_vain(folder, record, experiment.task, last=record.round == total - 1):
+        last = record.round == total - 1
+        for finding in round_in_vain(folder, record, experiment.task, experiment.config, last=last):
             log.warning("round %d of %d: %s", record.round, total - 1, finding)
         if console.is_terminal:
             console.print(rounds_table(folder.readable_records(), experiment.task))

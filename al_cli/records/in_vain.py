@@ -11,13 +11,13 @@ Thresholds, each wide enough that good work is silent:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from al_cli.records.folder import RunFolder
-from al_cli.records.formats import read_csv
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord
 
@@ -40,19 +40,23 @@ class InVain:
         return f"{self.what}: {self.remedy}"
 
 
-def round_in_vain(folder: RunFolder, record: RoundRecord, task: Task, *, last: bool) -> list[InVain]:
-    """All findings about a finished round; nothing where all is well. `last`: the run ends with it.
+def round_in_vain(
+    folder: RunFolder, record: RoundRecord, task: Task, config: Mapping[str, Any], *, last: bool
+) -> list[InVain]:
+    """All findings about a finished round; nothing where all is well. `config` is that of the run, `last`: it ends with this
+    round.
 
     RunError for a broken file. A metric without a value is not near 0.
     """
-    warm = record.round > 0 and (folder.config().get("training") or {}).get("init") == "continue"
+    warm = record.round > 0 and (config.get("training") or {}).get("init") == "continue"
     found = loss_in_vain([point.train_loss for point in folder.losses(record.round)], warm=warm)
-    picked = sum(new for new, _ in folder.class_counts(record.round).values())
+    counts = folder.class_counts(record.round)
+    picked = sum(new for new, _ in counts.values())
     if record.picked and not picked:
         what = f"all {len(record.picked)} images that this round labeled are empty"
         remedy = "take another sampler or a larger budget" if record.round else "raise initial, or take another seed"
         found.append(InVain("A round labeled empty images only", what, remedy))
-    return [*found, *result_in_vain(folder, record, task)] if last else found
+    return [*found, *result_in_vain(folder, record, task, counts)] if last else found
 
 
 def loss_in_vain(losses: Sequence[float], *, warm: bool = False) -> list[InVain]:
@@ -73,8 +77,10 @@ def loss_in_vain(losses: Sequence[float], *, warm: bool = False) -> list[InVain]
     return []
 
 
-def result_in_vain(folder: RunFolder, record: RoundRecord, task: Task) -> list[InVain]:
-    """What the predictions after the last round say."""
+def result_in_vain(
+    folder: RunFolder, record: RoundRecord, task: Task, counts: Mapping[str, tuple[int, int]]
+) -> list[InVain]:
+    """What the predictions after the last round say. `counts` are those of `RunFiles.class_counts`."""
     metric = task.primary
     predictions = folder.predictions(record.round)
     if not len(predictions.scores):
@@ -87,12 +93,12 @@ def result_in_vain(folder: RunFolder, record: RoundRecord, task: Task) -> list[I
         found.append(
             InVain(f"{metric.name} is near 0 after the last round", what, "train longer, or look at the labels")
         )
-    rows = read_csv(folder.round_path(record.round) / "per_class.csv")
+    rows = folder.per_class(record.round)
     unmeasured = {row.get("class") for row in rows if row.get(metric.name) == ""}  # no object of it among the evaluated
     predicted = set(np.unique(predictions.classes).tolist())
     never = [
         name
-        for index, (name, (_, labeled)) in enumerate(folder.class_counts(record.round).items())
+        for index, (name, (_, labeled)) in enumerate(counts.items())
         if index not in predicted and labeled and name not in unmeasured
     ]
     if never:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from al_cli.datasets.held_out import scored_split
 from al_cli.errors import AlError, RunError
 from al_cli.records.folder import RunFolder
 from al_cli.records.rounds import CHECKPOINT, derived_tables
 from al_cli.system import write_atomic
 from al_cli.tasks import Task
-from al_cli.types import RoundRecord, Splits
+from al_cli.types import Dataset, RoundRecord, Splits
 
 log = logging.getLogger("al")
 
 
-def take_up(run: RunFolder, splits: Splits, task: Task) -> dict[int, RoundRecord]:
+def take_up(run: RunFolder, splits: Splits, scored: Dataset, task: Task) -> dict[int, RoundRecord]:
     """The rounds that are on disk as they were written, by number; what a killed process left is removed. Tables that follow
-    from a record and its predictions are written again. A round that needs more than that is left out: it stays where it is
-    until it has been computed again, and so do the rounds after it."""
+    from a record and its predictions for the `scored` split are written again. A round that needs more than that is left out:
+    it stays where it is until it has been computed again, and so do the rounds after it."""
     run.clean_unfinished()
     whole: dict[int, RoundRecord] = {}
     for round in run.recorded_rounds():
@@ -30,7 +29,7 @@ def take_up(run: RunFolder, splits: Splits, task: Task) -> dict[int, RoundRecord
             continue
         if broken := run.damaged(record):
             names = f"{', '.join(broken)} of round {round} {'is' if len(broken) == 1 else 'are'} not as written"
-            if not _write_tables(run, record, broken, splits, task):
+            if not _write_tables(run, record, broken, splits, scored, task):
                 log.warning("%s: round %d is computed again", names, round)
                 continue
             log.warning("%s: written again from its record", names)
@@ -38,10 +37,12 @@ def take_up(run: RunFolder, splits: Splits, task: Task) -> dict[int, RoundRecord
     return whole
 
 
-def _write_tables(run: RunFolder, record: RoundRecord, broken: list[str], splits: Splits, task: Task) -> bool:
+def _write_tables(
+    run: RunFolder, record: RoundRecord, broken: list[str], splits: Splits, scored: Dataset, task: Task
+) -> bool:
     """Write these tables of a round as they were, if they follow from what is there."""
     try:
-        made, _ = rebuilt_tables(run, record, splits, task)
+        made, _ = rebuilt_tables(run, record, splits, scored, task)
     except AlError:
         return False
     folder = run.round_path(record.round)
@@ -51,11 +52,10 @@ def _write_tables(run: RunFolder, record: RoundRecord, broken: list[str], splits
 
 
 def rebuilt_tables(
-    run: RunFolder, record: RoundRecord, splits: Splits, task: Task
+    run: RunFolder, record: RoundRecord, splits: Splits, scored: Dataset, task: Task
 ) -> tuple[dict[str, str | bytes], Mapping[str, float | None]]:
     """File name -> content of the tables of a round as its record, its predictions and the data give them; and the metrics.
-    RunError where the predictions are not as they were written, DatasetError where their split is not there."""
-    scored = scored_split(splits, run.config().get("evaluate", "test"))
+    RunError where the predictions are not as they were written."""
     evaluation = task.judge(run.predictions(record.round), scored)
     picked, labeled = splits.train.select(record.picked), splits.train.select(record.labeled)
     return derived_tables(record, evaluation, picked, labeled, task), evaluation.metrics

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -173,18 +174,20 @@ class RunFiles:
 
     def records(self) -> list[RoundRecord]:
         """The finished rounds, 0 up to the first that is not. RunError names a record that cannot be read."""
-        found: list[RoundRecord] = []
-        while self.is_finished(len(found)):
-            found.append(self.record(len(found)))
-        return found
+        return list(self._in_order())
 
     def readable_records(self) -> list[RoundRecord]:
         """The same, up to the first that cannot be read: what a run that goes on need not compute again, at least."""
         found: list[RoundRecord] = []
         with suppress(RunError):
-            while self.is_finished(len(found)):
-                found.append(self.record(len(found)))
+            found.extend(self._in_order())
         return found
+
+    def _in_order(self) -> Iterator[RoundRecord]:
+        for round in count():
+            if not self.is_finished(round):
+                return
+            yield self.record(round)
 
     def damaged(self, record: RoundRecord) -> list[str]:
         """The files of a round, and of the run where they belong to all rounds, that are missing or not as they were written.
@@ -258,6 +261,10 @@ class RunFiles:
         """Class name -> boxes among the round's picked images, and among all labeled so far."""
         rows = csv_rows(self._content(round, "class_counts.csv"))
         return {row["class"]: (int(row["picked"]), int(row["labeled"])) for row in rows}
+
+    def per_class(self, round: int) -> list[dict[str, str]]:
+        """A row for each class as the task evaluated it, by column name."""
+        return csv_rows(self._content(round, "per_class.csv"))
 
     def timing(self, round: int) -> dict[str, Any]:
         """Seconds and memory of a round; empty where they cannot be read, for they are no part of a record."""

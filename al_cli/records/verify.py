@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from al_cli import tasks
-from al_cli.errors import AlError, ConfigError, first_line
+from al_cli.datasets.held_out import scored_split
+from al_cli.errors import AlError, ConfigError, RunError, first_line
 from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.folder import RunFolder
 from al_cli.records.formats import json_text
@@ -39,9 +40,8 @@ class Verified:
     evaluated: int = 0
 
 
-Reader = Callable[
-    [dict[str, Any]], Splits
-]  # a run's `dataset` settings -> its data; AlError or OSError where it is not there
+# A run's `dataset` settings -> its data; AlError or OSError where it is not there
+Reader = Callable[[dict[str, Any]], Splits]
 
 
 def verify(path: Path, load: Reader) -> Verified:
@@ -82,9 +82,9 @@ class Check:
         task = self._task(config)
         splits = self._data(records, config, load) if records else None
         for number, record in enumerate(records):
-            self._round(record, records[number - 1] if number else None)
-            if task is not None and splits is not None:
-                self._again(record, splits, task)
+            bad = self._round(record, records[number - 1] if number else None)
+            if task is not None and splits is not None and config is not None:
+                self._again(record, splits, config["evaluate"], task, bad)
         if records:
             self._weights(records, config)
             self._done(records)
@@ -195,12 +195,13 @@ class Check:
             return None
         return splits
 
-    def _round(self, record: RoundRecord, previous: RoundRecord | None) -> None:
-        """Hashes of a round, and that it follows from the round before it."""
+    def _round(self, record: RoundRecord, previous: RoundRecord | None) -> list[str]:
+        """Hashes of a round, and that it follows from the round before it. The files that are not as they were written."""
         name = round_name(record.round)
         self.found.rounds += 1
         self.found.files += len([file for file in record.hashes if not file.endswith(CHECKPOINT)])
-        for file in self.folder.damaged(record):
+        bad = self.folder.damaged(record)
+        for file in bad:
             there = (self.folder.path / name / file).is_file()
             line = f"{self.folder.path / Path(file).name if file.startswith('../') else self.folder.path / name / file}"
             line += f": {CHANGED if there else MISSING}"
@@ -218,6 +219,7 @@ class Check:
             what = "its weights" if labels else "its labeled images"
             self.say(f"{name}/record.json", f"{what} do not follow from round {previous.round}")
         self._candidates(record, previous)
+        return bad
 
     def _candidates(self, record: RoundRecord, previous: RoundRecord | None) -> None:
         """That candidates.csv tells the same selection as the record."""
@@ -235,19 +237,18 @@ class Check:
         elif any(row.outcome not in stages for row in rows if row.outcome not in (PICKED, RESELECTED, VALIDATES)):
             self.say(name, "it names a stage that is not in the record")
 
-    def _again(self, record: RoundRecord, splits: Splits, task: Task) -> None:
-        """Evaluate the predictions again, and make the tables of the round again."""
+    def _again(self, record: RoundRecord, splits: Splits, evaluate: str, task: Task, bad: list[str]) -> None:
+        """Evaluate the predictions again, and make the tables of the round again. `bad`: files that were said already."""
         name = round_name(record.round)
-        try:
-            self.folder.predictions(record.round)
-        except AlError as error:
-            if f"{self.folder.path / name / 'predictions.npz'}: {CHANGED}" not in self.found.mismatches:
-                self.say(f"{name}/predictions.npz", error.what)
+        if "predictions.npz" in bad:
             return
         try:
-            made, metrics = rebuilt_tables(self.folder, record, splits, task)
+            made, metrics = rebuilt_tables(self.folder, record, splits, scored_split(splits, evaluate), task)
         except (AlError, ValueError, KeyError, TypeError, IndexError) as error:
-            self.say(f"{name}/predictions.npz", f"cannot be evaluated on this data: {first_line(error)}")
+            what = (
+                error.what if isinstance(error, RunError) else f"cannot be evaluated on this data: {first_line(error)}"
+            )
+            self.say(f"{name}/predictions.npz", what)
             return
         self.found.evaluated += 1
         for metric in sorted(metrics.keys() | record.metrics.keys()):
@@ -257,7 +258,6 @@ class Check:
                 self.say(f"{name}/record.json", f"{metric} is {written}, and the predictions give {now}")
         if record.boxes != task.count_labels(splits.train.select(record.labeled)):
             self.say(f"{name}/record.json", "its number of boxes is not that of its labeled images")
-        bad = self.folder.damaged(record)
         for file, content in made.items():
             if file not in bad:
                 self._compare(f"{name}/{file}", content)

@@ -231,7 +231,7 @@ def find_in_vain(study: StudyFolder) -> dict[str, dict[str, list[str]]]:
         for record in run.records:
             last = len(run.records) == run.summary.rounds_total and record is run.records[-1]
             with suppress(RunError, OSError, ValueError, KeyError):
-                for found in round_in_vain(RunFolder(run.path), record, study.task, last=last):
+                for found in round_in_vain(RunFolder(run.path), record, study.task, run.config, last=last):
                     kinds.setdefault(found.kind, {}).setdefault(run.name, []).append(
                         f"round {record.round}, {found.what}"
                     )

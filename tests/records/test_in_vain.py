@@ -48,7 +48,7 @@ def test_what_a_round_says_is_read_from_its_own_files(al, fake, monkeypatch):
     metric = task.primary.name
 
     def said(of=record, *, last=True) -> list[str]:
-        return [str(found) for found in round_in_vain(folder, of, task, last=last)]
+        return [str(found) for found in round_in_vain(folder, of, task, folder.config(), last=last)]
 
     def low(value) -> list[str]:
         return said(replace(record, metrics={**record.metrics, metric: value}))
