@@ -149,25 +149,26 @@ def check_leakage(
     """
     gone: dict[str, set[int]] = {split: set() for split in splits}
     seen: dict[Path, str] = {}
-    holders: dict[str, list[tuple[str, int]]] = {}  # of each content: where it was met last, all in one split
+    holders: dict[str, tuple[str, list[int]]] = {}  # of each content: the split that has it, and where in it
     for split, paths in splits.items():  # train, val, test
         for n, (path, content) in enumerate(zip(paths, contents[split], strict=True)):
-            earlier = holders.get(content or str(path), [])
+            first_split, held = holders.get(content or str(path), (split, []))
             if path in seen:
                 again = "twice" if seen[path] == split else "too"
                 problems.row(LEAK, f"image of the {seen[path]} split is in the {split} split {again}", str(path))
                 if seen[path] == split:
                     gone[split].add(n)
-            elif earlier and earlier[0][0] != split:
-                first_split, first = earlier[0]
-                what = f"image of the {split} split is also in the {first_split} split, as {splits[first_split][first]}"
+            elif first_split != split:
+                what = (
+                    f"image of the {split} split is also in the {first_split} split, as {splits[first_split][held[0]]}"
+                )
                 problems.row(LEAK, what, str(path))
             seen[path] = split
-            if earlier and earlier[0][0] != split:
-                for first_split, first in earlier:
-                    gone[first_split].add(first)
-                earlier = []
-            holders[content or str(path)] = [*earlier, (split, n)]
+            if first_split != split:
+                gone[first_split].update(held)
+                held = []
+            held.append(n)
+            holders[content or str(path)] = split, held
     return gone
 
 

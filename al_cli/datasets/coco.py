@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-import json
-import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeGuard
 
@@ -35,21 +33,14 @@ from al_cli.datasets.checks import (
     shortened,
     to_splits,
 )
+from al_cli.datasets.coco_files import LAYOUTS, ImagesAndJson, Split, find_sources, named_sources, read_instances
 from al_cli.datasets.exports import explain_path
 from al_cli.datasets.headers import is_turned, read_sizes
 from al_cli.datasets.names import CONTROL, names_of
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import SPLIT_NAMES, Places, elsewhere, read_regular, walk_images
+from al_cli.datasets.places import Places, elsewhere, walk_images
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, OwnSplits
-
-LAYOUTS = (
-    "name the splits: dataset.train.images=DIR dataset.train.annotations=FILE, and the same for val and test. "
-    "Recognised without: train/_annotations.coco.json (with valid/, test/), instances_train2017.json or train.json, in "
-    "annotations/ or beside the images, with train2017/, train/ or images/train/"
-)
-ImagesAndJson = tuple[Path, Path]  # folder of images, instances json
-Split = Mapping[str, str]
 
 
 def load_coco(
@@ -74,11 +65,12 @@ def load_coco(
     if not root.is_dir():
         raise explain_path(root)
     given = {split: value for split, value in (("train", train), ("val", val), ("test", test)) if value is not None}
-    sources = {split: _named(root, split, value) for split, value in given.items()} if given else _detect(root)
+    sources = named_sources(root, given) if given else find_sources(root)
     require_pool(sources, root, LAYOUTS)
     problems = Problems(root, notes, leave_out=bad_rows == "leave_out")
     tables = {
-        split: _read_json(file, labeled=split != "test" or "val" not in sources) for split, (_, file) in sources.items()
+        split: read_instances(file, labeled=split != "test" or "val" not in sources)
+        for split, (_, file) in sources.items()
     }
     if "val" in tables and not tables.get("test", {"annotations": True})["annotations"]:
         notes.add(UNLABELED_TEST, str(sources["test"][1]))
@@ -119,74 +111,6 @@ def _note_unlisted(folders: Iterable[Path], listed: Iterable[Path], notes: Notes
             if path not in known:
                 known.add(path)
                 notes.add("images in the folders that no json lists, left out", str(path))
-
-
-def _named(root: Path, split: str, value: Split) -> ImagesAndJson:
-    if set(value) != {"images", "annotations"}:
-        raise DatasetError(
-            f"{split} has the keys {sorted(value)}",
-            where=str(root),
-            remedy="give it exactly `images` and `annotations`",
-        )
-    folder, file = root / value["images"], root / value["annotations"]
-    if not folder.is_dir():
-        raise DatasetError(f"{split}.images is not a folder", where=str(folder), remedy="correct it")
-    return folder, file
-
-
-def _detect(root: Path) -> dict[str, ImagesAndJson]:
-    """{split: source} of a layout that is known; what is not there is left out."""
-    sources = {}
-    for split, folders in SPLIT_NAMES.items():
-        found = [source for folder in folders for source in _candidates(root, folder)]
-        if len(found) > 1:
-            files = ", ".join(str(file.relative_to(root)) for _, file in found)
-            raise DatasetError(f"the {split} split could be any of {files}", where=str(root), remedy=LAYOUTS)
-        if found:
-            sources[split] = found[0]
-    if not sources:
-        raise explain_path(root)
-    return sources
-
-
-def _candidates(root: Path, split: str) -> Iterator[ImagesAndJson]:
-    if (root / split / "_annotations.coco.json").exists():
-        yield root / split, root / split / "_annotations.coco.json"
-    for place in (root / "annotations", root):
-        for file in sorted(place.iterdir()) if place.is_dir() else ():
-            match = re.fullmatch(rf"(?:instances_)?({split}\d*)\.json", file.name)
-            if not match:
-                continue
-            for folder in (root / "images" / match[1], root / match[1]):
-                if folder.is_dir():
-                    yield folder, file
-                    break
-            else:
-                raise DatasetError(
-                    f"there is no folder of images for this file, neither images/{match[1]} nor {match[1]}",
-                    where=str(file),
-                    remedy=LAYOUTS,
-                )
-
-
-def _read_json(file: Path, labeled: bool = True) -> dict[str, Any]:
-    """The file's three tables, each a list of mappings. DatasetError where it is something else; a file that need not be
-    `labeled` may have no list of annotations."""
-    try:
-        table = json.loads(read_regular(file))
-    except FileNotFoundError as error:
-        raise DatasetError("there is no such file", where=str(file), remedy=LAYOUTS) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(
-            f"cannot be read as JSON: {error}", where=str(file), remedy="correct or replace it"
-        ) from error
-    if isinstance(table, dict) and not labeled:
-        table.setdefault("annotations", [])
-    for key in ("images", "annotations", "categories"):
-        rows = table.get(key) if isinstance(table, dict) else None
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise DatasetError(f"has no list of {key}", where=str(file), remedy="it must be a COCO instances file")
-    return table
 
 
 def _categories(tables: Mapping[str, Any], sources: Mapping[str, ImagesAndJson], problems: Problems) -> dict[int, str]:

@@ -9,41 +9,31 @@ is dropped or repaired silently, and `download:` is never executed.
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import yaml
 
 from al_cli.datasets.checks import (
     UNLABELED_TEST,
     Problems,
     check_leakage,
-    quoted,
     read_contents,
     require_apart,
-    require_class_names,
     require_left,
-    require_pool,
-    shortened,
     to_splits,
 )
-from al_cli.datasets.exports import YAMLS, explain_path
+from al_cli.datasets.data_yaml import read_data_yaml
 from al_cli.datasets.headers import read_sizes
 from al_cli.datasets.labels import LabelFiles, MissingLabels, images_folder, read_labels
 from al_cli.datasets.names import names_of
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import IMAGE_SUFFIXES, SPLIT_NAMES, Places, elsewhere, read_regular, walk_images
+from al_cli.datasets.places import IMAGE_SUFFIXES, Places, elsewhere, read_regular, walk_images
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, OwnSplits
-
-MOST_CLASSES = 100_000  # more are a mistake, and would take minutes to list
-NO_POOL = "give data.yaml a `train:` line with the folder of the images to pick from"
-NULLS = ("", "~", "null", "Null", "NULL")
 
 
 def load_yolo(
@@ -61,14 +51,10 @@ def load_yolo(
     negative, refused above 30% of a split), `bad_rows` whether rows and images that cannot be read, and the pool's images that
     are held out too, stop the reading. What is odd but read goes into `notes`. DatasetError lists all that is broken.
     """
-    file = _find_yaml(Path(root).expanduser().absolute())
     notes = Notes() if notes is None else notes
+    file, base, names, entries = read_data_yaml(Path(root).expanduser().absolute(), notes)
     problems = Problems(file, notes, leave_out=bad_rows == "leave_out")
     reading = _Reading(file, Places(), problems)
-    config = _read_yaml(file)
-    base = _base(file, config)
-    names = _class_names(file, config, notes)
-    entries = _split_entries(file, config)
     found = {split: _image_paths(split, entry, base, reading) for split, entry in entries.items()}
     apart = require_apart(
         {split: [path for path, _ in pairs] for split, pairs in found.items()}, problems, " in data.yaml"
@@ -134,125 +120,6 @@ class _Reading:
     places: Places
     problems: Problems
     lists: list[Path] = field(default_factory=list)
-
-
-def _find_yaml(root: Path) -> Path:
-    if root.is_file() and root.suffix.lower() in YAMLS:
-        return root
-    if not root.is_dir():
-        raise explain_path(root)
-    if (root / "data.yaml").is_file():
-        return root / "data.yaml"
-    found = sorted(path for path in root.iterdir() if path.suffix in YAMLS and path.is_file())
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise explain_path(root)
-    have = f"several: {', '.join(path.name for path in found)}"
-    raise DatasetError(
-        f"there is no data.yaml but {have}", where=str(root), remedy="give the yaml file itself as dataset.root"
-    )
-
-
-class _TextLoader(yaml.BaseLoader):
-    """YAML in which every scalar is text (a class called `no` or `on` is not a boolean) and no key comes twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        for key, count in Counter(key.value for key, _ in node.value if isinstance(key.value, str)).items():
-            if count > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' comes twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    try:
-        config = yaml.load(read_regular(file), _TextLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise DatasetError(f"cannot be read as YAML: {error}", where=str(file), remedy="correct the file") from error
-    if not isinstance(config, dict):
-        raise DatasetError("is not a mapping", where=str(file), remedy="it needs the keys train, val and names")
-    if "kpt_shape" in config:
-        raise DatasetError(
-            "is a keypoint dataset (kpt_shape), whose rows look like polygons",
-            where=str(file),
-            remedy="export it as detection: class cx cy w h",
-        )
-    return config
-
-
-def _base(file: Path, config: dict[str, Any]) -> Path:
-    """The root that splits are relative to: `path` where given, else the yaml's folder.
-
-    A relative `path` is taken from the yaml's folder or, where that does not exist, from the folder above it: what
-    `path: coco8` in coco8/ and `path: ../datasets/x` in data/ mean in Ultralytics, which asks the working directory.
-    """
-    given = config.get("path", "")
-    if given in NULLS:
-        return file.parent
-    given = str(given)
-    for text in (given, given.replace("\\", "/")):
-        for folder in (file.parent / Path(text).expanduser(), file.parent.parent / text):
-            if folder.is_dir():
-                return folder
-    raise DatasetError(
-        f"path: {given} is not a folder{elsewhere(given)}",
-        where=str(file),
-        remedy="correct it, or remove the line if the images lie next to the file",
-    )
-
-
-def _class_names(file: Path, config: dict[str, Any], notes: Notes) -> tuple[str, ...]:
-    names, count = config.get("names", ""), config.get("nc", "")
-    if isinstance(names, dict):
-        try:
-            by_id = {int(key): value for key, value in names.items()}
-        except ValueError:
-            by_id = {}
-        if sorted(by_id) != list(range(len(names))):
-            raise DatasetError(
-                f"names must number the classes 0..{len(names) - 1} without gaps, got {shortened(', '.join(names))}",
-                where=str(file),
-                remedy="name every class id",
-            )
-        names = [by_id[n] for n in range(len(by_id))]
-    if names in (*NULLS, [], {}):
-        if not (isinstance(count, str) and count.isascii() and count.isdigit() and 0 < int(count[:9]) < MOST_CLASSES):
-            what = f"names no classes, and nc is {quoted(count)}" if count not in NULLS else "names no classes"
-            raise DatasetError(
-                what, where=str(file), remedy="give data.yaml a list of class names: `names: [cat, dog]`"
-            )
-        notes.add("data.yaml without class names: classes are called by their numbers", str(file))
-        names = [str(n) for n in range(int(count))]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        what = f"names is {quoted(names)}"
-        raise DatasetError(what, where=str(file), remedy="it must be a list, or {id: name}, of class names")
-    require_class_names(names, str(file))
-    if count not in NULLS and str(count) != str(len(names)):
-        raise DatasetError(
-            f"nc is {shortened(count)} but names has {len(names)}", where=str(file), remedy="correct either of them"
-        )
-    return tuple(names)
-
-
-def _split_entries(file: Path, config: dict[str, Any]) -> dict[str, list[str]]:
-    """{split: folders or list files as written}, in the order train, val, test; absent splits left out."""
-    found = {}
-    for split, keys in SPLIT_NAMES.items():
-        given = [key for key in keys if config.get(key, "") not in (*NULLS, [])]
-        if len(given) > 1:
-            raise DatasetError(f"has both {' and '.join(given)}", where=str(file), remedy="keep one of them")
-        if given:
-            entry = config[given[0]]
-            entry = [entry] if isinstance(entry, str) else entry
-            if not isinstance(entry, list) or not all(isinstance(item, str) for item in entry):
-                raise DatasetError(
-                    f"{given[0]} is {quoted(entry)}",
-                    where=str(file),
-                    remedy="give a folder, a .txt file, or a list",
-                )
-            found[split] = entry
-    require_pool(found, file, NO_POOL)
-    return found
 
 
 def _image_paths(split: str, entries: list[str], base: Path, reading: _Reading) -> list[tuple[Path, Path]]:

@@ -1,7 +1,7 @@
 """A configuration, checked: everything that can be known without torch and without an image, in the first second."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,26 +10,23 @@ from omegaconf import DictConfig
 
 from al_cli import masked, tasks, tracking
 from al_cli.datasets.held_out import HeldOut
-from al_cli.errors import AlError, ConfigError, DatasetError, first_line, suggest, written
+from al_cli.errors import ConfigError, DatasetError, suggest, written
 from al_cli.experiment import imported
 from al_cli.experiment.compose import resolved
 from al_cli.experiment.names import WHERE, check_path
+from al_cli.experiment.sampling import check_reselect, check_stages, check_ud, imports, read_imported, strategy_of
 from al_cli.learners.portable import check_portable
 from al_cli.learners.spec import ModelSpec, TrainingSpec, check_together, provides, remedy_for
 from al_cli.lookup import NOBODY, Known
 from al_cli.rng import Seeds
-from al_cli.samplers.catalog import IMPORTED, read_stage
-from al_cli.samplers.select_random import random
-from al_cli.strategy import Stage, Strategy
+from al_cli.strategy import Strategy
 
-DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
 DATASET_FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
 MAX_SEED = 2**63 - 1  # the largest that every library takes
 EVALUATE = ("test", "val")
 Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
-UNASKED = Strategy([Stage(random)])  # of runs whose images are settled: references and imported selections
 
 
 @dataclass(frozen=True)
@@ -109,25 +106,8 @@ def check(
     if not isinstance(task_name := plain.get("task", tasks.DEFAULT), str):
         one_of(task_name, "task", tasks.BUILT_IN)
     task = tasks.named(task_name, known)
-    if not isinstance(plain["seeds"], dict):
-        what = f"seeds is {written(plain['seeds'])}, and no mapping of initial, training and sampling"
-        raise ConfigError(what, remedy="set one alone: seeds.training=7")
-    for name in ("seed", *(f"seeds.{kind}" for kind in plain["seeds"])):
-        value = plain["seeds"][name.split(".")[1]] if "." in name else plain["seed"]
-        if value is not None or name == "seed":
-            whole(value, name, at_least=0, at_most=MAX_SEED)
-    for name in ("overrides", "influence"):
-        if not isinstance(plain["model"].get(name, {}), dict):
-            what = f"model.{name} is {written(plain['model'][name])}, which is no mapping"
-            raise ConfigError(what, remedy=f"set its keys: model.{name}.KEY=...")
-    for name in ("weights", "config", "family"):
-        if not isinstance(text := plain["model"].get(name), str | None):
-            remedy = "`al run --help` says what it may be"
-            raise ConfigError(f"model.{name} is {written(text)}, which is no text", remedy=remedy)
-        if name == "weights" and text is not None and "://" not in text:
-            check_path(text, "model.weights")
-    model = specified(ModelSpec, plain["model"], "model")
-    model.check()
+    seeds = seeds_of(plain["seed"], plain["seeds"])
+    model = model_of(plain["model"])
     training = specified(TrainingSpec, plain["training"], "training")
     training.check()
     training.per_round(plain["rounds"] + 1)
@@ -153,10 +133,37 @@ def check(
     ud: list[float | None] = [None] * plain["rounds"]
     if not plain["reference"]:  # its sampler is not asked, so whatever stands there for the other runs of a study may
         ud = check_ud(plain["ud_split"], plain["rounds"], strategy, plain["sampler"]["name"])
-    default = plain["seed"]
-    seeds = Seeds(**{kind: default if value is None else value for kind, value in plain["seeds"].items()})
     rows = read_imported(plain, picks) if imports(plain) else None
     return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows, known, secrets)
+
+
+def seeds_of(seed: Any, own: Any) -> Seeds:
+    """The seed of each stream: its own, else the one of all. ConfigError for what is no seed."""
+    if not isinstance(own, dict):
+        what = f"seeds is {written(own)}, and no mapping of initial, training and sampling"
+        raise ConfigError(what, remedy="set one alone: seeds.training=7")
+    whole(seed, "seed", at_least=0, at_most=MAX_SEED)
+    for kind, value in own.items():
+        if value is not None:
+            whole(value, f"seeds.{kind}", at_least=0, at_most=MAX_SEED)
+    return Seeds(**{kind: seed if value is None else value for kind, value in own.items()})
+
+
+def model_of(settings: Mapping[str, Any]) -> ModelSpec:
+    """The model's settings, each of its kind. ConfigError for one that is not."""
+    for name in ("overrides", "influence"):
+        if not isinstance(settings.get(name, {}), dict):
+            what = f"model.{name} is {written(settings[name])}, which is no mapping"
+            raise ConfigError(what, remedy=f"set its keys: model.{name}.KEY=...")
+    for name in ("weights", "config", "family"):
+        if not isinstance(text := settings.get(name), str | None):
+            remedy = "`al run --help` says what it may be"
+            raise ConfigError(f"model.{name} is {written(text)}, which is no text", remedy=remedy)
+        if name == "weights" and text is not None and "://" not in text:
+            check_path(text, "model.weights")
+    model = specified(ModelSpec, settings, "model")
+    model.check()
+    return model
 
 
 def whole(value: Any, name: str, at_least: int, at_most: int) -> None:
@@ -180,13 +187,6 @@ def one_of(value: Any, name: str, choices: Collection[str]) -> None:
         raise ConfigError(f"{name} is {written(value)}, which is no text", remedy=suggest("", choices))
     if value not in choices:
         raise ConfigError(f"{name} is {written(value)}", remedy=suggest(value, choices))
-
-
-def check_stages(stages: Any) -> None:
-    """ConfigError unless a sampler's stages are a list of mappings."""
-    if not isinstance(stages, list) or not all(isinstance(stage, dict) for stage in stages):
-        what = f"sampler.stages is {written(stages)[:100]}, which is no list of stages"
-        raise ConfigError(what, remedy="leave it out, or write the stages as the files in conf/sampler do")
 
 
 def amount(value: Any, name: str, unit: str) -> None:
@@ -213,36 +213,6 @@ def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
         )
 
 
-def check_reselect(training: TrainingSpec, strategy: Strategy, plain: Mapping[str, Any]) -> None:
-    """ConfigError where selecting the whole training set in each round has no meaning."""
-    if training.data != "reselect":
-        return
-    if plain["budget_unit"] == "boxes":
-        raise ConfigError(
-            "training.data=reselect works with budgets in images only: a budget in boxes would count boxes that are already "
-            "labeled",
-            where="training.data=reselect budget_unit=boxes",
-            remedy="set budget_unit=images",
-        )
-    if any(stage.labeled is not None for stage in strategy.stages):
-        raise ConfigError(
-            f"sampler {plain['sampler']['name']} compares candidates with the labeled images, which are candidates "
-            "themselves where each round selects its whole training set",
-            where="training.data=reselect",
-            remedy="take another sampler, or training.data=cumulative",
-        )
-
-
-def read_imported(plain: Mapping[str, Any], picks: imported.Imported | None) -> imported.Imported:
-    """The rows of `sampler.file`, unless they are at hand. ConfigError where they do not fit the rounds."""
-    if plain["budget_unit"] == "boxes":
-        remedy = "leave budget_unit out: the file decides"
-        raise ConfigError("imported selections have their own sizes", where="budget_unit=boxes", remedy=remedy)
-    rows = picks or imported.read_picks(Path(check_path(plain["sampler"]["file"], "sampler.file")).expanduser())
-    rows.check_rounds(plain["rounds"])
-    return rows
-
-
 def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:
     """The settings of a group as its dataclass. ConfigError for a key that it does not have."""
     known = [field.name for field in fields(kind)]
@@ -252,59 +222,6 @@ def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:
                 f"{group} has no setting {key}", where=f"{group}.{key}={values[key]}", remedy=suggest(str(key), known)
             )
     return kind(**values)
-
-
-def imports(plain: Mapping[str, Any]) -> bool:
-    """Whether the images of each round come from a file."""
-    return plain["sampler"]["name"] == IMPORTED and not plain["reference"]
-
-
-def strategy_of(plain: Mapping[str, Any], known: Known = NOBODY) -> Strategy:
-    """The strategy that this configuration asks; UNASKED where its images are settled."""
-    return UNASKED if imports(plain) or plain["reference"] else build_strategy(plain["sampler"], known)
-
-
-def build_strategy(sampler: Mapping[str, Any], known: Known = NOBODY) -> Strategy:
-    stages = []
-    for number, stage in enumerate(sampler["stages"], 1):
-        try:
-            stages.append(Stage(**read_stage(stage, known)))
-        except (AlError, TypeError, ValueError) as error:  # TypeError: a field that a stage does not have
-            why = first_line(error)
-            raise ConfigError(f"stage {number} cannot be built: {why}", where=f"sampler={sampler['name']}") from error
-    return Strategy(stages)
-
-
-def check_ud(value: Any, rounds: int, strategy: Strategy, name: str) -> list[float | None]:
-    """One UD-split per active round. ConfigError for a wrong length, a value outside [0, 1], or a sampler without a split."""
-    if not strategy.uses_ud:
-        if value is not None:
-            raise ConfigError(
-                f"sampler {name} has no ud stage, so ud_split={short(value)} would do nothing",
-                remedy="leave ud_split out, or take sampler=ccms",
-            )
-        return [None] * rounds
-    if value is None:
-        value = DEFAULT_UD
-    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * rounds
-    if len(values) != rounds:
-        raise ConfigError(
-            f"ud_split has {len(values)} values for {rounds} active rounds",
-            where=f"ud_split={short(value)}",
-            remedy=f"give {rounds} values, or one for all rounds, or set rounds={len(values)}",
-        )
-    for v in values:
-        if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v <= 1:
-            raise ConfigError(
-                f"ud_split has the value {v!r}",
-                where=f"ud_split={short(value)}",
-                remedy="each value lies between 0 (diversity) and 1 (uncertainty)",
-            )
-    return [float(v) for v in values]
-
-
-def short(value: Any) -> str:
-    return str(value).replace(" ", "")
 
 
 def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
