@@ -1,19 +1,40 @@
 """Shared by all tests: a small dataset in memory and on disk, and the program as a user starts it."""
 
+import copy
+import gc
 import io
 import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
+from omegaconf import omegaconf
 
 os.environ["COLUMNS"] = "200"  # before anything makes a console: tables must not fold in tests
 
 from shapes import write_yolo
 
 from al_cli.cli.main import main
+
+gc.set_threshold(50_000)  # a test makes many small objects and ends soon
+_parsed: dict[str, object] = {}
+
+
+def parsed_once(stream, Loader):
+    """`yaml.load`, each text once. Hydra parses its dozen files again for every run that is composed, a fifth of that time."""
+    at = stream.tell()
+    text = stream.read()
+    if text not in _parsed:
+        stream.seek(at)  # so that an error names the file
+        _parsed[text] = yaml.load(stream, Loader)
+    return copy.deepcopy(_parsed[text])
+
+
+omegaconf.yaml = SimpleNamespace(**{**vars(yaml), "load": parsed_once})
 
 
 @pytest.fixture(scope="session")

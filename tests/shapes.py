@@ -66,7 +66,7 @@ def picture(path: Path, width: int = 200, height: int = 100, **options) -> Path:
     """An image unlike any other, so that no two are the same by content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(next(_seed)).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    PILImage.fromarray(noise).resize((width, height)).save(path, **options)
+    PILImage.fromarray(noise).resize((width, height), PILImage.Resampling.NEAREST).save(path, **options)
     return path
 
 

@@ -18,7 +18,6 @@ Every file is written whole or not at all. Knows nothing of how a round is compu
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -27,23 +26,21 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from al_cli.errors import AlError, RunError
 from al_cli.masked import hide
+from al_cli.records.agree import keep_environment, keep_task, refuse, require_format, take_config, write_config
 from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.formats import content_hash, file_hash, has_hash, json_text
-from al_cli.records.reading import RunFiles, read_mapping
-from al_cli.records.rounds import CHECKPOINT, Round, parse_record, record_text, round_files, round_name
-from al_cli.records.settings import config_text, flatten, parse_config, what_is, why_other
+from al_cli.records.reading import RunFiles
+from al_cli.records.rounds import CHECKPOINT, Round, parse_record, record_text, round_files
 from al_cli.system import lock, open_own, sync_names, write_atomic
 from al_cli.tasks import Task, default
 from al_cli.types import RoundRecord
 
 log = logging.getLogger("al")
 
-# Of the files described above. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
-RUN_FORMAT = 3
 RUN_FILES = ("data.csv", "task.json")  # what belongs to all rounds and never changes: each record has their hashes
 OTHER_DATA = "restore the data, or start again with run_name=NAME or study=NAME"
 
@@ -73,17 +70,17 @@ class RunFolder(RunFiles):
         folder.path.mkdir(parents=True, exist_ok=True)
         folder._take_lock()
         try:
-            folder._require_format()
-            found = folder._take_config(config)
+            require_format(folder)
+            found = take_config(folder, config)
             if found == "other":
-                folder._refuse(config)
-            folder._write_task(task or default())
+                refuse(folder, config)
+            keep_task(folder, task or default())
             if found == "longer":
                 folder._longer = config, environment
             else:
                 if found == "new":
-                    folder._write_config(config)
-                folder._write_environment(environment)
+                    write_config(folder, config)
+                keep_environment(folder, environment)
         except BaseException:
             folder.close()
             raise
@@ -100,15 +97,15 @@ class RunFolder(RunFiles):
         if self._longer is not None:
             (self.path / "done.json").unlink(missing_ok=True)
             config, environment = self._longer
-            self._write_config(config)
-            self._write_environment(environment)
+            write_config(self, config)
+            keep_environment(self, environment)
             self._longer = None
 
     def require_data(self, now: DataRecord) -> None:
         """Write what the run's data is, before the first round is done; after it, `check_data`."""
         self.check_data(now)
         path = self.path / "data.csv"
-        if not self.began or not self._is_intact(path):
+        if not self.began or not self.is_intact(path):
             write_atomic(path, now.text)
 
     def check_data(self, now: DataRecord, remedy: str = OTHER_DATA) -> None:
@@ -117,19 +114,14 @@ class RunFolder(RunFiles):
         path = self.path / "data.csv"
         if not self.began:
             return
-        if not self._is_intact(path):
-            if content_hash(now.text) == self._recorded(path):
+        if not self.is_intact(path):
+            if content_hash(now.text) == self.recorded_hash(path):
                 return
             what = "the record of the data is not as it was written, and the data here is not what the run began with"
             restore = "restore it, or give this run another name with run_name=NAME"
             raise RunError(what, where=str(path), remedy=restore)
         if what := read_data_record(path).difference(now):
             raise RunError(f"the data has changed since this run began: {what}", where=str(self.path), remedy=remedy)
-
-    def compare(self, config: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
-        """What `config` is to the configuration here (`what_is`). RunError where that cannot be read. Whether the data is the
-        same is for `check_data` to say."""
-        return what_is(_as_stored(config), self.config())
 
     def close(self) -> None:
         """Let other processes work here."""
@@ -299,82 +291,6 @@ class RunFolder(RunFiles):
             return not lock(handle, shared=True)
         finally:
             os.close(handle)
-
-    # ---- what `create` compares and writes
-
-    def _take_config(self, config: Mapping[str, Any]) -> Literal["new", "same", "longer", "other"]:
-        """What `config` is to the configuration here; `new` where there is none yet. One that was lost is written again where
-        done.json says that it was this one; else RunError where rounds were finished with it."""
-        path, text = self.path / "config.yaml", config_text(config)
-        digest = content_hash(text)
-        if read_mapping(self.path / "done.json").get(path.name) == digest and not has_hash(path, digest):
-            log.warning("%s was not as it was written: it is written again", path)
-            write_atomic(path, text)
-        if path.exists():
-            return self.compare(config)
-        if self.began:
-            what = "the configuration of this run is not there, so nobody can tell what its finished rounds are of"
-            raise RunError(what, where=str(path), remedy="restore it, or start again with run_name=NAME or study=NAME")
-        return "new"
-
-    def _write_config(self, config: Mapping[str, Any]) -> None:
-        write_atomic(self.path / "config.yaml", config_text(config))
-
-    def _refuse(self, config: Mapping[str, Any]) -> None:
-        """RunError that says what differs from the configuration here."""
-        remedy = "give this one another run_name=NAME or study=NAME, or delete the folder"
-        raise RunError(why_other(_as_stored(config), self.config()), where=str(self.path), remedy=remedy)
-
-    def _write_task(self, task: Task) -> None:
-        """Written once. The configuration names the task too, so what differs here is a Task that was edited since."""
-        path, text = self.path / "task.json", json_text(task.describe())
-        if self._is_intact(path):
-            if not task.like(before := self.task()):
-                raise RunError(
-                    f"this folder holds a run that measured {', '.join(before.metric_names)}, and task {task.name} measures "
-                    f"{', '.join(task.metric_names)} now",
-                    where=str(path),
-                    remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
-                )
-            return
-        if self._recorded(path) not in (None, content_hash(text)):
-            what = f"the task of this run is not as it was written, and task {task.name} is not what it began with"
-            raise RunError(what, where=str(path), remedy="restore it, or give this one another run_name=NAME")
-        if self.began:
-            log.warning("%s was not as it was written: it is written again", path)
-        write_atomic(path, text)
-
-    def _require_format(self) -> None:
-        begun = (self.path / "environment.json").exists() or self.began
-        if begun and self.format != RUN_FORMAT:
-            raise RunError(
-                f"this run was written by another version of al (format {self.format}; this version writes {RUN_FORMAT}), "
-                "so it can be read but not continued",
-                where=str(self.path),
-                remedy="give this one another run_name=NAME or study=NAME, or delete the folder",
-            )
-
-    def _write_environment(self, environment: Mapping[str, Any]) -> None:
-        """The first environment stays; a run that continues in another one says what differs and keeps that one next to it."""
-        first, now = self.path / "environment.json", {"format": RUN_FORMAT, **environment}
-        if not self.environment():
-            if self.began:
-                log.warning("%s could not be read: it now says where this process runs, not where the run began", first)
-            write_atomic(first, json_text(now))
-            return
-        before, after = flatten(self.environment()), flatten(json.loads(json_text(now)))
-        changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
-        if changed:
-            name = f"environment_{round_name(len(self.readable_records()))}.json"
-            write_atomic(self.path / name, json_text(now))
-        if changed := [key for key in changed if key not in ("command", "gpus")]:
-            listed = "; ".join(f"{key} was {before.get(key)}, is {after.get(key)}" for key in changed)
-            log.warning("%s continues in another environment: %s (%s)", self.path, listed, name)
-
-
-def _as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as config.yaml gives it back."""
-    return parse_config(config_text(config))
 
 
 def _unused(path: Path) -> Path:

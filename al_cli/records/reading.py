@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from al_cli.errors import RunError
 from al_cli.records.formats import (
@@ -38,10 +38,12 @@ from al_cli.records.rounds import (
     round_row,
     round_texts,
 )
-from al_cli.records.settings import parse_config
+from al_cli.records.settings import as_stored, parse_config, what_is
 from al_cli.tasks import Task, default, described
 from al_cli.types import LossPoint, Predictions, RoundRecord
 
+# Of the files that `folder` lists. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
+RUN_FORMAT = 3
 DIGESTS_SINCE = 3  # the format in which a record began to hold its own digest
 
 
@@ -60,6 +62,11 @@ class RunFiles:
             return parse_config(path.read_bytes())
         except ValueError as error:
             raise RunError(str(error), where=str(path), remedy="restore it") from error
+
+    def compare(self, config: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
+        """What `config` is to the configuration here (`what_is`). RunError where that cannot be read. Whether the data is the
+        same is for `RunFolder.check_data` to say."""
+        return what_is(as_stored(config), self.config())
 
     def task(self) -> Task:
         """What the run measures, as it was when the run began; detection where no file says. RunError where it cannot
@@ -196,7 +203,7 @@ class RunFiles:
         folder = self.round_path(record.round)
         return [name for name in names if not has_hash(folder / name, record.hashes[name])]
 
-    def _recorded(self, path: Path) -> str | None:
+    def recorded_hash(self, path: Path) -> str | None:
         """The hash that a file of the whole run had when a round was written; None where no record tells."""
         for round in self.recorded_rounds():
             try:
@@ -205,9 +212,9 @@ class RunFiles:
                 continue
         return None
 
-    def _is_intact(self, path: Path) -> bool:
+    def is_intact(self, path: Path) -> bool:
         """Whether a file of the whole run is there, as it was when the rounds were written."""
-        return path.is_file() if (digest := self._recorded(path)) is None else has_hash(path, digest)
+        return path.is_file() if (digest := self.recorded_hash(path)) is None else has_hash(path, digest)
 
     def _content(self, round: int, name: str) -> bytes:
         """A file of a finished round. RunError where it is not there, or not as it was written."""

@@ -40,6 +40,11 @@ def parse_config(content: str | bytes) -> dict[str, Any]:
     return now
 
 
+def as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as config.yaml gives it back."""
+    return parse_config(config_text(config))
+
+
 def what_is(new: Mapping[str, Any], old: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
     """What a configuration is to that of a run: the same; `longer` where it only asks for more rounds, with the same UD-splits
     and perhaps further ones; or another. Where the data lies does not count."""

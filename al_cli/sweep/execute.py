@@ -23,7 +23,7 @@ from al_cli.experiment.job import Job
 from al_cli.learners.portable import require_caps
 from al_cli.progress import console, duration
 from al_cli.records import RunFolder
-from al_cli.records.folder import RUN_FORMAT
+from al_cli.records.reading import RUN_FORMAT
 from al_cli.sweep.check import check_jobs
 from al_cli.sweep.gpus import VARIABLE, chosen, least_used
 from al_cli.sweep.outcomes import Outcome, relative, why

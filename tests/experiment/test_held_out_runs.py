@@ -27,10 +27,10 @@ from al_cli.types import Dataset, Splits
 SHARES = ["dataset.test=30%", "dataset.val=20%"]
 
 
-@pytest.fixture
-def one_split(tmp_path) -> Path:
-    """What labeling tools export: 40 labeled images, nothing held out."""
-    return write_yolo(tmp_path / "yolo", {"train": 40})
+@pytest.fixture(scope="module")
+def one_split(tmp_path_factory) -> Path:
+    """What labeling tools export: 40 labeled images, nothing held out. No test changes them."""
+    return write_yolo(tmp_path_factory.mktemp("one_split") / "yolo", {"train": 40})
 
 
 def words_of(root: Path, *more: str, format: str = "yolo") -> list[str]:

@@ -21,7 +21,7 @@ from al_cli.experiment.run import run_job
 from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder, find_runs
 from al_cli.records.data import DataRecord, read_data_record
-from al_cli.records.folder import RUN_FORMAT
+from al_cli.records.reading import RUN_FORMAT
 from al_cli.sweep import execute
 from al_cli.tasks import default
 from al_cli.tracking import Tracker

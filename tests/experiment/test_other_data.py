@@ -118,7 +118,7 @@ def test_a_report_compares_no_runs_of_other_data(al, tmp_path):
     words = ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "plots=false", "rounds=1", "study=s"]
     al(*words, "seed=0", "run_name=a_s0")
     al(*words, "seed=1", "run_name=a_s1")
-    al("report", "outputs/s")
+    al("report", "outputs/s", "--format", "md")
     expected = relabel(root)
     al(*words, "seed=2", "run_name=a_s2")
     said = al("report", "outputs/s", code=2).stderr

@@ -65,7 +65,9 @@ def ended_again(work) -> dict[str, bytes]:
     return results(Path("outputs"))
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    "code", [errno.ENOSPC, pytest.param(errno.EROFS, marks=pytest.mark.slow)], ids=errno.errorcode.get
+)
 @pytest.mark.parametrize("first", [1, 6, 30, 61])
 def test_a_disk_that_is_full_or_read_only(made, here, code, first):
     work, whole = made[False]

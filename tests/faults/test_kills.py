@@ -20,8 +20,8 @@ from al_cli.sweep.execute import execute
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 RUN = Path("outputs/s/r")
-FEW = [pytest.param(number, marks=pytest.mark.slow) if number >= 6 else number for number in range(30)]
-FEWER = [pytest.param(number, marks=pytest.mark.slow) if number >= 3 else number for number in range(30)]
+FEW = [pytest.param(number, marks=pytest.mark.slow) if number >= 4 else number for number in range(30)]
+FEWER = [pytest.param(number, marks=pytest.mark.slow) if number >= 2 else number for number in range(30)]
 
 
 @pytest.fixture(scope="module")

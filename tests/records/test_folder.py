@@ -16,7 +16,7 @@ import yaml
 
 from al_cli import system
 from al_cli.errors import ConfigError, RunError
-from al_cli.records import Round, RunFolder, find_runs, formats
+from al_cli.records import Round, RunFolder, find_runs, formats, reading
 from al_cli.records import folder as folder_module
 from al_cli.records.rounds import parse_record, record_text
 from al_cli.tasks import Evaluation
@@ -369,11 +369,11 @@ def test_another_environment_is_kept_beside_the_first(tmp_path, caplog):
     with RunFolder.create(tmp_path, CONFIG, {"device": "cuda"}):
         pass
     assert json.loads((tmp_path / "environment.json").read_text()) == {
-        "format": folder_module.RUN_FORMAT,
+        "format": reading.RUN_FORMAT,
         "device": "cpu",
     }
     assert json.loads((tmp_path / "environment_round_01.json").read_text()) == {
-        "format": folder_module.RUN_FORMAT,
+        "format": reading.RUN_FORMAT,
         "device": "cuda",
     }
     assert "device was cpu, is cuda" in caplog.text
@@ -479,7 +479,7 @@ def test_a_run_killed_before_its_environment_was_written_continues(tmp_path):
     RunFolder.create(tmp_path, CONFIG, {"device": "cpu"}).close()
     (tmp_path / "environment.json").unlink()
     RunFolder.create(tmp_path, CONFIG, {"device": "cpu"}).close()
-    assert RunFolder(tmp_path).format == folder_module.RUN_FORMAT
+    assert RunFolder(tmp_path).format == reading.RUN_FORMAT
 
 
 def test_only_an_oracle_s_record_has_the_key_and_old_records_are_read_with_it(tmp_path):

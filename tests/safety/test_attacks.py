@@ -16,7 +16,10 @@ import yaml
 from PIL import EpsImagePlugin
 
 from al_cli.cli.main import main
+from al_cli.errors import AlError
+from al_cli.experiment.known import known_from
 from al_cli.lookup import Known, NotKnown, find
+from al_cli.samplers.catalog import read_stage
 
 SCORES = ("score", "selection")
 HOME = "al_cli.samplers"
@@ -87,6 +90,24 @@ UNMARKED = [
 
 
 @pytest.mark.parametrize(("target", "options"), UNMARKED, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_name_without_our_mark_makes_no_stage(canary, target, options):
+    before = set(sys.modules)
+    known = known_from([stages(target)])
+    for partial in (True, False):
+        score = {"_target_": target, "_partial_": partial, **options}
+        with pytest.raises(AlError):
+            read_stage({"score": score, "select": TOP, "keep": "budget"}, known)
+    assert not canary.exists()
+    assert not {"antigravity", "this", "bare", "package", "planted"} & (set(sys.modules) - before)
+
+
+WHOLE = {"os.mknod", "al_cli.samplers.base.os.mknod", "planted.bare"}  # the others with -m slow
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [pytest.param(*case, marks=() if case[0] in WHOLE else pytest.mark.slow, id=case[0]) for case in UNMARKED],
+)
 def test_a_typed_name_without_our_mark_is_not_imported(al, fake, canary, target, options):
     before = set(sys.modules)
     options = {key: str(canary) if value == "CANARY" else value for key, value in options.items()}
@@ -189,9 +210,11 @@ def scored(target: str) -> dict:
     ],
     ids=str,
 )
-def test_a_studys_file_names_nothing_but_what_is_known(al, fake, canary, base, arm):
-    sweep(al, fake, base, arm)
-    sweep(al, fake, base | {"study": "s"}, arm | {"training": "tiny"})
+@pytest.mark.parametrize(
+    "more", [({}, {}), pytest.param(({"study": "s"}, {"training": "tiny"}), marks=pytest.mark.slow)]
+)
+def test_a_studys_file_names_nothing_but_what_is_known(al, fake, canary, base, arm, more):
+    sweep(al, fake, base | more[0], arm | more[1])
     assert not canary.exists()
 
 
@@ -282,7 +305,7 @@ def read(al, run: Path, *verbs: str) -> None:
     ids=str,
 )
 def test_nothing_that_a_run_folder_names_is_imported(al, canary, theirs, changes):
-    read(al, theirs(**changes), "ls", "checkpoint", "plan", "verify", "text")
+    read(al, theirs(**changes), "ls", "checkpoint", "plan", "verify", *(["text"] if "task" in changes else []))
     assert not canary.exists()
 
 

@@ -77,8 +77,9 @@ def run(al, fake):
 def test_data_that_has_moved_is_named_in_words(al, run):
     moved = shutil.move(al.cwd / "data", al.cwd / "elsewhere [1]")
     assert "no such" in al("show", run, code=2).stderr
-    al("show", run, f"dataset.root={moved}", "--out", "a.png")
-    al("show", run, f"dataset.root={moved}", "--checkpoint", run / "round_01/checkpoint.pth", "--out", "b.png")
+    al("show", run, f"dataset.root={moved}", "-n", "1", "--out", "a.png")
+    weights = run / "round_01/checkpoint.pth"
+    al("show", run, f"dataset.root={moved}", "-n", "1", "--checkpoint", weights, "--out", "b.png")
     al("replay", run, f"dataset.root='{moved}'", "--dry-run")
     al("report", run.parent, "--format", "md")  # needs no data
     al("report", run.parent, f"dataset.root={moved}")
