@@ -1,14 +1,19 @@
 """al data: check a dataset, count what is in it and what is odd about it, or write the built-in one."""
 
+from __future__ import annotations
+
 import argparse
 import csv
 import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from al_cli.errors import AlError, DatasetError
+
+if TYPE_CHECKING:
+    from al_cli.datasets.summary import Summary
 
 HELP = "check a dataset, count what is in it and what is odd, or write the built-in one"
 EPILOG = """\
@@ -145,7 +150,7 @@ def print_json(values: dict[str, Any]) -> None:
     print(json.dumps(values, indent=1), file=sys.stdout)
 
 
-def show_summary(summary: Any, words: list[str], problems: str | None) -> None:
+def show_summary(summary: Summary, words: list[str], problems: str | None) -> None:
     """A row of counts for each split, a line for each oddity, and the words for `al run`."""
     from rich.table import Table
     from rich.text import Text

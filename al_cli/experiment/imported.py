@@ -7,7 +7,7 @@
 An `image_id` alone is the id that the data itself gives the image (COCO's), where it gives one; next to a name it is al's
 number.
 
-`read` needs no dataset and `Imported.picks` no model, so a wrong row is named, with its line, before anything is trained.
+`read_picks` needs no dataset, `Imported.picks` no model: a wrong row is named, with its line, before anything is trained.
 """
 
 from __future__ import annotations
@@ -81,16 +81,14 @@ class Imported:
         """[rounds + 1] ids of each round, in the file's order; round 0 is `drawn` where the file has no rows of it.
 
         `again`: later rounds may name images of earlier ones. `held_out` are the other splits, by name, to say where a row's
-        image is. ConfigError, with the line, for an image that is not in
-        the pool, that the row does not single out, or that is in an earlier round or named twice.
+        image is. ConfigError, with the line, for an image that is not in the pool, that the row does not single out, or that
+        is in an earlier round or named twice.
         """
         initial = () if self.fixes_initial else tuple(drawn)
         by_name: dict[str, list[int]] = defaultdict(list)
         for image in train.images:
-            for name in {
-                image.path.name,
-                PurePosixPath(image.name).name,
-            }:  # two where the disk spells it in another way
+            names = {image.path.name, PurePosixPath(image.name).name}  # two where the disk spells it in another way
+            for name in names:
                 by_name[name].append(image.id)
         # Next to a name an image_id is al's number, as in al's own tables; alone it is what the data itself calls the image.
         als = {i: i for i in train.ids.tolist()}

@@ -129,28 +129,7 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
         check_longer(experiment, splits, plan, folder.config(), len(folder.recorded_rounds()))
         folder.lengthen()
     folder.clear_failure()
-    pool, classes = len(splits.train), len(splits.train.class_names)
-    evaluated = f"{len(scored_split(splits, plan.evaluate))} to evaluate on, the {plan.evaluate} split"
-    log.info("%s: %d images in the pool, %s, %d classes", splits.name, pool, evaluated, classes)
-    budget = experiment.config["budget"]
-    if plan.unit == "images" and is_count(budget) and not plan.picks and plan.sizes[-1] < budget and plan.sizes[1:]:
-        log.info("the last round labels the %d images that are left: budget=%d is more", plan.sizes[-1], budget)
-    if plan.evaluate == "val" and (uses := uses_of_val(experiment)):
-        log.warning(
-            "evaluate=val: %s, so the scores are not held out from it: compare, then evaluate=test", uses[0].what
-        )
-    sampler, sizes = experiment.config["sampler"]["name"], list(map(str, plan.sizes))
-    amounts = (
-        ", ".join(sizes) + " images"
-        if plan.unit == "images"
-        else f"{sizes[0]} images, then {', '.join(sizes[1:])} boxes"
-    )
-    if experiment.reference:
-        log.info("a reference: %s trains once, on all %d images", experiment.model.name, pool)
-    else:
-        log.info("%s picks, %s trains: %d rounds that label %s", sampler, experiment.model.name, total, amounts)
-    if experiment.strategy.oracle:
-        log.warning("%s is an oracle: it reads the labels of the pool, so it is a bound and no method", sampler)
+    announce(experiment, splits, plan)
     if done := folder.readable_records():
         log.info("continuing after round %d", done[-1].round)
     start = time.monotonic()
@@ -181,6 +160,34 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
         folder.mark_done(drawn)
     log.info("finished in %.0f s", time.monotonic() - start)
     return folder.records()
+
+
+def announce(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:
+    """Log what is about to run, and what of it may surprise."""
+    pool, classes = len(splits.train), len(splits.train.class_names)
+    evaluated = f"{len(scored_split(splits, plan.evaluate))} to evaluate on, the {plan.evaluate} split"
+    log.info("%s: %d images in the pool, %s, %d classes", splits.name, pool, evaluated, classes)
+    budget = experiment.config["budget"]
+    if plan.unit == "images" and is_count(budget) and not plan.picks and plan.sizes[-1] < budget and plan.sizes[1:]:
+        log.info("the last round labels the %d images that are left: budget=%d is more", plan.sizes[-1], budget)
+    if plan.evaluate == "val" and (uses := uses_of_val(experiment)):
+        log.warning(
+            "evaluate=val: %s, so the scores are not held out from it: compare, then evaluate=test", uses[0].what
+        )
+    sampler, sizes = experiment.config["sampler"]["name"], list(map(str, plan.sizes))
+    amounts = (
+        ", ".join(sizes) + " images"
+        if plan.unit == "images"
+        else f"{sizes[0]} images, then {', '.join(sizes[1:])} boxes"
+    )
+    if experiment.reference:
+        log.info("a reference: %s trains once, on all %d images", experiment.model.name, pool)
+    else:
+        log.info(
+            "%s picks, %s trains: %d rounds that label %s", sampler, experiment.model.name, experiment.rounds, amounts
+        )
+    if experiment.strategy.oracle:
+        log.warning("%s is an oracle: it reads the labels of the pool, so it is a bound and no method", sampler)
 
 
 def lost_of(folder: RunFolder, experiment: Experiment, read_weights: bool = True) -> list[str]:
