@@ -29,7 +29,7 @@ from al_cli.records.data import DataRecord
 from al_cli.records.formats import csv_text
 from al_cli.records.study import arm_of
 from al_cli.samplers.catalog import IMPORTED
-from al_cli.system import write_atomic
+from al_cli.system import encoded, own_folder, read_regular, write_atomic
 
 log = logging.getLogger("al")
 FIXED = ("sampler", "rounds", "initial", "budget", "budget_unit", "ud_split", "schedule", "reference")
@@ -51,9 +51,8 @@ class Replay:
 
     def write_picks(self) -> None:
         """Put the selections where the configuration says they are."""
-        self.job.folder.mkdir(parents=True, exist_ok=True)
-        path = self.job.folder / "picks.csv"
-        if not path.exists() or path.read_text(encoding="utf-8") != self.picks:
+        path = own_folder(self.job.folder) / "picks.csv"
+        if not path.is_file() or read_regular(path) != encoded(self.picks):
             write_atomic(path, self.picks)
 
 
