@@ -158,5 +158,8 @@ def _picks(run: RunFolder, rounds: int, was: str, data: str) -> str:
                 where=str(run.path),
                 remedy="replay it with training.data=reselect",
             )
+        if unknown := next((i for i in ids if i not in names), None):
+            what = f"candidates.csv of round {record.round} does not name image {unknown}, which the round labeled"
+            raise RunError(what, where=str(run.path), remedy="`al verify` on this run says what else does not match")
         rows += [(record.round, i, names[i]) for i in ids]
     return csv_text(("round", "image_id", "image"), rows)

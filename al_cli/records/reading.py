@@ -128,7 +128,7 @@ class RunFiles:
     def _seal(self) -> dict[str, Any]:
         """What done.json says of the run: how many rounds, and the hash of its configuration."""
         path = self.path / "config.yaml"
-        return {"rounds": len(self.records())} | ({path.name: file_hash(path)} if path.exists() else {})
+        return {"rounds": len(self.records())} | ({path.name: file_hash(path)} if path.is_file() else {})
 
     @property
     def has_plots(self) -> bool:
@@ -269,8 +269,13 @@ class RunFiles:
         """The rows of a table of a finished round. RunError where it cannot be read."""
         content = self._content(round, name)
         try:
-            return [parse(row) for row in csv_rows(content)]
-        except (ValueError, KeyError, TypeError, csv.Error) as error:  # a row that is too short has None in its cells
+            rows = csv_rows(content)
+            if any(
+                None in row or None in row.values() for row in rows
+            ):  # how Python says that a row is too long or short
+                raise ValueError("a row has another number of cells than there are columns")
+            return [parse(row) for row in rows]
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
             path = self.round_path(round) / name
             raise RunError(f"{name} cannot be read: {error}", where=str(path), remedy=_again(round)) from error
 
