@@ -60,6 +60,7 @@ _REMEDIES = {
     errno.EISDIR: "this is a folder: name a file",
     errno.ENOENT: "check the path, and put back what was moved",
     errno.EEXIST: "this is there already, and no folder perhaps: name another place",
+    errno.EINVAL: "put a file in its place, or name another one",
     errno.ELOOP: "correct or remove this link",
     errno.EMFILE: "allow more open files: ulimit -n 4096",
     errno.ENOMEM: "give it more memory, or less to do at once: --jobs 1, a smaller batch or model",

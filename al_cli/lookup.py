@@ -174,11 +174,15 @@ def texts_of(folder: Path) -> frozenset[str]:
     found: set[str] = set()
     for path in files:
         try:
-            waiting = [yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))]
-        except (OSError, ValueError, yaml.YAMLError):
+            waiting = [yaml.load(path.read_text(encoding="utf-8"), yaml.SafeLoader)]
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
             continue
+        seen: set[int] = set()  # an alias may stand for what it is in
         while waiting:
             value = waiting.pop()
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
             if isinstance(value, str):
                 found.add(value)
             elif isinstance(value, dict | list):

@@ -4,11 +4,14 @@ Knows nothing of what is written or locked.
 """
 
 import errno
+import hashlib
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
+from stat import S_ISREG
 
 try:
     import fcntl
@@ -20,6 +23,35 @@ except ImportError:  # Windows has neither
 def encoded(text: str) -> bytes:
     """UTF-8. What cannot be written so, a file name that is no UTF-8, is written as Python and JSON spell it: `\\udce9`."""
     return text.encode("utf-8", "backslashreplace")
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A file, for reading. OSError where it is not a regular file, for a pipe or a device may never end."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # to open a pipe may wait for ever, too
+    if not S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """A file's bytes. OSError as `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def sha256(path: Path) -> str:
+    """64 hex digits of a file's bytes. OSError as `open_regular`."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def own_folder(path: Path) -> Path:
+    """A folder of al's own, made where it is not there. OSError where a symbolic link lies in its place."""
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "a symbolic link lies where al keeps a folder of its own", str(path))
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:

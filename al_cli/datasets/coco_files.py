@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.datasets.exports import explain_path
-from al_cli.datasets.places import SPLIT_NAMES, read_regular
+from al_cli.datasets.places import SPLIT_NAMES
 from al_cli.errors import DatasetError
+from al_cli.system import read_regular
 
 LAYOUTS = (
     "name the splits: dataset.train.images=DIR dataset.train.annotations=FILE, and the same for val and test. "

@@ -11,8 +11,9 @@ import yaml
 from al_cli.datasets.checks import quoted, require_class_names, require_pool, shortened
 from al_cli.datasets.exports import YAMLS, explain_path
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import SPLIT_NAMES, elsewhere, read_regular
+from al_cli.datasets.places import SPLIT_NAMES, elsewhere
 from al_cli.errors import DatasetError
+from al_cli.system import read_regular
 
 MOST_CLASSES = 100_000  # more are a mistake, and would take minutes to list
 NO_POOL = "give data.yaml a `train:` line with the folder of the images to pick from"

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from al_cli.datasets.checks import Problems, box_problems, check_not_empty, clip
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import Places, read_regular
+from al_cli.datasets.places import Places
+from al_cli.system import read_regular
 
 SLACK = 0.01  # shares of the image that a corner may lie outside: rounding, clipped
 FEW_MISSING = 0.3  # COCO as YOLO lacks the files of its 1% of images without objects; a half-labeled folder lacks 50%

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from stat import S_ISREG
 
 from al_cli.datasets.notes import Notes
 
@@ -94,13 +92,6 @@ class Places:
 
 def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def read_regular(path: Path) -> bytes:
-    """A file's bytes. OSError where it is not a regular file, for reading a pipe or a device may never end."""
-    if not S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "is not a regular file")
-    return path.read_bytes()
 
 
 def walk_images(folder: Path, notes: Notes) -> Iterator[Path]:

@@ -31,8 +31,9 @@ from al_cli.datasets.headers import read_sizes
 from al_cli.datasets.labels import LabelFiles, MissingLabels, images_folder, read_labels
 from al_cli.datasets.names import names_of
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import IMAGE_SUFFIXES, Places, elsewhere, read_regular, walk_images
+from al_cli.datasets.places import IMAGE_SUFFIXES, Places, elsewhere, walk_images
 from al_cli.errors import DatasetError
+from al_cli.system import read_regular
 from al_cli.types import Dataset, Image, OwnSplits
 
 

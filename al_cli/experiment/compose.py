@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Sweep
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
@@ -23,9 +24,11 @@ from al_cli import masked
 from al_cli.datasets.held_out import retired
 from al_cli.errors import ConfigError, NotGiven, first_line, suggest
 from al_cli.experiment.words import GROUPS, check_words, in_a_line, key_of, readable
+from al_cli.lookup import folders_of
 from al_cli.records.settings import flatten
 
 CONFIG_NAME = "config"
+SEARCHPATH = "hydra.searchpath"  # folders with configuration of the user's own
 OF_THE_FILE = ("dataset.format", "model.name", "sampler.name")  # what a file of a group says of itself
 MAX_RUNS = 1000  # of one command; each is composed and checked before the first one starts
 SEVERAL = "add -m to run them all, or brackets to make it one list"
@@ -111,7 +114,12 @@ def refuse_hydra(words: Iterable[str]) -> None:
     """ConfigError for a setting of Hydra that would do nothing here: al places and starts its runs itself."""
     for word in words:
         key = key_of(word)
-        if not re.match(r"hydra([./]|$)", key) or key == "hydra.searchpath":
+        if key == SEARCHPATH and (
+            lost := [place for place in places(word) if not any(map(Path.is_dir, folders(place)))]
+        ):
+            remedy = "name the folder that holds yours, such as sampler/: hydra.searchpath=[file://FOLDER]"
+            raise ConfigError(f"there is no configuration folder {lost[0]}", where=in_a_line(word), remedy=remedy)
+        if not re.match(r"hydra([./]|$)", key) or key == SEARCHPATH:
             continue
         starts = "launcher" in key or "sweeper" in key
         raise ConfigError(
@@ -122,6 +130,23 @@ def refuse_hydra(words: Iterable[str]) -> None:
             if starts
             else "outputs=, study= and run_name= say where a run goes",
         )
+
+
+def places(word: str) -> list[str]:
+    """What a word such as `hydra.searchpath=[file://a,pkg://b]` names; nothing where it cannot be read."""
+    try:
+        value = OverridesParser.create().parse_override(word).value()
+    except HydraException:  # whoever composes says what is wrong with it
+        return []
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def folders(place: str) -> list[Path]:
+    """The folders of such a place: of a package, all that it lies in."""
+    scheme, found, rest = place.rpartition("://")
+    if scheme == "pkg":
+        return folders_of(rest.replace("/", "."))
+    return [Path(rest if found else place).absolute()]
 
 
 def compose_all(runs: Sequence[Sequence[str]]) -> list[DictConfig]:
@@ -142,7 +167,7 @@ def compose_one(words: list[str]) -> DictConfig:
         key, _, value = word.partition("=")
         if key_of(word) == "dataset.holdout":
             raise retired(value)
-        if key in GROUPS and (value.lower() in {"", "null"} or value[:1] in {"[", "{"}):
+        if key in GROUPS and (value.lower() in {"", "null"} or value[:1] in {"[", "{"} or ".." in value):
             raise ConfigError(f"{word} names no {key}", remedy=suggest("", group_choices(key)))
         if key.lstrip("+") in GROUPS and key not in GROUPS:
             raise ConfigError(f"{key} is a choice that every run makes", where=word, remedy=f"write {word.lstrip('+')}")
@@ -212,13 +237,18 @@ def _require_known(word: str, without: DictConfig) -> None:
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
     """Hydra's complaint as one sentence with the valid choices."""
     text = f"{error}\n{error.__cause__ or ''}"
-    if match := re.search(r"Could not find '([\w/]+)/([\w.-]+)'", text):
+    if match := re.search(r"Could not find '(\w+)/([^']+)'", text):
         group, choice = match.groups()
         remedy = suggest(choice, group_choices(group))
         return ConfigError(f"there is no {group} called {choice}", where=f"{group}={choice}", remedy=remedy)
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match.group(1)
         where = in_a_line(next((o for o in overrides if o.lstrip("+~").startswith(key)), key))
+        if having := choices_with(key):
+            chosen = next((o for o in overrides if o.startswith(f"{key.split('.')[0]}=")), "")
+            remedy = f"choose {' or '.join(having)}"
+            what = f"{chosen or 'the ' + key.split('.')[0] + ' that is chosen'} has no setting {key}"
+            return ConfigError(what, where=where, remedy=remedy)
         remedy = suggest(key, known_keys(key, overrides))
         return ConfigError(f"there is no setting called {key}", where=where, remedy=remedy)
     if match := re.search(r"already at '([^']+)'", text):
@@ -235,6 +265,16 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
 
 def group_choices(group: str) -> list[str]:
     return [path.stem for path in (shipped("conf") / group).glob("*.yaml")]
+
+
+def choices_with(key: str) -> list[str]:
+    """`dataset=yolo` for `dataset.root`: the choices of its group that have this setting, where others have not."""
+    group, _, inner = key.partition(".")
+    if group not in GROUPS or not inner or "." in inner:
+        return []
+    files = {name: OmegaConf.load(shipped("conf") / group / f"{name}.yaml") for name in sorted(group_choices(group))}
+    having = [f"{group}={name}" for name, file in files.items() if isinstance(file, DictConfig) and inner in list(file)]
+    return having if len(having) < len(files) else []
 
 
 def known_keys(near: str, words: Sequence[str]) -> list[str]:

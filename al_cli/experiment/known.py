@@ -11,16 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
 from al_cli.errors import RunError
-from al_cli.lookup import Known, folders_of
+from al_cli.experiment.compose import SEARCHPATH, folders, places
+from al_cli.lookup import Known
 from al_cli.records import RunFolder
 from al_cli.records.settings import flatten
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
-SEARCHPATH = "hydra.searchpath"
 
 
 def known_from(words: Iterable[str]) -> Known:
@@ -34,15 +31,15 @@ def known_from(words: Iterable[str]) -> Known:
     for word in words:
         key, _, value = word.lstrip("+~").partition("=")
         if key == SEARCHPATH:
-            conf += [folder for place in _values(word) for folder in _folders(place)]
+            conf += [folder for place in places(word) for folder in folders(place)]
         elif key.split(".")[0] in ("sampler", "task"):
             names |= set(DOTTED.findall(value))
     here = Path.cwd()
-    folders = list(conf)
+    modules = list(conf)
     if (here / "conf").is_dir():
         conf.append(here / "conf")
-        folders.append(here)
-    return Known(frozenset(names), tuple(conf), tuple(folders))
+        modules.append(here)
+    return Known(frozenset(names), tuple(conf), tuple(modules))
 
 
 def recorded_config(run: Path) -> dict[str, Any]:
@@ -59,18 +56,3 @@ def recorded_config(run: Path) -> dict[str, Any]:
     if not isinstance(dataset := config.get("dataset"), dict) or "format" not in dataset:
         raise RunError("config.yaml does not say what the data is", where=str(run), remedy="restore it as al wrote it")
     return config
-
-
-def _values(word: str) -> list[str]:
-    try:
-        value = OverridesParser.create().parse_override(word).value()
-    except HydraException:  # whoever composes says what is wrong with it
-        return []
-    return [str(item) for item in (value if isinstance(value, list) else [value])]
-
-
-def _folders(place: str) -> list[Path]:
-    scheme, found, rest = place.rpartition("://")
-    if scheme == "pkg":
-        return folders_of(rest.replace("/", "."))
-    return [Path(rest if found else place).absolute()]

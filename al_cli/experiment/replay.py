@@ -29,7 +29,7 @@ from al_cli.records.data import DataRecord
 from al_cli.records.formats import csv_text
 from al_cli.records.study import arm_of
 from al_cli.samplers.catalog import IMPORTED
-from al_cli.system import write_atomic
+from al_cli.system import encoded, own_folder, read_regular, write_atomic
 
 log = logging.getLogger("al")
 FIXED = ("sampler", "rounds", "initial", "budget", "budget_unit", "ud_split", "schedule", "reference")
@@ -51,9 +51,8 @@ class Replay:
 
     def write_picks(self) -> None:
         """Put the selections where the configuration says they are."""
-        self.job.folder.mkdir(parents=True, exist_ok=True)
-        path = self.job.folder / "picks.csv"
-        if not path.exists() or path.read_text(encoding="utf-8") != self.picks:
+        path = own_folder(self.job.folder) / "picks.csv"
+        if not path.is_file() or read_regular(path) != encoded(self.picks):
             write_atomic(path, self.picks)
 
 
@@ -159,5 +158,8 @@ def _picks(run: RunFolder, rounds: int, was: str, data: str) -> str:
                 where=str(run.path),
                 remedy="replay it with training.data=reselect",
             )
+        if unknown := next((i for i in ids if i not in names), None):
+            what = f"candidates.csv of round {record.round} does not name image {unknown}, which the round labeled"
+            raise RunError(what, where=str(run.path), remedy="`al verify` on this run says what else does not match")
         rows += [(record.round, i, names[i]) for i in ids]
     return csv_text(("round", "image_id", "image"), rows)

@@ -156,7 +156,8 @@ def model_of(settings: Mapping[str, Any]) -> ModelSpec:
             what = f"model.{name} is {written(settings[name])}, which is no mapping"
             raise ConfigError(what, remedy=f"set its keys: model.{name}.KEY=...")
     for name in ("weights", "config", "family"):
-        if not isinstance(text := settings.get(name), str | None):
+        text = settings.get(name, "zoo")
+        if not isinstance(text, str) and (text is not None or name == "weights"):
             remedy = "`al run --help` says what it may be"
             raise ConfigError(f"model.{name} is {written(text)}, which is no text", remedy=remedy)
         if name == "weights" and text is not None and "://" not in text:

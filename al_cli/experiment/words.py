@@ -14,7 +14,7 @@ from al_cli.pasted import as_text, command, text_literal
 
 GROUPS = ("dataset", "model", "sampler", "schedule", "training")  # chosen by the name of a file
 # Keys below settings that are null, or hold only what differs from the defaults.
-OPEN = re.compile(r"model\.(overrides|influence)\.|dataset\.(train|val|test)\.(images|annotations)=")
+OPEN = re.compile(r"model\.(overrides|influence)(\.|=\{)|dataset\.(train|val|test)\.(images|annotations)=")
 TEXT = re.compile(  # settings whose value is the text that was typed
     r"study|run_name|outputs|sampler\.file|model\.(weights|config)"
     r"|dataset\.(root|name|group|(train|val|test)\.(images|annotations))"

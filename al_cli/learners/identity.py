@@ -6,7 +6,6 @@ the same bytes on a CPU. That is what the store relies on, so whatever changes a
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 
 from al_cli.learners.spec import TINY, ModelSpec, TrainingSpec
 from al_cli.masked import without_login
+from al_cli.system import sha256
 from al_cli.types import Signal
 
 COMPUTING_PACKAGES = (
@@ -97,8 +97,7 @@ def starting_weights(model: ModelSpec) -> str | None:
 
 def file_digest(path: Path) -> str:
     """32 hex digits of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    return sha256(path)[:32]
 
 
 def device_used(model: ModelSpec, asked: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from al_cli.errors import RunError
 from al_cli.records.formats import csv_text, read_csv
+from al_cli.system import read_regular
 from al_cli.types import Splits
 
 COLUMNS = ("split", "image", "width", "height", "labels", "content")
@@ -80,7 +81,7 @@ def require_alike(runs: Sequence[Path]) -> None:
     for run in runs:
         file = run / "data.csv"
         if file.is_file():
-            texts.setdefault(file.read_bytes(), run)
+            texts.setdefault(read_regular(file), run)
     first, *others = texts.values() or [Path()]
     for run in others:
         what = read_data_record(first / "data.csv").difference(read_data_record(run / "data.csv"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,16 +31,31 @@ def find_runs(root: Path | str) -> list[RunSummary]:
     A run is a folder with config.yaml and run.lock. One that cannot be read is listed as failed, with the reason: a
     broken run must not hide the others.
     """
-    return [summarize(path) for path in _run_paths(Path(root))]
+    return [summarize(path) for path in folders_below(Path(root), _is_run)]
 
 
-def _run_paths(root: Path) -> list[Path]:
-    if (root / "config.yaml").is_file() and (root / "run.lock").exists():
-        return [root]
-    if not root.is_dir():
-        return []
-    children = (child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
-    return [run for child in sorted(children) for run in _run_paths(child)]
+def _is_run(path: Path) -> bool:
+    return (path / "config.yaml").is_file() and (path / "run.lock").exists()
+
+
+def folders_below(root: Path, wanted: Callable[[Path], bool]) -> list[Path]:
+    """Each folder at or below this one that is `wanted`, once, sorted by path; nothing is looked for inside of one.
+
+    A symbolic link may lead anywhere, to where it lies too. So behind one only the folder and those in it are looked at.
+    """
+    found: dict[Path, Path] = {}  # where it really lies -> what it is called here
+
+    def look(folder: Path, behind: int) -> None:
+        if wanted(folder):
+            found.setdefault(folder.resolve(), folder)
+        elif behind < 2 and folder.is_dir():
+            children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+            for child in sorted(children, key=lambda child: (child.is_symlink(), child)):  # its own name comes first
+                if not (behind and child.is_symlink()):
+                    look(child, behind + 1 if behind or child.is_symlink() else 0)
+
+    look(root, 0)
+    return sorted(found.values())
 
 
 def summarize(path: Path) -> RunSummary:

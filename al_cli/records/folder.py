@@ -35,7 +35,7 @@ from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.formats import content_hash, file_hash, has_hash, json_text
 from al_cli.records.reading import RunFiles
 from al_cli.records.rounds import CHECKPOINT, Round, parse_record, record_text, round_files
-from al_cli.system import lock, open_own, sync_names, write_atomic
+from al_cli.system import lock, open_own, open_regular, read_regular, sync_names, write_atomic
 from al_cli.tasks import Task, default
 from al_cli.types import RoundRecord
 
@@ -157,7 +157,12 @@ class RunFolder(RunFiles):
     def error(self) -> str:
         """The first line of the failure, or nothing."""
         path = self.path / "error.txt"
-        return path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
+        if not path.exists():
+            return ""
+        try:
+            return read_regular(path).decode("utf-8", "replace").partition("\n")[0]
+        except OSError as error:
+            return f"error.txt cannot be read: {error.strerror}"
 
     def mark_done(self, plots: Sequence[Path] | None = None) -> None:
         """Write done.json; with the hashes of the plots once they are drawn."""
@@ -284,13 +289,10 @@ class RunFolder(RunFiles):
 
     def _is_locked(self) -> bool:
         try:
-            handle = os.open(self.path / "run.lock", os.O_RDONLY)
+            with open_regular(self.path / "run.lock") as file:
+                return not lock(file.fileno(), shared=True)
         except OSError:
             return False
-        try:
-            return not lock(handle, shared=True)
-        finally:
-            os.close(handle)
 
 
 def _unused(path: Path) -> Path:

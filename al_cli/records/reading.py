@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from al_cli.errors import RunError
 from al_cli.records.formats import (
@@ -39,12 +39,16 @@ from al_cli.records.rounds import (
     round_texts,
 )
 from al_cli.records.settings import as_stored, parse_config, what_is
+from al_cli.system import read_regular
 from al_cli.tasks import Task, default, described
 from al_cli.types import LossPoint, Predictions, RoundRecord
 
 # Of the files that `folder` lists. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
 RUN_FORMAT = 3
 DIGESTS_SINCE = 3  # the format in which a record began to hold its own digest
+
+
+Row = TypeVar("Row")
 
 
 class RunFiles:
@@ -59,7 +63,9 @@ class RunFiles:
         if not path.is_file():
             raise RunError("there is no run here", where=str(self.path), remedy="`al ls` lists the runs")
         try:
-            return parse_config(path.read_bytes())
+            return parse_config(read_regular(path))
+        except OSError as error:
+            raise RunError(f"the configuration cannot be read: {error.strerror}", where=str(path)) from error
         except ValueError as error:
             raise RunError(str(error), where=str(path), remedy="restore it") from error
 
@@ -75,8 +81,8 @@ class RunFiles:
         if not path.is_file():
             return default()
         try:
-            return described(json.loads(path.read_text(encoding="utf-8")))
-        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+            return described(json.loads(read_regular(path)))
+        except (OSError, ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
             remedy = "restore it, or give the command of this run again: it writes the task again"
             raise RunError(f"the task cannot be read: {error}", where=str(path), remedy=remedy) from error
 
@@ -105,7 +111,7 @@ class RunFiles:
     def _has_digests(self) -> bool:
         """Whether a record holds its own digest."""
         paths = (self.round_path(round) / "record.json" for round in self.recorded_rounds())
-        return any(b'"digest": ' in path.read_bytes() for path in paths)
+        return any(path.is_file() and b'"digest": ' in read_regular(path) for path in paths)
 
     @property
     def rounds_marked(self) -> int:
@@ -122,7 +128,7 @@ class RunFiles:
     def _seal(self) -> dict[str, Any]:
         """What done.json says of the run: how many rounds, and the hash of its configuration."""
         path = self.path / "config.yaml"
-        return {"rounds": len(self.records())} | ({path.name: file_hash(path)} if path.exists() else {})
+        return {"rounds": len(self.records())} | ({path.name: file_hash(path)} if path.is_file() else {})
 
     @property
     def has_plots(self) -> bool:
@@ -133,7 +139,7 @@ class RunFiles:
         """The pictures that were drawn and are not as they were written."""
         plots = read_mapping(self.path / "done.json").get("plots")
         drawn = plots.items() if isinstance(plots, dict) else ()
-        return [name for name, digest in drawn if not has_hash(self.path / "plots" / name, digest)]
+        return [name for name, digest in drawn if "/" in name or not has_hash(self.path / "plots" / name, digest)]
 
     def holds(self, name: str, content: str | bytes) -> bool:
         """Whether a file of the run has this content."""
@@ -220,7 +226,7 @@ class RunFiles:
         """A file of a finished round. RunError where it is not there, or not as it was written."""
         path, digest = self.round_path(round) / name, self.record(round).hashes.get(name)
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except OSError as error:
             raise RunError(f"{name} cannot be read: {error.strerror}", where=str(path), remedy=_again(round)) from error
         if digest is not None and content_hash(content) != digest:
@@ -236,19 +242,19 @@ class RunFiles:
         content = self._content(round, "predictions.npz")
         try:
             return load_predictions(content)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except ValueError as error:
             path = self.round_path(round) / "predictions.npz"
             raise RunError(f"predictions cannot be read: {error}", where=str(path), remedy=_again(round)) from error
 
     def losses(self, round: int) -> list[LossPoint]:
         """The loss curve of a finished round; empty where the learner keeps none."""
-        rows = csv_rows(self._content(round, "losses.csv"))
-        return [
-            LossPoint(
+        return self._rows(
+            round,
+            "losses.csv",
+            lambda row: LossPoint(
                 int(row["iteration"]), float(row["train_loss"]), float(row["val_loss"]) if row["val_loss"] else None
-            )
-            for row in rows
-        ]
+            ),
+        )
 
     def trained_on(self, round: int) -> tuple[int, ...]:
         """The images that a finished round chose, ascending: those it labeled and, where each round selects its training set
@@ -257,17 +263,28 @@ class RunFiles:
 
     def candidates(self, round: int) -> list[Candidate]:
         """Every image that a finished round chose from, by ascending id. RunError where that cannot be read."""
-        content = self._content(round, "candidates.csv")
+        return self._rows(round, "candidates.csv", parse_candidate)
+
+    def _rows(self, round: int, name: str, parse: Callable[[dict[str, str]], Row]) -> list[Row]:
+        """The rows of a table of a finished round. RunError where it cannot be read."""
+        content = self._content(round, name)
         try:
-            return [parse_candidate(row) for row in csv_rows(content)]
-        except (ValueError, KeyError) as error:
-            path = self.round_path(round) / "candidates.csv"
-            raise RunError(f"the candidates cannot be read: {error}", where=str(path), remedy=_again(round)) from error
+            rows = csv_rows(content)
+            if any(
+                None in row or None in row.values() for row in rows
+            ):  # how Python says that a row is too long or short
+                raise ValueError("a row has another number of cells than there are columns")
+            return [parse(row) for row in rows]
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            path = self.round_path(round) / name
+            raise RunError(f"{name} cannot be read: {error}", where=str(path), remedy=_again(round)) from error
 
     def class_counts(self, round: int) -> dict[str, tuple[int, int]]:
         """Class name -> boxes among the round's picked images, and among all labeled so far."""
-        rows = csv_rows(self._content(round, "class_counts.csv"))
-        return {row["class"]: (int(row["picked"]), int(row["labeled"])) for row in rows}
+        read = self._rows(
+            round, "class_counts.csv", lambda row: (row["class"], (int(row["picked"]), int(row["labeled"])))
+        )
+        return dict(read)
 
     def per_class(self, round: int) -> list[dict[str, str]]:
         """A row for each class as the task evaluated it, by column name."""
@@ -299,7 +316,7 @@ class RunFiles:
 def read_mapping(path: Path) -> dict[str, Any]:
     """The JSON object of a file; empty where there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -309,7 +326,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 def _read_record(path: Path, round: int, state: tuple[int, ...]) -> RoundRecord:
     """The record in a file of that state (device, inode, size, times)."""
     try:
-        record = parse_record(path.read_bytes().decode())
+        record = parse_record(read_regular(path).decode())
         if record.round != round:
             raise ValueError(f"it is the record of round {record.round}")
     except (

@@ -19,6 +19,9 @@ CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
 PICKED, RESELECTED, VALIDATES = "picked", "reselected", "validates"
 CHECKPOINT = "checkpoint.pth"
 _DIGEST = re.compile(r'(?<=\n "digest": ")[0-9a-f]*(?=")')
+_HASHED = re.compile(
+    r"(\.\./(round_\d+/)?)?\w[\w.-]*", re.ASCII
+)  # a file of the round, of the run, or of another round
 OLD_ORACLE = " (oracle)"  # how a stage's name ended in files of format 1, which had no key `oracle`
 
 
@@ -129,6 +132,8 @@ def parse_record(text: str) -> RoundRecord:
     expected = {field.name for field in fields(RoundRecord)}
     if not isinstance(data, dict) or set(data) != expected:
         raise ValueError(f"it must have exactly the keys {', '.join(sorted(expected))}")
+    if strange := [name for name in data["hashes"] if not _HASHED.fullmatch(name)]:
+        raise ValueError(f"it names {strange[0]!r}, which is no file of a run")
     lists = {key: tuple(data[key]) for key in ("labeled", "picked", "scores")}
     return RoundRecord(**(data | lists | {"stages": tuple(map(_parse_stage, data["stages"]))}))
 

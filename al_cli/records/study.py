@@ -12,7 +12,7 @@ from typing import Any
 
 from al_cli.errors import RunError
 from al_cli.records.formats import json_text
-from al_cli.system import lock, open_own, write_atomic
+from al_cli.system import lock, open_own, read_regular, write_atomic
 
 STUDY_FILE = "study.json"
 
@@ -39,7 +39,7 @@ def read_study_file(folder: Path) -> StudyFile:
     if not path.is_file():
         return StudyFile()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path))
         return StudyFile(
             name=content.get("name") or "",
             source=content.get("source") or "",
@@ -51,7 +51,7 @@ def read_study_file(folder: Path) -> StudyFile:
             written_at=content.get("written_at") or "",
             command=content.get("command") or "",
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         remedy = "delete it: the sweep's command writes it again"
         raise RunError(f"{STUDY_FILE} cannot be read: {error}", where=str(path), remedy=remedy) from error
 

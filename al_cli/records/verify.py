@@ -6,7 +6,7 @@ Reads only, and imports nothing that a run folder names: what a task of the user
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isclose
 from pathlib import Path
@@ -16,11 +16,13 @@ from al_cli import tasks
 from al_cli.datasets.held_out import scored_split
 from al_cli.errors import AlError, ConfigError, RunError, first_line
 from al_cli.records.data import DataRecord, read_data_record
+from al_cli.records.find import folders_below
 from al_cli.records.folder import RunFolder
 from al_cli.records.formats import json_text
 from al_cli.records.mend import rebuilt_tables
 from al_cli.records.rounds import CHECKPOINT, PICKED, RESELECTED, VALIDATES, follows, round_name
 from al_cli.records.study import STUDY_FILE, read_study_file
+from al_cli.system import read_regular
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord, Splits
 
@@ -58,13 +60,10 @@ def verify(path: Path, load: Reader) -> Verified:
     return found
 
 
-def run_folders(root: Path) -> Iterator[Path]:
+def run_folders(root: Path) -> list[Path]:
     """Every folder at or below this one that holds anything of a run, sorted."""
-    if any((root / name).exists() for name in ("run.lock", "config.yaml", "environment.json", round_name(0))):
-        yield root
-    elif root.is_dir():
-        for child in sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith(".")):
-            yield from run_folders(child)
+    names = ("run.lock", "config.yaml", "environment.json", round_name(0))
+    return folders_below(root, lambda path: any((path / name).exists() for name in names))
 
 
 @dataclass
@@ -131,10 +130,10 @@ class Check:
         measured = ["environment.json", *(f"{round_name(record.round)}/timing.json" for record in records)]
         for name in measured if records else []:
             try:
-                json.loads((self.folder.path / name).read_bytes())
+                json.loads(read_regular(self.folder.path / name))
             except FileNotFoundError:
                 self.say(name, MISSING)
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 self.say(name, "cannot be read")
             self.found.files += 1
         if config is not None and records and len(records) == records[-1].round + 1 >= self.folder.rounds_marked:

@@ -16,7 +16,7 @@ from al_cli.report.sections.hardest import Load
 from al_cli.report.statistics.curves import Target, parse_target
 from al_cli.report.story import tell
 from al_cli.report.study import StudyFolder, find_missing, read_study
-from al_cli.system import write_atomic
+from al_cli.system import own_folder, write_atomic
 
 log = logging.getLogger("al")
 
@@ -42,8 +42,7 @@ def report(study_dir: Path | str, *, target: str | None = None, dataset: Load | 
     for line in find_missing(study):
         log.warning("%s", line)
     document = tell(study, target=wanted, dataset=dataset)
-    folder = study.root / "report"
-    folder.mkdir(exist_ok=True)
+    folder = own_folder(study.root / "report")
     with phase("report", sum(1 for _ in document.blocks()), "pieces") as step:
         written = write_files(document, folder, step)
     page = folder / "index.html"

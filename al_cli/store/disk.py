@@ -30,7 +30,7 @@ from typing import Any
 from al_cli.errors import AlError, RunError
 from al_cli.learners.identity import file_digest
 from al_cli.progress import duration
-from al_cli.system import lock, open_own, sync, sync_names, write_atomic
+from al_cli.system import lock, open_own, own_folder, read_regular, sync, sync_names, write_atomic
 
 log = logging.getLogger("al")
 KINDS = ("training", "inference", "selection")
@@ -171,8 +171,10 @@ class Store:
     def _publish(self, kind: str, about: Mapping[str, Any], result: Any, write: Writer, seconds: float) -> Entry | None:
         key = self.key(about)
         folder, place = self.root / "unfinished" / f"{key}-{os.getpid()}", self._place(kind, key)
+        for own in (self.root / kind, place.parent, folder.parent):
+            own_folder(own)
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir()
         try:
             notes = write(result, folder)
             if notes is None:
@@ -187,7 +189,6 @@ class Store:
                 sync(path)
             if not (self.root / "format").is_file() or self.format != STORE_FORMAT:
                 write_atomic(self.root / "format", f"{STORE_FORMAT}\n")
-            place.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(place, ignore_errors=True)  # a broken one
             folder.rename(place)
             sync_names(place.parent)
@@ -205,7 +206,7 @@ class Store:
         waiting = False
         while True:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                own_folder(path.parent)
                 handle = open_own(path)
             except OSError as error:  # nobody can write here, so nobody needs to be waited for
                 self._warn(error)
@@ -307,7 +308,7 @@ def read_entry(path: Path) -> Entry | None:
     """The entry in this folder; None where there is none, where entry.json is not as it was written, or where a file is
     missing or cut short."""
     try:
-        content = json.loads((path / "entry.json").read_text(encoding="utf-8"))
+        content = json.loads(read_regular(path / "entry.json"))
         if content.pop("digest") != Store.key(content):
             return None
         whole = all((path / name).stat().st_size == size for name, size in content["files"].items())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from al_cli.errors import RunError
 from al_cli.records.formats import json_text
-from al_cli.system import write_atomic
+from al_cli.system import read_regular, write_atomic
 
 
 class Memory:
@@ -21,7 +21,7 @@ class Memory:
             self._write()
             return
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_regular(path))
             self.id, self.rounds = str(content["id"]), {int(round) for round in content["rounds"]}
         except (ValueError, TypeError, KeyError) as error:
             remedy = "delete it; the rounds are then logged again, as another run"

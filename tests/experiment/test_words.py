@@ -316,3 +316,37 @@ def test_every_setting_that_is_text_is_known_as_text():
     for key in (*KEYS, "dataset.train.images", "dataset.val.annotations", "model.config"):
         assert TEXT.fullmatch(key)
     assert not TEXT.fullmatch("dataset.val")  # may be a share
+
+
+def refused(*words):
+    with pytest.raises(AlError) as caught:
+        jobs_of(["model=fake", *words])
+    return str(caught.value)
+
+
+def test_a_setting_of_another_choice_names_the_choice():
+    assert "choose dataset=coco or dataset=yolo" in refused("dataset.root=/data")
+    assert "dataset=coco has no setting dataset.missing_labels" in refused(
+        "dataset=coco", "dataset.root=x", "dataset.missing_labels=negative"
+    )
+    assert "there is no setting called dataset.val.nix" in refused("dataset.val.nix=1")
+
+
+def test_a_mapping_for_the_model_is_read_as_its_keys_are():
+    whole, single = (
+        jobs_of(["model=fake", word])[0].config["model"]["overrides"]
+        for word in ("model.overrides={iterations: 3}", "model.overrides.iterations=3")
+    )
+    assert whole == single == {"iterations": 3}
+    assert "model.weights is null" in refused("model.weights=null")
+
+
+@pytest.mark.parametrize("choice", ["../random", "/etc/passwd", "ccms/x", "a/../ccms"])
+def test_a_choice_is_a_name_and_no_way(choice):
+    said = refused(f"sampler={choice}")
+    assert said.startswith((f"there is no sampler called {choice} ", f"sampler={choice} names no sampler"))
+
+
+@pytest.mark.parametrize("place", ["file:///nix/da", "nix/da", "pkg://os", "pkg://al_cli.nix", "http://x"])
+def test_a_configuration_folder_is_there(place):
+    assert f"there is no configuration folder {place}" in refused(f"hydra.searchpath=[{place}]")

@@ -12,6 +12,7 @@ from al_cli.errors import RunError
 from al_cli.records import RunFolder, round_name
 from al_cli.report.drawing.sheets import GAP_PX, draw_marks, grid, load, predicted_marks, save_sheet, true_marks
 from al_cli.rng import rng_for
+from al_cli.system import own_folder
 from al_cli.types import Dataset, Image, Predictions
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def show_run(
     chosen = rng_for(seed, 0, "show").permutation(dataset.ids)[:n]
     name = f"predictions_{round_name(round)}.png" if predictions is None else "predictions_checkpoint.png"
     source = f"round {round}" if predictions is None else "checkpoint"
-    path = Path(out) if out is not None else Path(run_path) / "plots" / name
+    path = Path(out) if out is not None else own_folder(Path(run_path) / "plots") / name
     if path.suffix.lower() != ".png":
         raise RunError("only png can be written", where=str(path), remedy=f"name it {path.with_suffix('.png').name}")
     title = f"{source}: ground truth (left) and predictions with a score of at least {threshold:g} (right)"
