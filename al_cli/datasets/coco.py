@@ -11,15 +11,14 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeGuard
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from al_cli.datasets.annotations import extents, read_annotations
+from al_cli.datasets.annotations import extents, is_id, read_annotations, why_no_id
 from al_cli.datasets.checks import (
     UNLABELED_TEST,
     Problems,
@@ -35,20 +34,15 @@ from al_cli.datasets.checks import (
     shortened,
     to_splits,
 )
+from al_cli.datasets.coco_layouts import LAYOUTS, ImagesAndJson, dataset_above, find_layout
 from al_cli.datasets.exports import explain_path
 from al_cli.datasets.headers import is_turned, read_sizes
 from al_cli.datasets.names import CONTROL, names_of
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import SPLIT_NAMES, Places, elsewhere, read_regular, walk_images
-from al_cli.errors import DatasetError
+from al_cli.datasets.places import Places, read_text, walk_images
+from al_cli.errors import DatasetError, first_line
 from al_cli.types import Dataset, Image, OwnSplits
 
-LAYOUTS = (
-    "name the splits: dataset.train.images=DIR dataset.train.annotations=FILE, and the same for val and test. "
-    "Recognised without: train/_annotations.coco.json (with valid/, test/), instances_train2017.json or train.json, in "
-    "annotations/ or beside the images, with train2017/, train/ or images/train/"
-)
-ImagesAndJson = tuple[Path, Path]  # folder of images, instances json
 Split = Mapping[str, str]
 
 
@@ -85,6 +79,7 @@ def load_coco(
         del tables["test"]
     places = Places()
     categories = _categories(tables, sources, problems)
+    problems.check()  # annotations go by their categories, and would be told one by one
     files = {split: _image_files(*sources[split], tables[split], places, problems) for split in tables}
     apart = require_apart({split: list(of_split.values()) for split, of_split in files.items()}, problems, "")
     paths = {split: list(of_split) for split, of_split in apart.items()}
@@ -100,7 +95,7 @@ def load_coco(
         rows = zip(names, files[split], of_split, contents[split], sizes, range(len(of_split)), strict=True)
         kept = [row[:-1] for row in sorted(rows) if row[-1] not in gone[split] and row[-2] != (0, 0)]
         listed = {i: Listed(first_id + n, name, *rest) for n, (name, i, *rest) in enumerate(kept)}
-        skipped = files[split].keys() - listed.keys()
+        skipped = {repr(row.get("id")) for row in tables[split]["images"]} - {repr(i) for i in listed}
         found[split] = _dataset(split, file, tables[split], listed, skipped, categories, problems)
         first_id += len(listed)
     _note_unlisted({sources[split][0] for split in paths}, itertools.chain(*paths.values()), notes)
@@ -135,50 +130,29 @@ def _named(root: Path, split: str, value: Split) -> ImagesAndJson:
 
 
 def _detect(root: Path) -> dict[str, ImagesAndJson]:
-    """{split: source} of a layout that is known; what is not there is left out."""
-    sources = {}
-    for split, folders in SPLIT_NAMES.items():
-        found = [source for folder in folders for source in _candidates(root, folder)]
-        if len(found) > 1:
-            files = ", ".join(str(file.relative_to(root)) for _, file in found)
-            raise DatasetError(f"the {split} split could be any of {files}", where=str(root), remedy=LAYOUTS)
-        if found:
-            sources[split] = found[0]
+    """{split: source} of a layout that is known. DatasetError for a folder that has none, or is a part of one that has."""
+    try:
+        sources = find_layout(root)
+    except DatasetError:
+        if dataset_above(root) is not None:
+            raise explain_path(root) from None
+        raise
     if not sources:
         raise explain_path(root)
     return sources
-
-
-def _candidates(root: Path, split: str) -> Iterator[ImagesAndJson]:
-    if (root / split / "_annotations.coco.json").exists():
-        yield root / split, root / split / "_annotations.coco.json"
-    for place in (root / "annotations", root):
-        for file in sorted(place.iterdir()) if place.is_dir() else ():
-            match = re.fullmatch(rf"(?:instances_)?({split}\d*)\.json", file.name)
-            if not match:
-                continue
-            for folder in (root / "images" / match[1], root / match[1]):
-                if folder.is_dir():
-                    yield folder, file
-                    break
-            else:
-                raise DatasetError(
-                    f"there is no folder of images for this file, neither images/{match[1]} nor {match[1]}",
-                    where=str(file),
-                    remedy=LAYOUTS,
-                )
 
 
 def _read_json(file: Path, labeled: bool = True) -> dict[str, Any]:
     """The file's three tables, each a list of mappings. DatasetError where it is something else; a file that need not be
     `labeled` may have no list of annotations."""
     try:
-        table = json.loads(read_regular(file))
+        table = json.loads(read_text(file), object_pairs_hook=_each_once)
     except FileNotFoundError as error:
         raise DatasetError("there is no such file", where=str(file), remedy=LAYOUTS) from error
     except (OSError, ValueError, RecursionError) as error:
+        said = getattr(error, "strerror", None) or first_line(error)
         raise DatasetError(
-            f"cannot be read as JSON: {error}", where=str(file), remedy="correct or replace it"
+            f"cannot be read as JSON: {said}", where=str(file), remedy="correct or replace it"
         ) from error
     if isinstance(table, dict) and not labeled:
         table.setdefault("annotations", [])
@@ -186,6 +160,18 @@ def _read_json(file: Path, labeled: bool = True) -> dict[str, Any]:
         rows = table.get(key) if isinstance(table, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise DatasetError(f"has no list of {key}", where=str(file), remedy="it must be a COCO instances file")
+    return table
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object's mapping. ValueError for a key that comes twice: which of the values is meant, nobody can know."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        key, count = Counter(key for key, _ in pairs).most_common(1)[0]
+        some = shortened({name: value for name, value in pairs if name in ("id", "file_name", "image_id", "name")})
+        raise ValueError(
+            f"the key '{shortened(key)}' comes {count} times in one object" + (f", {some}" if some != "{}" else "")
+        )
     return table
 
 
@@ -204,14 +190,14 @@ def _categories(tables: Mapping[str, Any], sources: Mapping[str, ImagesAndJson],
                 problems.add(f"category id {category} is given {count} times", where)
         for row in table["categories"]:
             category, name = row.get("id"), row.get("name")
-            if not _is_id(category) or not isinstance(name, str) or not name:
-                problems.add(
-                    f"a category needs a whole number as id and a name, got id {quoted(category)}, name {quoted(name)}",
-                    where,
-                )
+            if not is_id(category):
+                problems.add(f"the category named {quoted(name)}: id {why_no_id(category)}", where)
+            elif not isinstance(name, str) or not name:
+                problems.add(f"category {category} has the name {quoted(name)}, which must be a text", where)
             elif names.setdefault(category, name) != name:
                 here, elsewhere = shortened(name), shortened(names[category])
-                problems.add(f"category {category} is '{here}' here and '{elsewhere}' elsewhere", where)
+                remedy = "give a category the same id and name in the files of all splits"
+                problems.add(f"category {category} is '{here}' here and '{elsewhere}' elsewhere", where, remedy)
             else:
                 parents.setdefault(str(row.get("supercategory")), set()).add(category)
     used = {repr(row.get("category_id")) for table in tables.values() for row in table["annotations"]}
@@ -230,10 +216,6 @@ def _categories(tables: Mapping[str, Any], sources: Mapping[str, ImagesAndJson],
     return kept
 
 
-def _is_id(value: Any) -> TypeGuard[int]:
-    return type(value) is int and abs(value) < 2**63  # what fits a column of int64
-
-
 def _image_files(
     folder: Path, file: Path, table: dict[str, Any], places: Places, problems: Problems
 ) -> dict[int, Path]:
@@ -243,13 +225,14 @@ def _image_files(
     for row in table["images"]:
         image, name = row.get("id"), row.get("file_name")
         wrong = ""
-        if not _is_id(image) or not isinstance(name, str) or not name or CONTROL.search(name):
-            got = f"id {quoted(image)}, {quoted(name)}"
-            wrong = f"an image needs a whole number as id and a file_name, got {got}"
+        if not is_id(image):
+            wrong = f"the image of file_name {quoted(name)}: id {why_no_id(image)}"
+        elif not isinstance(name, str) or not name or CONTROL.search(name):
+            wrong = f"image {image} has the file_name {quoted(name)}, which names no file"
         elif image in paths:
             wrong = f"image id {image} is given to {paths[image].name} and to {name}"
         elif (path := places.find(name, [folder])) is None:
-            wrong = f"there is no image {folder / name}{elsewhere(name)}"
+            wrong = f"there is no image {folder / name}{places.near(name, folder)}"
         elif path in ids:
             wrong = f"file_name {name} is given to the images {ids[path]} and {image}"
         else:
@@ -275,12 +258,12 @@ def _dataset(
     file: Path,
     table: dict[str, Any],
     listed: dict[int, Listed],
-    skipped: Collection[int],
+    skipped: Collection[str],
     names: dict[int, str],
     problems: Problems,
 ) -> Dataset | None:
-    """One split, its images `listed` by the file's ids, in al's order; the annotations of the `skipped` are passed over. None
-    where its annotations cannot be put in a table, which `problems` then says."""
+    """One split, its images `listed` by the file's ids, in al's order; annotations of the `skipped`, whose ids
+    are given as text, are passed over. None where its annotations cannot be put in a table, which `problems` then says."""
     before = problems.count
     sizes = {i: image.size for i, image in listed.items()}
     _check_sizes(file, table, listed, problems)
@@ -288,8 +271,10 @@ def _dataset(
     told = problems.count > before or (skipped and not problems.leave_out)  # why there may be nothing left
     if not told and rows.crowd.all():
         crowds = len(rows.crowd)
-        lost = f"of {len(table['annotations'])} annotations {crowds} are crowd regions, the others are left out"
-        check_not_empty(split, len(table["images"]), 0, str(file), problems, lost if table["annotations"] else "")
+        left_out = len(table["annotations"]) - crowds
+        lost = [f"{crowds} annotations are crowd regions"] * bool(crowds)
+        lost += [f"{left_out} are left out"] * bool(left_out)
+        check_not_empty(split, len(table["images"]), 0, str(file), problems, ", ".join(lost))
     if problems.count > before:
         return None
     boxes = clip(rows.boxes, extents(rows, sizes))

@@ -9,7 +9,7 @@ is dropped or repaired silently, and `download:` is never executed.
 from __future__ import annotations
 
 import functools
-from collections import Counter
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -37,11 +37,12 @@ from al_cli.datasets.headers import read_sizes
 from al_cli.datasets.labels import LabelFiles, MissingLabels, images_folder, read_labels
 from al_cli.datasets.names import names_of
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import IMAGE_SUFFIXES, SPLIT_NAMES, Places, elsewhere, read_regular, walk_images
-from al_cli.errors import DatasetError
+from al_cli.datasets.places import IMAGE_SUFFIXES, SPLIT_NAMES, Places, read_text, walk_images
+from al_cli.errors import DatasetError, first_line
 from al_cli.types import Dataset, Image, OwnSplits
 
 MOST_CLASSES = 100_000  # more are a mistake, and would take minutes to list
+KEYS = ("path", "names", "nc", *(key for keys in SPLIT_NAMES.values() for key in keys))
 NO_POOL = "give data.yaml a `train:` line with the folder of the images to pick from"
 NULLS = ("", "~", "null", "Null", "NULL")
 
@@ -70,6 +71,8 @@ def load_yolo(
     names = _class_names(file, config, notes)
     entries = _split_entries(file, config)
     found = {split: _image_paths(split, entry, base, reading) for split, entry in entries.items()}
+    if not all(found.values()):  # there may be no image because of what is told already
+        problems.check()
     apart = require_apart(
         {split: [path for path, _ in pairs] for split, pairs in found.items()}, problems, " in data.yaml"
     )
@@ -141,7 +144,7 @@ def _find_yaml(root: Path) -> Path:
         return root
     if not root.is_dir():
         raise explain_path(root)
-    if (root / "data.yaml").is_file():
+    if os.path.lexists(root / "data.yaml"):  # one that cannot be read is said to be so
         return root / "data.yaml"
     found = sorted(path for path in root.iterdir() if path.suffix in YAMLS and path.is_file())
     if len(found) == 1:
@@ -158,19 +161,33 @@ class _TextLoader(yaml.BaseLoader):
     """YAML in which every scalar is text (a class called `no` or `on` is not a boolean) and no key comes twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        for key, count in Counter(key.value for key, _ in node.value if isinstance(key.value, str)).items():
-            if count > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' comes twice", node.start_mark)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str):
+                if key.value in seen:
+                    what = f"the key '{shortened(key.value)}' comes twice"
+                    raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
+                seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        config = yaml.load(read_regular(file), _TextLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise DatasetError(f"cannot be read as YAML: {error}", where=str(file), remedy="correct the file") from error
+        config = yaml.load(read_text(file), _TextLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{file}:{mark.line + 1}" if mark else str(file)
+        what = f"cannot be read as YAML: {str(error.problem or error.context).removeprefix('but ')}"
+        raise DatasetError(what, where=where, remedy="correct the line") from error
+    except (OSError, yaml.YAMLError, RecursionError) as error:
+        said = getattr(error, "strerror", None) or first_line(error)
+        raise DatasetError(f"cannot be read as YAML: {said}", where=str(file), remedy="correct the file") from error
     if not isinstance(config, dict):
         raise DatasetError("is not a mapping", where=str(file), remedy="it needs the keys train, val and names")
+    for key in config:
+        if key not in KEYS and str(key).lower() in KEYS and str(key).lower() not in config:
+            what, remedy = f"has the key {key}, and keys are in small letters", f"write {str(key).lower()}"
+            raise DatasetError(what, where=str(file), remedy=remedy)
     if "kpt_shape" in config:
         raise DatasetError(
             "is a keypoint dataset (kpt_shape), whose rows look like polygons",
@@ -195,7 +212,7 @@ def _base(file: Path, config: dict[str, Any]) -> Path:
             if folder.is_dir():
                 return folder
     raise DatasetError(
-        f"path: {given} is not a folder{elsewhere(given)}",
+        f"path: {given} is not a folder{Places().near(given, file.parent)}",
         where=str(file),
         remedy="correct it, or remove the line if the images lie next to the file",
     )
@@ -212,7 +229,7 @@ def _class_names(file: Path, config: dict[str, Any], notes: Notes) -> tuple[str,
             raise DatasetError(
                 f"names must number the classes 0..{len(names) - 1} without gaps, got {shortened(', '.join(names))}",
                 where=str(file),
-                remedy="name every class id",
+                remedy="number them from 0, as label files do",
             )
         names = [by_id[n] for n in range(len(by_id))]
     if names in (*NULLS, [], {}):
@@ -271,20 +288,23 @@ def _image_paths(split: str, entries: list[str], base: Path, reading: _Reading) 
                 paths.append((path, base if below is None else below[0]))
         else:
             raise DatasetError(
-                f"{split}: {entry} is neither a folder nor a file in {base}{elsewhere(entry)}",
+                f"{split}: {entry} is neither a folder nor a file in {base}{reading.places.near(entry, base)}",
                 where=str(reading.file),
-                remedy="correct the line, or remove it where there is no such split",
+                remedy="correct the line" + (", or remove it where there is no such split" if split != "train" else ""),
             )
     return paths
 
 
 def _read_list(file: Path, base: Path, reading: _Reading) -> Iterator[Path]:
     """The images named by a text file; `./` lines are relative to the file, others to the dataset's root."""
+    if file.suffix.lower() in IMAGE_SUFFIXES:
+        what, remedy = "is an image and no list of images", "name its folder, or a text file that lists images"
+        raise DatasetError(what, where=str(file), remedy=remedy)
     try:
-        lines = read_regular(file).decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reading.problems.add(f"cannot be read as a list of images: {error}", str(file))
-        return
+        lines = read_text(file).splitlines()
+    except OSError as error:
+        what = f"cannot be read as a list of images: {error.strerror}"
+        raise DatasetError(what, where=str(file), remedy="correct or replace it") from error
     for number, line in enumerate(lines, 1):
         line = line.strip()
         if not line:
@@ -295,7 +315,7 @@ def _read_list(file: Path, base: Path, reading: _Reading) -> Iterator[Path]:
         text, folder = (line[2:], file.parent) if line.startswith(("./", ".\\")) else (line, base)
         path = reading.places.find(text, [folder])
         if path is None or not path.is_file():
-            what = f"there is no image {folder / text}{elsewhere(line)}"
+            what = f"there is no image {folder / text}{reading.places.near(text, folder)}"
             reading.problems.row("lines that name no image", what, f"{file}:{number}")
         else:
             yield path

@@ -124,7 +124,7 @@ class RunFolder(RunFiles):
             restore = "restore it, or give this run another name with run_name=NAME"
             raise RunError(what, where=str(path), remedy=restore)
         if what := read_data_record(path).difference(now):
-            raise RunError(f"the data has changed since this run began: {what}", where=str(self.path), remedy=remedy)
+            raise RunError(f"the data is not what this run began with: {what}", where=str(self.path), remedy=remedy)
 
     def compare(self, config: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
         """What `config` is to the configuration here (`what_is`). RunError where that cannot be read. Whether the data is the
