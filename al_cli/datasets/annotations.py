@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +40,13 @@ def read_annotations(
     file: Path,
     rows: Sequence[Any],
     sizes: Mapping[int, tuple[int, int]],
-    skipped: Collection[int],
+    skipped: Collection[str],
     names: Mapping[int, str],
     problems: Problems,
 ) -> Annotations:
     """The sound ones of a file's annotations, in its order. `sizes` has (width, height) of the images that are read, `names`
-    the categories; annotations of the `skipped` images are passed over."""
+    the categories; annotations of the `skipped` images, whose ids
+    are given as text, are passed over."""
     columns = list(zip(*_sound(file, rows, sizes, skipped, names, problems), strict=True)) or [()] * 6
     images, categories, places = (np.array(columns[n], dtype=np.int64) for n in (0, 1, 5))
     boxes = np.array(columns[2], dtype=np.float64).reshape(-1, 4)
@@ -67,9 +68,23 @@ def extents(table: Annotations, sizes: Mapping[int, tuple[int, int]]) -> NDArray
     return np.array([sizes[image] for image in table.images.tolist()], dtype=np.float64).reshape(-1, 2)
 
 
+def is_id(value: Any) -> TypeGuard[int]:
+    """Whether a value of the file is an id."""
+    return type(value) is int and abs(value) < 2**63  # what fits a column of int64
+
+
+def why_no_id(value: Any) -> str:
+    """Why a value is no id."""
+    if type(value) is int:
+        return f"{shortened(value)} is beyond 64 bits"
+    written = isinstance(value, str) or (type(value) is float and value.is_integer())
+    how = ": write it without quotes or a decimal point" if written else ""
+    return f"{quoted(value)} is not a whole number{how}"
+
+
 def _called(rows: Sequence[Any], place: int) -> str:
     row = rows[place]
-    return f"annotation id {quoted(row['id'])}" if "id" in row else f"annotations[{place}]"
+    return f"annotation id {quoted(row['id'])}" if row.get("id") is not None else f"annotations[{place}]"
 
 
 Sound = tuple[int, int, list[float], float, bool, int]  # image id, category id, x y w h, area or NaN, crowd, place
@@ -79,7 +94,7 @@ def _sound(
     file: Path,
     rows: Sequence[Any],
     sizes: Mapping[int, tuple[int, int]],
-    skipped: Collection[int],
+    skipped: Collection[str],
     names: Mapping[int, str],
     problems: Problems,
 ) -> Iterator[Sound]:
@@ -88,17 +103,18 @@ def _sound(
     number = {int, float}
     for n, row in enumerate(rows):
         image, category, box = row.get("image_id"), row.get("category_id"), row.get("bbox")
-        area, crowd = row.get("area"), row.get("iscrowd", 0)
+        area, crowd = row.get("area"), row.get("iscrowd")
         own = repr(row.get("id"))
+        known = type(image) is int and image in sizes
+        passed_over = not known and repr(image) in skipped
         wrong = ""
-        if own in seen and "id" in row:
+        if own in seen and row.get("id") is not None:  # null as absent, here and below
             wrong = "its id comes twice"
-        elif type(image) is not int:
-            wrong = f"image_id {quoted(image)} is not a whole number"
-        elif image not in sizes and image not in skipped:
-            wrong = f"image_id {shortened(image)} is not in the list of images"
+        elif not known and not passed_over:
+            unlisted = f"{shortened(image)} is not in the list of images"
+            wrong = f"image_id {unlisted if is_id(image) else why_no_id(image)}"
         elif type(category) is not int:
-            wrong = f"category_id {quoted(category)} is not a whole number"
+            wrong = f"category_id {why_no_id(category)}"
         elif category not in names:
             wrong = f"category_id {shortened(category)} is not in the list of categories"
         elif not isinstance(box, list) or len(box) != 4 or not {type(value) for value in box} <= number:
@@ -107,12 +123,12 @@ def _sound(
             wrong = f"bbox {quoted(box)} is beyond any image"
         elif area is not None and (type(area) not in number or not 0 <= area <= HUGE):
             wrong = f"area {quoted(area)} is not a number of at least 0"
-        elif crowd not in (0, 1):
+        elif crowd not in (0, 1, None):
             wrong = f"iscrowd {quoted(crowd)} is neither 0 nor 1"
         seen.add(own)
         if row.get("ignore") and not crowd and not wrong:
             problems.notes.add("annotations marked `ignore`, read as ordinary objects", f"{file}, {_called(rows, n)}")
         if wrong:
             problems.row(BAD_ANNOTATION, wrong, f"{file}, {_called(rows, n)}")
-        elif image not in skipped:
+        elif known:
             yield image, category, box, float("nan") if area is None else area, bool(crowd), n

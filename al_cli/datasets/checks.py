@@ -112,8 +112,12 @@ def require_class_names(names: Sequence[str], where: str) -> None:
 def require_left(split: str, data: Dataset, where: Path) -> None:
     """DatasetError where what was left out leaves no object in a split."""
     if not any((~image.crowd).any() for image in data.images):
-        what = f"the {split} split has {len(data)} images but not one object after what is left out"
-        raise DatasetError(what, where=str(where), remedy=GIVE_LABELS)
+        if not len(data):
+            what, remedy = f"nothing of the {split} split remains after what is left out", GIVE_IMAGES
+        else:
+            what = f"the {split} split has {len(data)} images but not one object after what is left out"
+            remedy = GIVE_LABELS
+        raise DatasetError(what, where=str(where), remedy=remedy)
 
 
 def require_pool(found: Collection[str], where: Path, remedy: str) -> None:
@@ -169,6 +173,9 @@ def check_leakage(
                 held = []
             held.append(n)
             holders[content or str(path)] = split, held
+    if 1 < len(splits["train"]) == len(gone["train"]):  # of one image, its own sentence says it
+        what = "every image of the train split is held out too, by its path or its bytes"
+        raise DatasetError(what, where=str(problems.root), remedy="name other images as train, val or test")
     return gone
 
 
@@ -178,11 +185,14 @@ def require_apart(splits: Mapping[str, Sequence[Path]], problems: Problems, how:
     paths = {split: set(of_split) for split, of_split in splits.items()}
     for split in ("val", "test"):
         inside = bool(paths.get(split)) and paths[split] <= paths["train"]
-        if inside and (not problems.leave_out or paths[split] == paths["train"]):
+        whole = inside and paths[split] == paths["train"]
+        if inside and (not problems.leave_out or whole):
             raise DatasetError(
                 f"every image of the {split} split is in the train split too",
                 where=str(problems.root),
-                remedy=f"name other images as {split}{how}, or remove it and draw one from the pool: dataset.test=20%",
+                remedy=f"name other images as {split}{how}, or remove it and draw one from the pool: dataset.test=20%"
+                if whole
+                else f"name the train split without them{how}, or leave them out of it with dataset.bad_rows=leave_out",
             )
     if paths.get("val") and paths.get("val") == paths.get("test"):
         problems.notes.add("split named twice: val and test are the same images, used as test", str(problems.root))
@@ -190,14 +200,16 @@ def require_apart(splits: Mapping[str, Sequence[Path]], problems: Problems, how:
     return dict(splits)
 
 
-def check_not_empty(split: str, images: int, boxes: int, where: str, problems: Problems, lost: str = "") -> None:
+def check_not_empty(
+    split: str, images: int, boxes: int, where: str, problems: Problems, lost: str = "", remedy: str = GIVE_LABELS
+) -> None:
     """A split without images or without a single object can neither be learned from nor evaluated on. `boxes` are those left
     after every filter, `lost` says what the filters took."""
     if not images:
         problems.add(f"the {split} split has no images ({', '.join(IMAGE_SUFFIXES)})", where, GIVE_IMAGES)
     elif not boxes:
         left = f": {lost}" if lost else ""
-        problems.add(f"the {split} split has {images} images but not one labeled object{left}", where, GIVE_LABELS)
+        problems.add(f"the {split} split has {images} images but not one labeled object{left}", where, remedy)
 
 
 def box_problems(boxes: NDArray[np.float64], extent: NDArray[np.float64], slack: float) -> dict[int, str]:

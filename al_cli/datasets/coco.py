@@ -13,11 +13,11 @@ import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeGuard
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from al_cli.datasets.annotations import extents, read_annotations
+from al_cli.datasets.annotations import extents, is_id, read_annotations, why_no_id
 from al_cli.datasets.checks import (
     UNLABELED_TEST,
     Problems,
@@ -33,12 +33,13 @@ from al_cli.datasets.checks import (
     shortened,
     to_splits,
 )
-from al_cli.datasets.coco_files import LAYOUTS, ImagesAndJson, Split, find_sources, named_sources, read_instances
+from al_cli.datasets.coco_files import ImagesAndJson, Split, find_sources, named_sources, read_instances
+from al_cli.datasets.coco_layouts import LAYOUTS
 from al_cli.datasets.exports import explain_path
 from al_cli.datasets.headers import is_turned, read_sizes
 from al_cli.datasets.names import CONTROL, names_of
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import Places, elsewhere, walk_images
+from al_cli.datasets.places import Places, walk_images
 from al_cli.errors import DatasetError
 from al_cli.types import Dataset, Image, OwnSplits
 
@@ -77,6 +78,7 @@ def load_coco(
         del tables["test"]
     places = Places()
     categories = _categories(tables, sources, problems)
+    problems.check()  # annotations go by their categories, and would be told one by one
     files = {split: _image_files(*sources[split], tables[split], places, problems) for split in tables}
     apart = require_apart({split: list(of_split.values()) for split, of_split in files.items()}, problems, "")
     paths = {split: list(of_split) for split, of_split in apart.items()}
@@ -92,7 +94,7 @@ def load_coco(
         rows = zip(names, files[split], of_split, contents[split], sizes, range(len(of_split)), strict=True)
         kept = [row[:-1] for row in sorted(rows) if row[-1] not in gone[split] and row[-2] != (0, 0)]
         listed = {i: Listed(first_id + n, name, *rest) for n, (name, i, *rest) in enumerate(kept)}
-        skipped = files[split].keys() - listed.keys()
+        skipped = {repr(row.get("id")) for row in tables[split]["images"]} - {repr(i) for i in listed}
         found[split] = _dataset(split, file, tables[split], listed, skipped, categories, problems)
         first_id += len(listed)
     _note_unlisted({sources[split][0] for split in paths}, itertools.chain(*paths.values()), notes)
@@ -128,14 +130,14 @@ def _categories(tables: Mapping[str, Any], sources: Mapping[str, ImagesAndJson],
                 problems.add(f"category id {category} is given {count} times", where)
         for row in table["categories"]:
             category, name = row.get("id"), row.get("name")
-            if not _is_id(category) or not isinstance(name, str) or not name:
-                problems.add(
-                    f"a category needs a whole number as id and a name, got id {quoted(category)}, name {quoted(name)}",
-                    where,
-                )
+            if not is_id(category):
+                problems.add(f"the category named {quoted(name)}: id {why_no_id(category)}", where)
+            elif not isinstance(name, str) or not name:
+                problems.add(f"category {category} has the name {quoted(name)}, which must be a text", where)
             elif names.setdefault(category, name) != name:
                 here, elsewhere = shortened(name), shortened(names[category])
-                problems.add(f"category {category} is '{here}' here and '{elsewhere}' elsewhere", where)
+                remedy = "give a category the same id and name in the files of all splits"
+                problems.add(f"category {category} is '{here}' here and '{elsewhere}' elsewhere", where, remedy)
             else:
                 parents.setdefault(str(row.get("supercategory")), set()).add(category)
     used = {repr(row.get("category_id")) for table in tables.values() for row in table["annotations"]}
@@ -154,10 +156,6 @@ def _categories(tables: Mapping[str, Any], sources: Mapping[str, ImagesAndJson],
     return kept
 
 
-def _is_id(value: Any) -> TypeGuard[int]:
-    return type(value) is int and abs(value) < 2**63  # what fits a column of int64
-
-
 def _image_files(
     folder: Path, file: Path, table: dict[str, Any], places: Places, problems: Problems
 ) -> dict[int, Path]:
@@ -167,13 +165,14 @@ def _image_files(
     for row in table["images"]:
         image, name = row.get("id"), row.get("file_name")
         wrong = ""
-        if not _is_id(image) or not isinstance(name, str) or not name or CONTROL.search(name):
-            got = f"id {quoted(image)}, {quoted(name)}"
-            wrong = f"an image needs a whole number as id and a file_name, got {got}"
+        if not is_id(image):
+            wrong = f"the image of file_name {quoted(name)}: id {why_no_id(image)}"
+        elif not isinstance(name, str) or not name or CONTROL.search(name):
+            wrong = f"image {image} has the file_name {quoted(name)}, which names no file"
         elif image in paths:
             wrong = f"image id {image} is given to {paths[image].name} and to {name}"
         elif (path := places.find(name, [folder])) is None:
-            wrong = f"there is no image {folder / name}{elsewhere(name)}"
+            wrong = f"there is no image {folder / name}{places.near(name, folder)}"
         elif path in ids:
             wrong = f"file_name {name} is given to the images {ids[path]} and {image}"
         else:
@@ -199,12 +198,12 @@ def _dataset(
     file: Path,
     table: dict[str, Any],
     listed: dict[int, Listed],
-    skipped: Collection[int],
+    skipped: Collection[str],
     names: dict[int, str],
     problems: Problems,
 ) -> Dataset | None:
-    """One split, its images `listed` by the file's ids, in al's order; the annotations of the `skipped` are passed over. None
-    where its annotations cannot be put in a table, which `problems` then says."""
+    """One split, its images `listed` by the file's ids, in al's order; annotations of the `skipped`, whose ids
+    are given as text, are passed over. None where its annotations cannot be put in a table, which `problems` then says."""
     before = problems.count
     sizes = {i: image.size for i, image in listed.items()}
     _check_sizes(file, table, listed, problems)
@@ -212,8 +211,10 @@ def _dataset(
     told = problems.count > before or (skipped and not problems.leave_out)  # why there may be nothing left
     if not told and rows.crowd.all():
         crowds = len(rows.crowd)
-        lost = f"of {len(table['annotations'])} annotations {crowds} are crowd regions, the others are left out"
-        check_not_empty(split, len(table["images"]), 0, str(file), problems, lost if table["annotations"] else "")
+        left_out = len(table["annotations"]) - crowds
+        lost = [f"{crowds} annotations are crowd regions"] * bool(crowds)
+        lost += [f"{left_out} are left out"] * bool(left_out)
+        check_not_empty(split, len(table["images"]), 0, str(file), problems, ", ".join(lost))
     if problems.count > before:
         return None
     boxes = clip(rows.boxes, extents(rows, sizes))

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from al_cli.datasets.checks import shortened
+from al_cli.datasets.coco_layouts import LAYOUTS, ImagesAndJson, dataset_above, find_layout
 from al_cli.datasets.exports import explain_path
-from al_cli.datasets.places import SPLIT_NAMES
-from al_cli.errors import DatasetError
-from al_cli.system import read_regular
+from al_cli.datasets.places import read_text
+from al_cli.errors import DatasetError, first_line
 
-LAYOUTS = (
-    "name the splits: dataset.train.images=DIR dataset.train.annotations=FILE, and the same for val and test. "
-    "Recognised without: train/_annotations.coco.json (with valid/, test/), instances_train2017.json or train.json, in "
-    "annotations/ or beside the images, with train2017/, train/ or images/train/"
-)
-ImagesAndJson = tuple[Path, Path]  # folder of images, instances json
 Split = Mapping[str, str]
 
 
@@ -41,50 +36,29 @@ def _named(root: Path, split: str, value: Split) -> ImagesAndJson:
 
 
 def find_sources(root: Path) -> dict[str, ImagesAndJson]:
-    """{split: source} of a layout that is known; what is not there is left out."""
-    sources = {}
-    for split, folders in SPLIT_NAMES.items():
-        found = [source for folder in folders for source in _candidates(root, folder)]
-        if len(found) > 1:
-            files = ", ".join(str(file.relative_to(root)) for _, file in found)
-            raise DatasetError(f"the {split} split could be any of {files}", where=str(root), remedy=LAYOUTS)
-        if found:
-            sources[split] = found[0]
+    """{split: source} of a layout that is known. DatasetError for a folder that has none, or is a part of one that has."""
+    try:
+        sources = find_layout(root)
+    except DatasetError:
+        if dataset_above(root) is not None:
+            raise explain_path(root) from None
+        raise
     if not sources:
         raise explain_path(root)
     return sources
-
-
-def _candidates(root: Path, split: str) -> Iterator[ImagesAndJson]:
-    if (root / split / "_annotations.coco.json").exists():
-        yield root / split, root / split / "_annotations.coco.json"
-    for place in (root / "annotations", root):
-        for file in sorted(place.iterdir()) if place.is_dir() else ():
-            match = re.fullmatch(rf"(?:instances_)?({split}\d*)\.json", file.name)
-            if not match:
-                continue
-            for folder in (root / "images" / match[1], root / match[1]):
-                if folder.is_dir():
-                    yield folder, file
-                    break
-            else:
-                raise DatasetError(
-                    f"there is no folder of images for this file, neither images/{match[1]} nor {match[1]}",
-                    where=str(file),
-                    remedy=LAYOUTS,
-                )
 
 
 def read_instances(file: Path, labeled: bool = True) -> dict[str, Any]:
     """The file's three tables, each a list of mappings. DatasetError where it is something else; a file that need not be
     `labeled` may have no list of annotations."""
     try:
-        table = json.loads(read_regular(file))
+        table = json.loads(read_text(file), object_pairs_hook=_each_once)
     except FileNotFoundError as error:
         raise DatasetError("there is no such file", where=str(file), remedy=LAYOUTS) from error
     except (OSError, ValueError, RecursionError) as error:
+        said = getattr(error, "strerror", None) or first_line(error)
         raise DatasetError(
-            f"cannot be read as JSON: {error}", where=str(file), remedy="correct or replace it"
+            f"cannot be read as JSON: {said}", where=str(file), remedy="correct or replace it"
         ) from error
     if isinstance(table, dict) and not labeled:
         table.setdefault("annotations", [])
@@ -92,4 +66,16 @@ def read_instances(file: Path, labeled: bool = True) -> dict[str, Any]:
         rows = table.get(key) if isinstance(table, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise DatasetError(f"has no list of {key}", where=str(file), remedy="it must be a COCO instances file")
+    return table
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object's mapping. ValueError for a key that comes twice: which of the values is meant, nobody can know."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        key, count = Counter(key for key, _ in pairs).most_common(1)[0]
+        some = shortened({name: value for name, value in pairs if name in ("id", "file_name", "image_id", "name")})
+        raise ValueError(
+            f"the key '{shortened(key)}' comes {count} times in one object" + (f", {some}" if some != "{}" else "")
+        )
     return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +11,11 @@ import yaml
 from al_cli.datasets.checks import quoted, require_class_names, require_pool, shortened
 from al_cli.datasets.exports import YAMLS, explain_path
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import SPLIT_NAMES, elsewhere
-from al_cli.errors import DatasetError
-from al_cli.system import read_regular
+from al_cli.datasets.places import SPLIT_NAMES, Places, read_text
+from al_cli.errors import DatasetError, first_line
 
 MOST_CLASSES = 100_000  # more are a mistake, and would take minutes to list
+KEYS = ("path", "names", "nc", *(key for keys in SPLIT_NAMES.values() for key in keys))
 NO_POOL = "give data.yaml a `train:` line with the folder of the images to pick from"
 NULLS = ("", "~", "null", "Null", "NULL")
 
@@ -41,7 +41,7 @@ def _find_yaml(root: Path) -> Path:
         return root
     if not root.is_dir():
         raise explain_path(root)
-    if (root / "data.yaml").is_file():
+    if os.path.lexists(root / "data.yaml"):  # one that cannot be read is said to be so
         return root / "data.yaml"
     found = sorted(path for path in root.iterdir() if path.suffix in YAMLS and path.is_file())
     if len(found) == 1:
@@ -58,19 +58,33 @@ class _TextLoader(yaml.BaseLoader):
     """YAML in which every scalar is text (a class called `no` or `on` is not a boolean) and no key comes twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        for key, count in Counter(key.value for key, _ in node.value if isinstance(key.value, str)).items():
-            if count > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' comes twice", node.start_mark)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str):
+                if key.value in seen:
+                    what = f"the key '{shortened(key.value)}' comes twice"
+                    raise yaml.constructor.ConstructorError(None, None, what, key.start_mark)
+                seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        config = yaml.load(read_regular(file), _TextLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise DatasetError(f"cannot be read as YAML: {error}", where=str(file), remedy="correct the file") from error
+        config = yaml.load(read_text(file), _TextLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{file}:{mark.line + 1}" if mark else str(file)
+        what = f"cannot be read as YAML: {str(error.problem or error.context).removeprefix('but ')}"
+        raise DatasetError(what, where=where, remedy="correct the line") from error
+    except (OSError, yaml.YAMLError, RecursionError) as error:
+        said = getattr(error, "strerror", None) or first_line(error)
+        raise DatasetError(f"cannot be read as YAML: {said}", where=str(file), remedy="correct the file") from error
     if not isinstance(config, dict):
         raise DatasetError("is not a mapping", where=str(file), remedy="it needs the keys train, val and names")
+    for key in config:
+        if key not in KEYS and str(key).lower() in KEYS and str(key).lower() not in config:
+            what, remedy = f"has the key {key}, and keys are in small letters", f"write {str(key).lower()}"
+            raise DatasetError(what, where=str(file), remedy=remedy)
     if "kpt_shape" in config:
         raise DatasetError(
             "is a keypoint dataset (kpt_shape), whose rows look like polygons",
@@ -95,7 +109,7 @@ def _base(file: Path, config: dict[str, Any]) -> Path:
             if folder.is_dir():
                 return folder
     raise DatasetError(
-        f"path: {given} is not a folder{elsewhere(given)}",
+        f"path: {given} is not a folder{Places().near(given, file.parent)}",
         where=str(file),
         remedy="correct it, or remove the line if the images lie next to the file",
     )
@@ -112,7 +126,7 @@ def _class_names(file: Path, config: dict[str, Any], notes: Notes) -> tuple[str,
             raise DatasetError(
                 f"names must number the classes 0..{len(names) - 1} without gaps, got {shortened(', '.join(names))}",
                 where=str(file),
-                remedy="name every class id",
+                remedy="number them from 0, as label files do",
             )
         names = [by_id[n] for n in range(len(by_id))]
     if names in (*NULLS, [], {}):

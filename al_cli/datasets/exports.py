@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from al_cli.datasets.checks import shortened
+from al_cli.datasets.coco_layouts import dataset_above
 from al_cli.datasets.foreign_files import INSTEAD, kind_of_json, kind_of_xml, read_some
 from al_cli.datasets.places import IMAGE_SUFFIXES, SPLIT_NAMES
 from al_cli.datasets.tree import Tree, split_of
@@ -29,7 +31,7 @@ READS = "al reads YOLO folders with a data.yaml, and COCO files with their image
 
 def guess_format(root: Path) -> str:
     """`yolo` for a yaml file and for a folder with one that describes a dataset, else `coco`."""
-    if root.suffix.lower() in YAMLS or (root / "data.yaml").is_file():
+    if root.suffix.lower() in YAMLS or os.path.lexists(root / "data.yaml"):
         return "yolo"
     yamls = root.glob("*.y*ml") if root.is_dir() else ()
     described = any(re.search(rb"(?m)^(names|train|val|nc)\s*:", read_some(path, YAML_START)) for path in yamls)
@@ -86,7 +88,9 @@ def _table(file: Path) -> WhatAndRemedy:
 
 def _file_by_content(file: Path) -> Iterator[WhatAndRemedy]:
     kind = kind_of_json(file) if file.suffix.lower() == ".json" else kind_of_xml(file)
-    if kind == "coco":
+    if kind == "coco" and (folder := dataset_above(file)) is not None:
+        yield f"is a part of the COCO dataset {folder}", f"give that folder: al data {_q(folder)}"
+    elif kind == "coco":
         found = _coco(Tree.of(file.parent, only=file))
         yield from ((f"is one of a dataset, whose folder {what}", remedy) for what, remedy in found)
     elif kind in INSTEAD:
@@ -118,6 +122,12 @@ def _yaml_above(tree: Tree) -> Iterator[WhatAndRemedy]:
     for folder in tree.root.absolute().parents[:2]:
         if (folder / "data.yaml").is_file():
             yield f"is a part of the YOLO dataset {folder}", f"give that folder: al data {_q(folder)}"
+
+
+def _coco_above(tree: Tree) -> Iterator[WhatAndRemedy]:
+    """A COCO dataset above: its folder of annotations or images was given."""
+    if (folder := dataset_above(tree.root)) is not None:
+        yield f"is a part of the COCO dataset {folder}", f"give that folder: al data {_q(folder)}"
 
 
 def _coco(tree: Tree) -> Iterator[WhatAndRemedy]:
@@ -274,6 +284,7 @@ def _nothing(tree: Tree) -> Iterator[WhatAndRemedy]:
 LOOKS: tuple[Callable[[Tree], Iterator[WhatAndRemedy]], ...] = (
     _yaml,
     _yaml_above,
+    _coco_above,
     _coco,
     _yolo,
     _other_json,

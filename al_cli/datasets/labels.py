@@ -8,21 +8,24 @@ another of Unicode's forms; label files that no image claims are counted.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from al_cli.datasets.checks import Problems, box_problems, check_not_empty, clip
+from al_cli.datasets.checks import GIVE_LABELS, Problems, box_problems, check_not_empty, clip
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import Places
+from al_cli.datasets.places import Places, as_utf8
 from al_cli.system import read_regular
 
 SLACK = 0.01  # shares of the image that a corner may lie outside: rounding, clipped
 FEW_MISSING = 0.3  # COCO as YOLO lacks the files of its 1% of images without objects; a half-labeled folder lacks 50%
 NO_LABELS = ("classes.txt", "labels.txt", "notes.txt", "obj.names.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
+OTHER_LABELS = (".xml", ".json")  # formats of one file an image that are not YOLO's
 BAD_ROW = "rows that are no label"
 MissingLabels = Literal["negative", "refuse", "leave_out"] | None
 
@@ -60,6 +63,7 @@ class LabelFiles:
     def __init__(self, base: Path, places: Places, notes: Notes):
         self.base, self.places, self.notes = base, places, notes
         self.claimed: dict[Path, Path] = {}  # label file -> its image
+        self.taken: set[Path] = set()  # the label files that `of` found
         self._folders: dict[Path, list[Path]] = {}
         self._names: dict[str, list[tuple[Path, frozenset[str]]]] = {}
 
@@ -95,7 +99,26 @@ class LabelFiles:
             if found[n] is None and (near := self._alike(image)) is not None and near not in exact:
                 found[n] = near
                 self.notes.add("label files found in another spelling than their image's", str(near))
+        self.taken.update(path for path in found if path is not None)
         return found
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        """{name: files} of all files below the root that may be labels and are no image's."""
+        known = defaultdict(list)
+        for place, folders, files in os.walk(self.base):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in files:
+                if name.lower().endswith((".txt", *OTHER_LABELS)) and (path := Path(place) / name) not in self.taken:
+                    known[name].append(path)
+        return known
+
+    def stray(self, image: Path) -> Path | None:
+        """A file that no image has and that is called as the labels of this one: in another place, named after the whole file
+        name, or of another format. Asked when the files of all images are found."""
+        names = (f"{image.stem}.txt", f"{image.name}.txt", *(image.stem + suffix for suffix in OTHER_LABELS))
+        called = next((self._by_name[name] for name in names if name in self._by_name), [])
+        return max(called, key=lambda path: len({*path.parent.parts} & {*image.parent.parts}), default=None)
 
     def _listed(self, image: Path) -> list[tuple[Path, frozenset[str]]]:
         """(folder, names in it) of each folder where the labels of an image may lie."""
@@ -159,7 +182,7 @@ def read_labels(
         except OSError as error:
             problems.add(f"cannot be read: {error.strerror}", str(file))
             continue
-        for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        for number, line in enumerate(as_utf8(text).splitlines(), 1):
             if tokens := line.split():
                 lines += 1
                 try:
@@ -176,8 +199,12 @@ def read_labels(
     classes, boxes = table[:, 0], table[:, 1:]
     unit = np.ones((len(boxes), 2))
     wrong = box_problems(boxes, unit, SLACK)
+    for n in wrong:
+        if 2 < np.abs(boxes[n]).max() < np.inf:
+            wrong[n] += ": YOLO's numbers are shares of the image's width and height, no pixels"
     for n in np.flatnonzero(~(np.isin(classes, np.arange(num_classes)))).tolist():
-        wrong[n] = f"class {classes[n]:g} is not one of 0..{num_classes - 1}"
+        from_one = ": classes are numbered from 0" if classes[n] == num_classes and not (classes == 0).any() else ""
+        wrong[n] = f"class {classes[n]:g} is not one of 0..{num_classes - 1}{from_one}"
     for n in sorted(wrong):
         problems.row(BAD_ROW, wrong[n], f"{found[owner[n]]}:{numbers[n]}")
     good = np.setdiff1d(np.arange(len(rows)), np.fromiter(wrong, dtype=np.int64, count=len(wrong)))
@@ -187,8 +214,10 @@ def read_labels(
         _settle_missing(split, [images[n] for n in missing], len(images), files, missing_labels, problems)
     else:
         looked_for = f", labels looked for as {files.expected(images[0])}" if images else ""
-        lost = [f"{len(missing)} have no label file"] * bool(missing) + [f"{lines} rows are left out"] * bool(lines)
-        check_not_empty(split, len(images), 0, where + looked_for, problems, ", ".join(lost))
+        there, remedy = _strays([images[n] for n in missing], files)
+        lost = [f"{len(missing)} have no label file{there}"] * bool(missing)
+        lost += [f"{lines} rows are left out"] * bool(lines)
+        check_not_empty(split, len(images), 0, where + looked_for, problems, ", ".join(lost), remedy)
     offsets = np.concatenate(
         [[0], np.cumsum(np.bincount(np.array(owner, dtype=np.int64)[good], minlength=len(images)))]
     )
@@ -202,25 +231,54 @@ def _settle_missing(
     if not missing:
         return
     many = len(missing) > FEW_MISSING * total
+    there, remedy = _strays(missing, files)
     if how == "refuse" or (how is None and many):
+        settle = (
+            "if they hold no object, set dataset.missing_labels=negative; if they are not labeled yet, "
+            "dataset.missing_labels=leave_out"
+        )
         these = "this image has" if len(missing) == 1 else f"{len(missing)} of {total} {split} images have"
         problems.add(
-            f"{these} no label file, looked for as {files.expected(missing[0])}",
+            f"{these} no label file, looked for as {files.expected(missing[0])}{there}",
             str(missing[0]),
-            "if they hold no object, set dataset.missing_labels=negative; if they are not labeled yet, "
-            "dataset.missing_labels=leave_out",
+            f"{remedy}; {settle}" if there else settle,
         )
     else:
         what = "left out" if how == "leave_out" else "read as images without objects"
         for image in missing:
             files.notes.add(f"{split} images without a label file, {what}", str(image))
+            if (path := files.stray(image)) is not None:
+                files.notes.add("files that may be their labels, in another place or format, not read", str(path))
+
+
+def _strays(missing: Sequence[Path], files: LabelFiles) -> tuple[str, str]:
+    """What to say of the images without a label file, and what to do: whether a file that is theirs lies elsewhere."""
+    path = next((path for image in missing if (path := files.stray(image)) is not None), None)
+    if path is None:
+        return "", GIVE_LABELS
+    if path.suffix.lower() in OTHER_LABELS:
+        return f", but {path} is there", "export YOLO from the tool that wrote such files"
+    return f", but {path} is there", "move or rename such files to where labels are looked for"
+
+
+def _no_number(tokens: list[bytes]) -> str:
+    """What to say of the first of these tokens that is none."""
+    for token in tokens:
+        try:
+            float(token)
+        except ValueError:
+            break
+    return f"'{token.decode(errors='replace')[:80]}' is no number, and rows are numbers with spaces between them,"
 
 
 def parse_row(tokens: list[bytes]) -> list[float]:
     """class, x1, y1, x2, y2 of one row's tokens. ValueError says what is wrong with it."""
     if b"_" in b" ".join(tokens):
         raise ValueError("'_' is no part of a number")  # which Python's float would take
-    numbers = [float(token) for token in tokens]  # its own ValueError names the token
+    try:
+        numbers = [float(token) for token in tokens]
+    except ValueError:
+        raise ValueError(_no_number(tokens)) from None
     if len(numbers) == 5:
         label, cx, cy, w, h = numbers
         return [label, cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2]

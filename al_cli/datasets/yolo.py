@@ -31,9 +31,8 @@ from al_cli.datasets.headers import read_sizes
 from al_cli.datasets.labels import LabelFiles, MissingLabels, images_folder, read_labels
 from al_cli.datasets.names import names_of
 from al_cli.datasets.notes import Notes
-from al_cli.datasets.places import IMAGE_SUFFIXES, Places, elsewhere, walk_images
+from al_cli.datasets.places import IMAGE_SUFFIXES, Places, read_text, walk_images
 from al_cli.errors import DatasetError
-from al_cli.system import read_regular
 from al_cli.types import Dataset, Image, OwnSplits
 
 
@@ -57,6 +56,8 @@ def load_yolo(
     problems = Problems(file, notes, leave_out=bad_rows == "leave_out")
     reading = _Reading(file, Places(), problems)
     found = {split: _image_paths(split, entry, base, reading) for split, entry in entries.items()}
+    if not all(found.values()):  # there may be no image because of what is told already
+        problems.check()
     apart = require_apart(
         {split: [path for path, _ in pairs] for split, pairs in found.items()}, problems, " in data.yaml"
     )
@@ -139,20 +140,23 @@ def _image_paths(split: str, entries: list[str], base: Path, reading: _Reading) 
                 paths.append((path, base if below is None else below[0]))
         else:
             raise DatasetError(
-                f"{split}: {entry} is neither a folder nor a file in {base}{elsewhere(entry)}",
+                f"{split}: {entry} is neither a folder nor a file in {base}{reading.places.near(entry, base)}",
                 where=str(reading.file),
-                remedy="correct the line, or remove it where there is no such split",
+                remedy="correct the line" + (", or remove it where there is no such split" if split != "train" else ""),
             )
     return paths
 
 
 def _read_list(file: Path, base: Path, reading: _Reading) -> Iterator[Path]:
     """The images named by a text file; `./` lines are relative to the file, others to the dataset's root."""
+    if file.suffix.lower() in IMAGE_SUFFIXES:
+        what, remedy = "is an image and no list of images", "name its folder, or a text file that lists images"
+        raise DatasetError(what, where=str(file), remedy=remedy)
     try:
-        lines = read_regular(file).decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reading.problems.add(f"cannot be read as a list of images: {error}", str(file))
-        return
+        lines = read_text(file).splitlines()
+    except OSError as error:
+        what = f"cannot be read as a list of images: {error.strerror}"
+        raise DatasetError(what, where=str(file), remedy="correct or replace it") from error
     for number, line in enumerate(lines, 1):
         line = line.strip()
         if not line:
@@ -163,7 +167,7 @@ def _read_list(file: Path, base: Path, reading: _Reading) -> Iterator[Path]:
         text, folder = (line[2:], file.parent) if line.startswith(("./", ".\\")) else (line, base)
         path = reading.places.find(text, [folder])
         if path is None or not path.is_file():
-            what = f"there is no image {folder / text}{elsewhere(line)}"
+            what = f"there is no image {folder / text}{reading.places.near(text, folder)}"
             reading.problems.row("lines that name no image", what, f"{file}:{number}")
         else:
             yield path

@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
+from al_cli.datasets.places import read_text
 from al_cli.errors import ConfigError
 from al_cli.types import Dataset, Image
 
@@ -169,8 +170,8 @@ def read_picks(path: Path) -> Imported:
         if path.stat().st_size > MAX_PICKS:
             what = f"it has {path.stat().st_size:,} bytes, and a file of picks at most {MAX_PICKS:,}"
             raise ConfigError(what, where=where, remedy=PICKS_EXAMPLE)
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except OSError as error:
         why = "there is no such file" if isinstance(error, FileNotFoundError) else f"it cannot be read: {error}"
         raise ConfigError(why, where=where, remedy=PICKS_EXAMPLE) from error
     return parse_picks(text, path)
@@ -180,14 +181,16 @@ def parse_picks(text: str, path: Path) -> Imported:
     """The rows of this CSV; `path` is what errors call it."""
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), restkey=SURPLUS)
-        header = list(reader.fieldnames or ())
+        header = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
         lines = [(reader.line_num, row) for row in reader]
     except csv.Error as error:
         raise ConfigError(f"it cannot be read: {error}", where=f"sampler.file={path}", remedy=PICKS_EXAMPLE) from error
     columns = set(header)
     if "round" not in columns or not columns & {"image", "image_id"}:
         shown = ", ".join(sorted(columns))[:100]
-        raise ConfigError(f"the columns are {shown or 'missing'}", where=str(path), remedy=PICKS_EXAMPLE)
+        other = next((mark for mark in (";", "\t") if len(header) == 1 and mark in header[0]), "")
+        remedy = f"separate the columns with commas, not with {other!r}" if other else PICKS_EXAMPLE
+        raise ConfigError(f"the columns are {shown or 'missing'}", where=str(path), remedy=remedy)
     for name in ("round", "image", "image_id"):
         if header.count(name) > 1:
             raise ConfigError(f"the column {name} is there twice", where=f"{path}:1", remedy="leave one out")

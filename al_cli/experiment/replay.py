@@ -33,6 +33,7 @@ from al_cli.system import encoded, own_folder, read_regular, write_atomic
 
 log = logging.getLogger("al")
 FIXED = ("sampler", "rounds", "initial", "budget", "budget_unit", "ud_split", "schedule", "reference")
+DRAWN = tuple(f"dataset.{key}" for key in ("val", "test", "split_seed", "group"))
 REGIME = ("training.data", "training.init")  # what a round trains on: the run's, where no training recipe is named
 
 
@@ -43,11 +44,16 @@ class Replay:
     job: Job
     picks: str
     source: Path
+    typed: tuple[str, ...] = ()  # the keys that were given
 
     def check_data(self) -> None:
         """RunError where the dataset is not the one that the run's images were picked from."""
         now = DataRecord.of(load_dataset(self.job.config["dataset"]))
-        RunFolder(self.source).check_data(now, "restore the data, or say where a copy of it lies: dataset.root=DIR")
+        drawn = [key for key in self.typed if key in DRAWN]
+        held = f"leave out {' and '.join(drawn)}: the run has settled what is held out" if drawn else ""
+        RunFolder(self.source).check_data(
+            now, held or "restore the data, or say where a copy of it lies: dataset.root=DIR"
+        )
 
     def write_picks(self) -> None:
         """Put the selections where the configuration says they are."""
@@ -100,7 +106,7 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     job = make_job(
         config, name, typed=typed, arm=arm_of(name), picks=imported.parse_picks(picks, path), known=known_from(words)
     )
-    return Replay(job, picks, run)
+    return Replay(job, picks, run, tuple(typed))
 
 
 def _without(arm: str, words: Sequence[str]) -> str:

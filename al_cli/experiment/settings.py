@@ -227,6 +227,15 @@ def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:
 
 def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
     one_of(dataset["format"], "dataset.format", DATASET_FORMATS)
+    if dataset.get("missing_labels") is not None:
+        one_of(dataset["missing_labels"], "dataset.missing_labels", ("negative", "refuse", "leave_out"))
+    if "bad_rows" in dataset:
+        one_of(dataset["bad_rows"], "dataset.bad_rows", ("refuse", "leave_out"))
+    if not isinstance(dataset.get("train"), dict | None):
+        raise ConfigError(
+            f"dataset.train is {written(dataset['train'])}",
+            remedy="name its folder and its file: dataset.train.images=DIR dataset.train.annotations=FILE",
+        )
     placed = [split for split in ("train", "val", "test") if isinstance(dataset.get(split), dict)]
     if placed and dataset["format"] != "coco":
         raise ConfigError(

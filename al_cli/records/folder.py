@@ -121,7 +121,7 @@ class RunFolder(RunFiles):
             restore = "restore it, or give this run another name with run_name=NAME"
             raise RunError(what, where=str(path), remedy=restore)
         if what := read_data_record(path).difference(now):
-            raise RunError(f"the data has changed since this run began: {what}", where=str(self.path), remedy=remedy)
+            raise RunError(f"the data is not what this run began with: {what}", where=str(self.path), remedy=remedy)
 
     def close(self) -> None:
         """Let other processes work here."""

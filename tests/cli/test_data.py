@@ -252,7 +252,7 @@ def test_splits_can_be_named_as_for_a_run(al):
         (["set", "dataset.rot=3"], "no setting called dataset.rot"),
         (["set", "--format", "coco", "dataset=yolo"], "contradict"),
         (["dataset=yolo"], "dataset.root is not given"),
-        (["dataset.root=set"], "no setting called dataset.root"),
+        (["dataset.root=set"], "has no setting dataset.root"),
         (["set", "--depp"], "--depp"),
         (["gone"], "no such folder"),
     ],

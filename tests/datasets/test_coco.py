@@ -281,9 +281,12 @@ def test_a_broken_annotation_names_file_id_and_value(tmp_path, changes, what):
             {"images": [*TABLE["images"], {"id": 8, "file_name": "a.png"}]},
             "file_name a.png is given to the images 7 and 8",
         ),
-        ({"images": [*TABLE["images"], {"id": "8", "file_name": "b.png"}]}, "got id '8', 'b.png'"),
-        ({"images": [*TABLE["images"], {"id": 8}]}, "got id 8, None"),
-        ({"images": [*TABLE["images"], {"id": 2**63, "file_name": "b.png"}]}, "got id 9223372036854775808"),
+        (
+            {"images": [*TABLE["images"], {"id": "8", "file_name": "b.png"}]},
+            "file_name 'b.png': id '8' is not a whole number: write it without quotes",
+        ),
+        ({"images": [*TABLE["images"], {"id": 8}]}, "image 8 has the file_name None"),
+        ({"images": [*TABLE["images"], {"id": 2**63, "file_name": "b.png"}]}, "9223372036854775808 is beyond 64 bits"),
         ({"images": [*TABLE["images"], {"id": 8, "file_name": "gone.png"}]}, "there is no image .*gone.png"),
         (
             {"images": [{"id": 7, "file_name": "a.png", "width": 201, "height": 100}]},
@@ -294,7 +297,7 @@ def test_a_broken_annotation_names_file_id_and_value(tmp_path, changes, what):
         ({"annotations": TABLE["annotations"] * 2}, "its id comes twice .*annotation id 1"),
         ({"categories": [*CATEGORIES, {"id": 3, "name": "elk"}]}, "category id 3 is given 2 times"),
         ({"categories": [*CATEGORIES, {"id": 4, "name": "cat"}]}, "two classes are named 'cat'"),
-        ({"categories": [*CATEGORIES, {"id": 4}]}, "got id 4, name None"),
+        ({"categories": [*CATEGORIES, {"id": 4}]}, "category 4 has the name None"),
         (
             {"categories": [{**CATEGORIES[0], "name": "eagle"}, *CATEGORIES[1:]]},
             "category 90 is 'owl' here and 'eagle' elsewhere",

@@ -110,8 +110,8 @@ def test_a_little_outside_is_clipped(tmp_path):
         ("1 0.5 0.5 0.2", "4 numbers"),
         ("1", "1 numbers"),
         ("1 0.1 0.2 0.4 0.3 0.2 0.9 0.5", "8 numbers"),
-        ("cat 0.5 0.5 0.2 0.2", "could not convert.*cat 0.5"),
-        ("1,0.5,0.5,0.2,0.2", "could not convert"),
+        ("cat 0.5 0.5 0.2 0.2", "'cat' is no number.*cat 0.5"),
+        ("1,0.5,0.5,0.2,0.2", "is no number, and rows are numbers with spaces"),
     ],
 )
 def test_a_broken_row_names_file_line_and_value(tmp_path, row, what):
@@ -344,8 +344,8 @@ def test_bad_lines_of_a_list_file(tmp_path):
     assert f"one.txt:2: there is no image {root}/images/train/gone.png" in text
     assert "one.txt:3: 'images/train/a.doc' is not a known image type" in text
     assert "images/train/a.png: image of the train split is in the train split twice" in text
-    (root / "one.txt").write_bytes(b"\xff\xfe\x00")
-    assert "cannot be read as a list of images" in error_of(root)
+    (root / "one.txt").write_bytes(b"images/\xe9.png")
+    assert "one.txt:1): save it as UTF-8" in error_of(root)
 
 
 def test_the_last_images_of_a_path_becomes_labels(tmp_path):

@@ -105,6 +105,7 @@ def test_a_replay_keeps_the_draw_and_another_draw_names_the_pick(al, one_split):
     said = al("replay", "outputs/s/r", "study=s", "run_name=x", "dataset.test=60%", code=2).stderr
     name = said.partition("image ")[2].split()[0]
     assert f"image {name} of the {held('r')[name]} is in the " in said
+    assert "leave out dataset.test: the run has settled what is held out" in said
 
 
 @pytest.mark.parametrize("row", ["1,,{id}", "1,{name},", "1,{name},{id}"])

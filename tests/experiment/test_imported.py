@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 from shapes import random_dataset, tree_bytes, with_words
 
-from al_cli.errors import ConfigError
+from al_cli.errors import AlError, ConfigError
 from al_cli.experiment import imported, replay
 from al_cli.types import Dataset
 
@@ -247,3 +247,21 @@ def test_picks_that_are_no_file_are_refused(tmp_path):
     for place in (tmp_path, tmp_path / "endless"):
         with pytest.raises(ConfigError, match="it is no file"):
             imported.read_picks(place)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+def test_picks_in_any_of_unicodes_encodings_are_read(tmp_path, encoding):
+    place = tmp_path / "picks.csv"
+    place.write_bytes("round, image\n1, é.png\n".encode(encoding))
+    assert imported.read_picks(place).rows[0].image == "é.png"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("round,image\n1,é.png\n", "save it as UTF-8"), ("round;image\n1;a.png\n", "commas, not with ';'")],
+)
+def test_picks_of_other_programs_are_told_what_to_change(tmp_path, text, said):
+    place = tmp_path / "picks.csv"
+    place.write_bytes(text.encode("latin-1"))
+    with pytest.raises(AlError, match=said):
+        imported.read_picks(place)
