@@ -1,6 +1,7 @@
 """Runs that share a store: the same bytes as without it, and fewer trainings."""
 
 import errno
+import os
 import json
 import shutil
 import subprocess
@@ -185,7 +186,10 @@ def test_a_store_that_can_only_be_read_still_gives_its_results(al, few, monkeypa
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("al_cli.store.disk.os.open", refuse)
+    def read_only(path, flags, *rest, opened=os.open, **more):
+        return refuse() if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else opened(path, flags, *rest, **more)
+
+    monkeypatch.setattr("al_cli.store.disk.os.open", read_only)
     monkeypatch.setattr("al_cli.store.disk.os.utime", refuse)
     [entry, *_] = Store("outputs/.store").entries()
     got = Store("outputs/.store").get(entry.kind, entry.about, lambda folder: "read", lambda: "made", lambda *_: None)
