@@ -1,8 +1,8 @@
 """Runs that share a store: the same bytes as without it, and fewer trainings."""
 
 import errno
-import os
 import json
+import os
 import shutil
 import subprocess
 import sys
