@@ -15,7 +15,7 @@ from al_cli.errors import RunError
 from al_cli.experiment.compose import SEARCHPATH, folders, places
 from al_cli.lookup import Known
 from al_cli.records import RunFolder
-from al_cli.records.settings import flatten
+from al_cli.records.settings import NEEDED, UNSAID, at, flatten
 
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 
@@ -53,6 +53,7 @@ def recorded_config(run: Path) -> dict[str, Any]:
         raise RunError(
             f"{texts[0]} of this run holds ${{...}}, which is not read from a run", where=str(run), remedy=remedy
         )
-    if not isinstance(dataset := config.get("dataset"), dict) or "format" not in dataset:
-        raise RunError("config.yaml does not say what the data is", where=str(run), remedy="restore it as al wrote it")
+    needed = NEEDED if at(config, "dataset.format") == "digits" else (*NEEDED, "dataset.root")
+    if missing := [key for key in needed if at(config, key) is UNSAID]:
+        raise RunError(f"config.yaml does not say {missing[0]}", where=str(run), remedy="restore it as al wrote it")
     return config

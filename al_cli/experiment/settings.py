@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from al_cli import masked, tasks, tracking
 from al_cli.datasets.held_out import HeldOut
-from al_cli.errors import ConfigError, DatasetError, suggest, written
+from al_cli.errors import ConfigError, DatasetError, first_line, suggest, written
 from al_cli.experiment import imported
 from al_cli.experiment.compose import resolved
 from al_cli.experiment.names import WHERE, check_path
@@ -222,7 +222,10 @@ def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:
             raise ConfigError(
                 f"{group} has no setting {key}", where=f"{group}.{key}={values[key]}", remedy=suggest(str(key), known)
             )
-    return kind(**values)
+    try:
+        return kind(**values)
+    except TypeError as error:  # a key that has no default is missing
+        raise ConfigError(f"{group} is incomplete: {first_line(error)}", remedy="name one that is whole") from error
 
 
 def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import yaml
 
+from al_cli.datasets.checks import shortened
 from al_cli.datasets.held_out import spelled_now
 from al_cli.records.formats import plain_yaml
 from al_cli.tasks import DEFAULT
@@ -19,6 +20,32 @@ from al_cli.tasks import DEFAULT
 ADDED = {"task": DEFAULT, "portable": False, "evaluate": "test"}
 # What a dataset is called and where its files lie: a copy elsewhere is the same data.
 PLACE_OF_DATA = re.compile(r"dataset\.(root|name|(train|val|test)\.(images|annotations))")
+
+UNSAID = object()
+# What every configuration that al writes has, and of what kind it is; a run of another shape was edited, or is broken.
+SHAPE: dict[str, type | tuple[type, ...]] = {
+    "rounds": int,
+    "seed": (int, type(None)),
+    "budget_unit": str,
+    "device": str,
+    "dataset": dict,
+    "model": dict,
+    "sampler": dict,
+    "seeds": dict,
+    "training": dict,
+    "dataset.format": str,
+    "dataset.name": str,
+    "dataset.root": str,
+    "model.name": str,
+    "sampler.name": str,
+    "sampler.stages": list,
+    "training.data": str,
+    "training.init": str,
+}
+NEEDED = (
+    *(key for key in SHAPE if key != "dataset.root"),
+    "initial", "budget", "ud_split", "reference", "seeds.initial", "seeds.training", "seeds.sampling",
+)  # fmt: skip
 
 
 def config_text(config: Mapping[str, Any]) -> str:
@@ -34,10 +61,24 @@ def parse_config(content: str | bytes) -> dict[str, Any]:
         raise ValueError(f"the configuration cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise ValueError("the configuration is not a mapping")
+    for key, kind in SHAPE.items():
+        value = at(config, key)
+        if value is not UNSAID and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise ValueError(f"the configuration has {key}: {shortened(value)}, which al does not write")
     now = ADDED | config
     if isinstance(dataset := now.get("dataset"), dict):
         now["dataset"] = spelled_now(dataset)
     return now
+
+
+def at(config: Mapping[str, Any], key: str) -> Any:
+    """The value of a dotted key; UNSAID where there is none."""
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return UNSAID
+        value = value[part]
+    return value
 
 
 def as_stored(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -185,3 +185,41 @@ def test_a_replay_of_candidates_without_names_is_one_sentence(al, run):
     path.write_text(path.read_text().partition("\n")[0] + "\n")
     sealed(run, 1, **{"candidates.csv": content_hash(path.read_bytes())})
     assert "does not name image" in al("replay", run, "--dry-run", code=2).stderr
+
+
+KEYS = (
+    "rounds",
+    "seed",
+    "seeds",
+    "seeds.initial",
+    "device",
+    "dataset",
+    "dataset.root",
+    "dataset.name",
+    "model",
+    "training.data",
+)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_configuration_of_another_shape_is_one_sentence(al, run, capsys, key):
+    """In every verb that reads a run: a key that is gone, or is of another kind. Nothing is a bug's traceback."""
+    path = run / "config.yaml"
+    whole = yaml.safe_load(path.read_text())
+    (run / "done.json").unlink()
+    *above, last = key.split(".")
+    assert main(["verify", str(run)]) == 0
+    for value in ("gone", -1.5):
+        config = json.loads(json.dumps(whole))
+        group = config[above[0]] if above else config
+        group[last] = value
+        if value == "gone":
+            del group[last]
+        path.write_text(yaml.safe_dump(config))
+        for verb in (
+            ["show", run, "-n", "1", "--out", "a.png"],
+            ["replay", run, "--dry-run"],
+            ["verify", run],
+            ["report", run],
+        ):
+            assert main([str(word) for word in verb]) in (0, 1 if verb[0] == "verify" else 2, 2)
