@@ -111,9 +111,10 @@ def test_the_example_of_the_readme_is_a_sweep(tmp_path):
 
 
 R_CNN, DENSE = "model=tiny_faster_rcnn", "model=tiny_retinanet"
-SHORT = ["training.duration=iterations", "training.iterations=3", "initial=8", "budget=8"]
+SMALL = ["training.duration=iterations", "initial=8", "budget=8"]
+SHORT = [*SMALL, "training.iterations=3"]
 REAL = {  # with a tiny detector and data in place of the sweep's own, every arm
-    "thesis": [R_CNN, *SHORT, "training.iterations=10"],
+    "thesis": [R_CNN, *SMALL, "training.iterations=10"],
     "ppal_voc": [DENSE, "model.weights=none", "rounds=1", *SHORT],
     "ppal_coco": [DENSE, "model.weights=none", "rounds=1", *SHORT],
     "isal_voc": [DENSE, "rounds=1", *SHORT],
@@ -128,7 +129,7 @@ REAL = {  # with a tiny detector and data in place of the sweep's own, every arm
         "training.val_every=1",
     ],
     "datahunt": [DENSE, "rounds=1", *SHORT],
-    "fsdl_samplers": [R_CNN, "model.weights=none", "model.dropout=0.2", "rounds=1", *SHORT],
+    "fsdl_samplers": [R_CNN, "model.weights=none", "model.dropout=0.2", "rounds=1", "dataset.val=null", *SHORT],
 }
 
 
