@@ -103,13 +103,21 @@ class LabelFiles:
         return found
 
     @cached_property
+    def _walked(self) -> list[tuple[str, list[str]]]:
+        """(folder, names in it) below the root, of files that may be labels; walked once for all who ask."""
+        walked = []
+        for place, folders, files in os.walk(self.base):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            walked.append((place, [name for name in files if name.lower().endswith((".txt", *OTHER_LABELS))]))
+        return walked
+
+    @cached_property
     def _by_name(self) -> dict[str, list[Path]]:
         """{name: files} of all files below the root that may be labels and are no image's."""
         known = defaultdict(list)
-        for place, folders, files in os.walk(self.base):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in files:
-                if name.lower().endswith((".txt", *OTHER_LABELS)) and (path := Path(place) / name) not in self.taken:
+        for place, names in self._walked:
+            for name in names:
+                if (path := Path(place) / name) not in self.taken:
                     known[name].append(path)
         return known
 
@@ -122,9 +130,8 @@ class LabelFiles:
 
     def _listed(self, image: Path) -> list[tuple[Path, frozenset[str]]]:
         """(folder, names in it) of each folder where the labels of an image may lie."""
-        above = str(image).rpartition(os.sep)[
-            0
-        ]  # making and hashing each image's `parent` is half of what looking costs
+        # As text: making and hashing each image's `parent` is half of what looking costs.
+        above = str(image).rpartition(os.sep)[0]
         if above not in self._names:
             self._names[above] = [(folder, self.places.names(folder)) for folder in self.folders(image.parent)]
         return self._names[above]
@@ -136,21 +143,17 @@ class LabelFiles:
         return None
 
     def note_orphans(self, lists: Iterable[Path]) -> None:
-        """Note the label files below the root that no image claims; `lists` are the text files that list images."""
-        known = {str(path) for path in (*self.claimed, *lists)}
+        """Note the label files below the root that are no image's; `lists` are the text files that list images."""
+        known = {str(path) for path in (*self.taken, *lists)}
         searched = {folder for folders in self._folders.values() for folder in folders}
-        for place, folders, files in os.walk(self.base):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for place, names in self._walked:
             folder = Path(place)
             if folder not in searched and not any(part.casefold() == "labels" for _, part in _parts(folder, self.base)):
                 continue
-            for name in sorted(files):
-                is_label = name.lower().endswith(".txt") and not name.startswith(".") and name.lower() not in NO_LABELS
-                if (
-                    is_label
-                    and not name.lower().startswith("readme")
-                    and (path := f"{place}{os.sep}{name}") not in known
-                ):
+            for name in sorted(names):
+                called = name.lower()
+                no_label = called.startswith((".", "readme")) or called in NO_LABELS or not called.endswith(".txt")
+                if not no_label and (path := f"{place}{os.sep}{name}") not in known:
                     self.notes.add("label files of no image", path)
 
 
