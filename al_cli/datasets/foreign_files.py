@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from al_cli.system import open_regular
+
 XML_START = 4096  # bytes in which an xml names its root
 # Of each format that is not read: what it is, and which export of its tool is.
 INSTEAD = {
@@ -43,9 +45,7 @@ INSTEAD = {
 def read_some(file: Path, most: int = -1) -> bytes:
     """The first `most` bytes of a file, all by default; none of what is no regular file or cannot be read."""
     try:
-        if not file.is_file():  # reading a pipe or a device may never end
-            return b""
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             return opened.read(most)
     except (OSError, ValueError):
         return b""

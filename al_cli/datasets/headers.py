@@ -21,7 +21,7 @@ from PIL import Image
 
 from al_cli.errors import DatasetError
 from al_cli.progress import phase
-from al_cli.system import write_atomic
+from al_cli.system import sha256, write_atomic
 
 log = logging.getLogger("al.datasets")
 
@@ -76,7 +76,7 @@ def _header(path: Path) -> list[int]:
         if image.mode in DEEP or image.mode.startswith("I;16"):
             what = f"has {image.mode} pixels, more than 8 bits each, which detectors would clip to white or black"
             raise DatasetError(what, remedy="convert it to 8 bits a channel")
-        orientation = _orientation(image, file)
+        orientation = orientation_of(image, file)
         # TIFF is the one format whose orientation Pillow has already applied to the size.
         if orientation in QUARTER_TURNS and image.format != "TIFF":
             width, height = height, width
@@ -89,8 +89,8 @@ def is_turned(path: Path) -> bool:
         return [*image.size] != _header(path)[:2]
 
 
-def _orientation(image: Image.Image, file: BinaryIO) -> int:
-    """What EXIF says of how the picture is turned: 1 (as it lies there) to 8."""
+def orientation_of(image: Image.Image, file: BinaryIO) -> int:
+    """What EXIF says of how the picture in this open file is turned: 1 (as it lies there) to 8."""
     try:
         # A PNG's own getexif decodes every pixel, because metadata may follow them: only do so where it does.
         plain = image.format == "PNG" and "exif" not in image.info and not _png_metadata_after_pixels(file)
@@ -117,8 +117,7 @@ def _png_metadata_after_pixels(file: BinaryIO) -> bool:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
+    return sha256(path)[:32]
 
 
 OF_NOTHING = hashlib.sha256().hexdigest()[:32]  # the digest of a file without bytes

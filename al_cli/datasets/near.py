@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from al_cli.datasets.headers import EXIF_ORIENTATION, PIXEL_FORMATS, read_each, why_unreadable
+from al_cli.datasets.headers import PIXEL_FORMATS, orientation_of, read_each, why_unreadable
 from al_cli.progress import phase
 
 SIDE = 32  # cells of a thumbnail, each way
@@ -69,10 +69,7 @@ def _thumbnail(path: Path) -> NDArray[np.uint8]:
         image.load()
         picture = image.convert("RGBA") if image.mode in ("P", "PA") else image
         small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-        try:
-            turn = TURNS.get(image.getexif().get(EXIF_ORIENTATION, 1))
-        except Exception:  # broken EXIF means no orientation, as where sizes are read
-            turn = None
+        turn = TURNS.get(orientation_of(image, file))
         return np.asarray(small if turn is None else small.transpose(turn))
 
 

@@ -32,10 +32,10 @@ from al_cli.errors import AlError, RunError
 from al_cli.masked import hide
 from al_cli.records.agree import keep_environment, keep_task, refuse, require_format, take_config, write_config
 from al_cli.records.data import DataRecord, read_data_record
-from al_cli.records.formats import content_hash, file_hash, has_hash, json_text
+from al_cli.records.formats import content_hash, has_hash, json_text
 from al_cli.records.reading import RunFiles
 from al_cli.records.rounds import CHECKPOINT, Round, parse_record, record_text, round_files
-from al_cli.system import lock, open_own, open_regular, read_regular, sync_names, write_atomic
+from al_cli.system import lock, open_own, open_regular, read_regular, sha256, sync_names, write_atomic
 from al_cli.tasks import Task, default
 from al_cli.types import RoundRecord
 
@@ -167,7 +167,7 @@ class RunFolder(RunFiles):
     def mark_done(self, plots: Sequence[Path] | None = None) -> None:
         """Write done.json; with the hashes of the plots once they are drawn."""
         self.clear_failure()
-        drawn = {} if plots is None else {"plots": {path.name: file_hash(path) for path in plots}}
+        drawn = {} if plots is None else {"plots": {path.name: sha256(path) for path in plots}}
         text = json_text(self._seal() | drawn)
         if not self.holds("done.json", text):
             write_atomic(self.path / "done.json", text)
@@ -243,7 +243,7 @@ class RunFolder(RunFiles):
             hashes[name] = content_hash(content)
         for path in (folder / CHECKPOINT, *(self.path / name for name in RUN_FILES)):
             if path.exists():
-                hashes[path.name if path.parent == folder else f"../{path.name}"] = file_hash(path)
+                hashes[path.name if path.parent == folder else f"../{path.name}"] = sha256(path)
         write_atomic(folder / "timing.json", json_text(done.timing))
         text = record_text(replace(record, hashes=hashes))
         stored = parse_record(text)
@@ -260,7 +260,7 @@ class RunFolder(RunFiles):
             if aside.is_symlink() or not aside.is_dir():
                 continue
             files = [path for path in aside.iterdir() if path.name != "timing.json"]
-            unlike = {path.name for path in files if not has_hash(now / path.name, file_hash(path))}
+            unlike = {path.name for path in files if not has_hash(now / path.name, sha256(path))}
             # with the same record all files were once the same; without a readable record, all others must be
             if "record.json" not in unlike or unlike == {"record.json"}:
                 log.info("%s held nothing else: it is removed", aside.name)

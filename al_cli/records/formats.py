@@ -33,15 +33,10 @@ def content_hash(content: str | bytes) -> str:
     return hashlib.sha256(encoded(content) if isinstance(content, str) else content).hexdigest()
 
 
-def file_hash(path: Path) -> str:
-    """The same of a file, which is not read into memory at once."""
-    return sha256(path)
-
-
 def has_hash(path: Path, digest: str) -> bool:
     """Whether this file is there with the content of that hash."""
     try:
-        return file_hash(path) == digest
+        return sha256(path) == digest
     except OSError:
         return False
 

@@ -20,7 +20,6 @@ from al_cli.records.formats import (
     content_hash,
     csv_rows,
     csv_text,
-    file_hash,
     has_hash,
     load_predictions,
     markdown_text,
@@ -39,7 +38,7 @@ from al_cli.records.rounds import (
     round_texts,
 )
 from al_cli.records.settings import as_stored, parse_config, what_is
-from al_cli.system import read_regular
+from al_cli.system import read_regular, sha256
 from al_cli.tasks import Task, default, described
 from al_cli.types import LossPoint, Predictions, RoundRecord
 
@@ -128,7 +127,7 @@ class RunFiles:
     def _seal(self) -> dict[str, Any]:
         """What done.json says of the run: how many rounds, and the hash of its configuration."""
         path = self.path / "config.yaml"
-        return {"rounds": len(self.records())} | ({path.name: file_hash(path)} if path.is_file() else {})
+        return {"rounds": len(self.records())} | ({path.name: sha256(path)} if path.is_file() else {})
 
     @property
     def has_plots(self) -> bool:
@@ -310,7 +309,7 @@ class RunFiles:
     def weights_before(self, round: int) -> dict[str, str]:
         """The hash of the weights that lie in the folder of the round before this one, by the name that records give it."""
         path = self.round_path(round - 1) / CHECKPOINT
-        return {before(round): file_hash(path)} if round and path.exists() else {}
+        return {before(round): sha256(path)} if round and path.exists() else {}
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from PIL import Image, ImageEnhance
 
 from al_cli.datasets import near
 from al_cli.datasets.digits import write_digits
+from al_cli.datasets.headers import EXIF_ORIENTATION
 
 
 def scene(seed, size=(160, 120)):
@@ -50,7 +51,7 @@ def copies(image, folder):
             Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
         }
         exif = Image.Exif()
-        exif[near.EXIF_ORIENTATION] = orientation
+        exif[EXIF_ORIENTATION] = orientation
         for suffix in ("jpg", "tif", "png"):
             path = paths[f"EXIF {orientation} {suffix}"] = folder / f"exif{orientation}.{suffix}"
             image.transpose(back.get(turn, turn)).save(path, exif=exif)
