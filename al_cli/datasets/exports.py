@@ -54,9 +54,9 @@ WhatAndRemedy = tuple[str, str]  # what it is, what to do
 
 
 def _file_by_suffix(file: Path) -> Iterator[WhatAndRemedy]:
-    suffix, folder = file.suffix.lower(), file.with_suffix("")
+    suffix = file.suffix.lower()
     if suffix in ARCHIVES:
-        yield "is an archive", f"unpack it and give the folder, for example: {_unpack(file)}; al data {_q(folder)}"
+        yield "is an archive", _unpack(file)
     elif suffix in VIDEOS:
         yield _video(file)
     elif suffix in TABLES:
@@ -64,14 +64,22 @@ def _file_by_suffix(file: Path) -> Iterator[WhatAndRemedy]:
 
 
 def _unpack(file: Path) -> str:
-    if file.suffix.lower() == ".zip":
-        return command("unzip", "-q", str(file), "-d", str(file.with_suffix("")))
+    """What to do with an archive."""
     folder = file.with_suffix("")
-    return f"{command('mkdir', '-p', str(folder))} && {command('tar', '-xf', str(file), '-C', str(folder))}"
+    if file.suffix.lower() == ".zip":
+        line = command("unzip", "-q", str(file), "-d", str(folder))
+    else:
+        line = f"{command('mkdir', '-p', str(folder))} && {command('tar', '-xf', str(file), '-C', str(folder))}"
+    return f"unpack it and give the folder, for example: {line}; {_al_data(folder)}"
 
 
-def _q(path: Path) -> str:
-    return command(str(path))
+def _part_of(kind: str, folder: Path) -> WhatAndRemedy:
+    """For what lies in a dataset's own folder."""
+    return f"is a part of the {kind} dataset {folder}", f"give that folder: {_al_data(folder)}"
+
+
+def _al_data(folder: Path) -> str:
+    return command("al", "data", str(folder))
 
 
 def _video(file: Path) -> WhatAndRemedy:
@@ -89,7 +97,7 @@ def _table(file: Path) -> WhatAndRemedy:
 def _file_by_content(file: Path) -> Iterator[WhatAndRemedy]:
     kind = kind_of_json(file) if file.suffix.lower() == ".json" else kind_of_xml(file)
     if kind == "coco" and (folder := dataset_above(file)) is not None:
-        yield f"is a part of the COCO dataset {folder}", f"give that folder: al data {_q(folder)}"
+        yield _part_of("COCO", folder)
     elif kind == "coco":
         found = _coco(Tree.of(file.parent, only=file))
         yield from ((f"is one of a dataset, whose folder {what}", remedy) for what, remedy in found)
@@ -108,12 +116,12 @@ def _yaml(tree: Tree) -> Iterator[WhatAndRemedy]:
     if found and found[0].parent == tree.root:
         yield "is a YOLO dataset (it has a data.yaml)", "set dataset=yolo"
     elif len(found) == 1:
-        yield f"has its data.yaml in {tree.short(found[0].parent)}", f"give that folder: al data {_q(found[0].parent)}"
+        yield f"has its data.yaml in {tree.short(found[0].parent)}", f"give that folder: {_al_data(found[0].parent)}"
     elif found:
         folders = ", ".join(tree.short(path.parent) for path in found[:5])
         yield (
             f"holds {len(found)} datasets with a data.yaml ({folders})",
-            f"give one of them, for example: al data {_q(found[0].parent)}",
+            f"give one of them, for example: {_al_data(found[0].parent)}",
         )
 
 
@@ -121,13 +129,13 @@ def _yaml_above(tree: Tree) -> Iterator[WhatAndRemedy]:
     """A data.yaml above: one of a dataset's own folders was given."""
     for folder in tree.root.absolute().parents[:2]:
         if (folder / "data.yaml").is_file():
-            yield f"is a part of the YOLO dataset {folder}", f"give that folder: al data {_q(folder)}"
+            yield _part_of("YOLO", folder)
 
 
 def _coco_above(tree: Tree) -> Iterator[WhatAndRemedy]:
     """A COCO dataset above: its folder of annotations or images was given."""
     if (folder := dataset_above(tree.root)) is not None:
-        yield f"is a part of the COCO dataset {folder}", f"give that folder: al data {_q(folder)}"
+        yield _part_of("COCO", folder)
 
 
 def _coco(tree: Tree) -> Iterator[WhatAndRemedy]:
@@ -246,10 +254,7 @@ def _xml(tree: Tree) -> Iterator[WhatAndRemedy]:
 
 def _archives(tree: Tree) -> Iterator[WhatAndRemedy]:
     if found := tree.with_suffix(*ARCHIVES):
-        yield (
-            f"holds an archive ({tree.short(found[0])})",
-            f"unpack it and give the folder, for example: {_unpack(found[0])}; al data {_q(found[0].with_suffix(''))}",
-        )
+        yield f"holds an archive ({tree.short(found[0])})", _unpack(found[0])
 
 
 def _tables_and_videos(tree: Tree) -> Iterator[WhatAndRemedy]:
