@@ -21,6 +21,10 @@ class AlError(Exception):
         self.what, self.where, self.remedy = what, where, remedy
         super().__init__(what + (f" ({where})" if where else "") + (f": {remedy}" if remedy else ""))
 
+    def of(self, who: str) -> "AlError":
+        """The same mistake, said of one of several: `who` begins the sentence."""
+        return type(self)(f"{who}: {self.what}", where=self.where, remedy=self.remedy)
+
 
 class ConfigError(AlError):
     """An override or configuration file asks for something that does not exist or cannot work."""

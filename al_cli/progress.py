@@ -61,6 +61,11 @@ def say(text: str, style: str | None = None) -> None:
     out.print(text, style=style, highlight=False, soft_wrap=True)
 
 
+def count(n: int, noun: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as people read them: the two largest units, rounded.
 

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def act(args: argparse.Namespace) -> int:
     from al_cli.experiment.moved import Moved
-    from al_cli.progress import say
+    from al_cli.progress import count, say
     from al_cli.records.verify import verify
 
     found = verify(args.folder, Moved(args.overrides, "verify").load)
@@ -32,13 +32,8 @@ def act(args: argparse.Namespace) -> int:
         raise RunError("there is no run here", where=str(args.folder), remedy="give the folder of a run or of a study")
     for line in (*found.mismatches, *(f"not checked: {line}" for line in found.unchecked)):
         say(line)
-    counts = ", ".join((many(found.runs, "run"), many(found.rounds, "round"), many(found.files, "file")))
-    counts += f"; predictions of {many(found.evaluated, 'round')} evaluated again"
+    counts = ", ".join((count(found.runs, "run"), count(found.rounds, "round"), count(found.files, "file")))
+    counts += f"; predictions of {count(found.evaluated, 'round')} evaluated again"
     bad = len(found.mismatches)
     say(f"{bad} {'does' if bad == 1 else 'do'} not match: {counts}" if bad else f"all matches: {counts}")
     return 1 if bad else 0
-
-
-def many(count: int, what: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{count} {what}{'' if count == 1 else 's'}"

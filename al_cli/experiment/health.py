@@ -32,6 +32,12 @@ class Condition:
     text: str
     remedy: str = ""
 
+    @classmethod
+    def broken(cls, name: str, error: AlError, remedy: str = "") -> Condition:
+        """What an error says of it; `remedy` where the error has none."""
+        where = f" ({error.where})" if error.where else ""
+        return cls(name, error.what + where, error.remedy or remedy)
+
 
 def check_machine(job: Job) -> Iterator[Condition]:
     """What this machine offers the job, one finding after the other as they are made."""
@@ -47,9 +53,7 @@ def check_machine(job: Job) -> Iterator[Condition]:
         splits = build.load_dataset(job.config["dataset"])
         plan = build.plan_rounds(job.experiment, splits)
     except AlError as error:
-        yield Condition(
-            "data", error.what + (f" ({error.where})" if error.where else ""), error.remedy or "see `al data`"
-        )
+        yield Condition.broken("data", error, "see `al data`")
         return
     pool, test = len(splits.train), len(splits.test)
     yield Condition(
@@ -64,7 +68,7 @@ def check_machine(job: Job) -> Iterator[Condition]:
         yield Condition("memory", what, "lower training.batch_size, take a smaller model, or close other programs")
         return
     except AlError as error:
-        yield Condition("model", error.what + (f" ({error.where})" if error.where else ""), error.remedy)
+        yield Condition.broken("model", error)
         return
     peak, free, checkpoint = measured
     yield check_memory(job, peak, free)
@@ -117,7 +121,7 @@ def check_store(place: Path) -> Condition:
         store.require_format()
         entries = list(store.entries())
     except AlError as error:
-        return Condition("store's content", f"{error.what} ({error.where})", error.remedy)
+        return Condition.broken("store's content", error)
     except (OSError, ValueError) as error:
         return Condition("store's content", f"{place} cannot be read ({error})", "name another with AL_STORE=DIR")
     return Condition("store's content", f"{len(entries)} results, {sizes(sum(entry.size for entry in entries))}")

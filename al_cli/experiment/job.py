@@ -91,8 +91,7 @@ def jobs_of(words: Sequence[str], many: bool = False) -> list[Job]:
         except AlError as error:
             if len(runs) == 1:
                 raise
-            what = f"run {number} of {len(runs)}: {error.what}"
-            raise type(error)(what, where=error.where, remedy=error.remedy) from error
+            raise error.of(f"run {number} of {len(runs)}") from error
         jobs.append(job)
     require_own_folders(jobs)
     return jobs

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from al_cli.progress import count
 from al_cli.records.claim import Claim, parse_claim
 from al_cli.report.drawing import curves as curve_figures
 from al_cli.report.drawing import style
@@ -19,7 +20,7 @@ from al_cli.report.statistics.analyse import Statistics, analyse, answer
 from al_cli.report.statistics.claim_answer import answer_claim, written_before
 from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import SCALES, Target
-from al_cli.report.statistics.in_words import capitalised, count
+from al_cli.report.statistics.in_words import capitalised
 from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
 from al_cli.report.statistics.warnings import warnings_of_study
 from al_cli.report.study import StudyFolder, curves_of, find_in_vain, find_missing

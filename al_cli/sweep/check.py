@@ -19,7 +19,7 @@ from al_cli.experiment import build
 from al_cli.experiment.job import Job
 from al_cli.records import RunFolder
 from al_cli.records.data import DataRecord
-from al_cli.sweep.worker import prepare
+from al_cli.sweep.worker import prepare, take_place
 from al_cli.types import Splits
 
 STARTING = ("new", "stopped", "failed")  # states of runs that this command will start
@@ -89,13 +89,11 @@ def of_job(job: Job, among: int) -> Iterator[None]:
     except AlError as error:
         if among == 1:
             raise
-        raise type(error)(f"{job.name}: {error.what}", where=error.where, remedy=error.remedy) from error
+        raise error.of(job.name) from error
 
 
 def _check_in_process(asked: bytes, where: str, environ: dict[str, str]) -> None:
-    os.chdir(where)  # the server keeps the folder and environment it was started with
-    os.environ.clear()
-    os.environ.update(environ)
+    take_place(where, environ)
     _check_each(pickle.loads(asked))
 
 

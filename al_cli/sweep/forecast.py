@@ -10,7 +10,6 @@ trainings are needed.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from al_cli.records import RunFolder
 from al_cli.store.disk import Entry, Got, Store, Writer
 from al_cli.store.learner import maybe_digest
 from al_cli.store.strategy import StoredStrategy
+from al_cli.sweep.check import dataset_key
 from al_cli.types import Checkpoint, Dataset, Learner, Pool, Predictions, Signal, Splits
 
 
@@ -139,7 +139,7 @@ def forecast(jobs: Sequence[Job]) -> Forecast:
         done += finished
         if finished == experiment.rounds:
             continue
-        name = json.dumps(experiment.config["dataset"], sort_keys=True, default=str)
+        name = dataset_key(job)
         if name not in splits_of:
             splits_of[name] = build.load_dataset(experiment.config["dataset"])
         build.check_learner(experiment, splits_of[name].train.class_names)

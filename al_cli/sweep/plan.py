@@ -109,9 +109,5 @@ def _jobs(arm: Arm, seeds: tuple[int, ...], known: Known) -> list[Job]:
     except NotGiven:  # of all arms alike: the data is the user's
         raise
     except AlError as error:
-        raise _of_arm(arm, error) from error
+        raise error.of(f"arm {arm.name}") from error
     return jobs
-
-
-def _of_arm(arm: Arm, error: AlError) -> AlError:
-    return type(error)(f"arm {arm.name}: {error.what}", where=error.where, remedy=error.remedy)

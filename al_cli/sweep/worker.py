@@ -158,11 +158,16 @@ def variables(values: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
 
 
-def _work(job: bytes, where: str, environ: dict[str, str], said: str, line: Connection) -> None:
-    """The whole life of a run's process."""
+def take_place(where: str, environ: Mapping[str, str]) -> None:
+    """Work in the folder and environment of who asked: the server of processes keeps those that it was started with."""
     os.chdir(where)
     os.environ.clear()
     os.environ.update(environ)
+
+
+def _work(job: bytes, where: str, environ: dict[str, str], said: str, line: Connection) -> None:
+    """The whole life of a run's process."""
+    take_place(where, environ)
     handle = os.open(said, os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):  # what libraries print must not run over the sweep's own display
         os.dup2(handle, stream)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from al_cli.progress import count
 from al_cli.report.statistics.comparison import Comparison, Measure, Pair
 from al_cli.report.statistics.curves import (
     SCALES,
@@ -35,7 +36,7 @@ from al_cli.report.statistics.curves import (
     common_range,
     labels_to_reach,
 )
-from al_cli.report.statistics.in_words import count, describe, listing, seeds_sentence
+from al_cli.report.statistics.in_words import describe, listing, seeds_sentence
 from al_cli.tasks import Metric, Task
 
 SHARES = (0.90, 0.95)  # of the full-label reference

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from al_cli.progress import count
 from al_cli.report.statistics.comparison import FEWEST_SEEDS, Measure, Pair
 from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
 
@@ -71,11 +72,6 @@ def seeds_sentence(n: int, alpha: float = 0.05) -> str | None:
         f"difference (it takes {enough} seeds to go below {alpha:g}), and between equal arms the bootstrap interval leaves "
         f"0 out in 1 of {2 ** (n - 1)} studies or more."
     )
-
-
-def count(n: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def listing(names: Iterable[object], most: int = 4) -> str:

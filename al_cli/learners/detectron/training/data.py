@@ -50,19 +50,24 @@ def _to_dict(image: Image) -> dict[str, Any]:
     }
 
 
+def refuse_deep(path: str) -> None:
+    """DatasetError for an image of more than 8 bits a channel, by its header."""
+    with PILImage.open(path) as file:
+        mode = file.mode
+    if mode.startswith(DEEP_MODES):
+        raise DatasetError(
+            f"the image has more than 8 bits a channel (mode {mode})",
+            where=path,
+            remedy="convert the images to 8 bits first: what is above 255 would turn white",
+        )
+
+
 def read_pixels(record: dict[str, Any], image_format: str) -> np.ndarray[Any, Any]:
     """Decoded pixels, uint8 [H, W, 3]. DatasetError, with the path, for a file that is gone, damaged, of another size than
     when the dataset was read, or of more than 8 bits a channel."""
     path = record["file_name"]
     try:
-        with PILImage.open(path) as file:
-            mode = file.mode
-        if mode.startswith(DEEP_MODES):
-            raise DatasetError(
-                f"the image has more than 8 bits a channel (mode {mode})",
-                where=path,
-                remedy="convert the images to 8 bits first: what is above 255 would turn white",
-            )
+        refuse_deep(path)
         pixels: np.ndarray[Any, Any] = utils.read_image(path, image_format)
     except FileNotFoundError as error:
         what = "the image is not there any more"
@@ -150,16 +155,12 @@ class StockMapper:
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
         try:
-            with PILImage.open(record["file_name"]) as file:
-                deep = file.mode.startswith(DEEP_MODES)
-            if not deep:
-                mapped: dict[str, Any] = self.stock(record)
-                return mapped
+            refuse_deep(record["file_name"])
+            mapped: dict[str, Any] = self.stock(record)
+            return mapped
         except Exception:
             read_pixels(record, self.image_format)  # says which file it is, if it is the file
             raise
-        read_pixels(record, self.image_format)
-        raise AssertionError("read_pixels refuses deep images")
 
 
 def stock_mapper(augmentations: list[Any], image_format: str, *, labels: bool) -> Mapper:
