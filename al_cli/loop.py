@@ -24,6 +24,7 @@ from al_cli.datasets.held_out import scored_split
 from al_cli.records import Round, RunFolder
 from al_cli.records.mend import take_up
 from al_cli.records.rounds import follows
+from al_cli.records.stop import Stop
 from al_cli.rng import Seeds, rng_for, seed_for
 from al_cli.system import peak_memory_mib
 from al_cli.tasks import Task
@@ -60,7 +61,8 @@ class Plan:
     val while a recipe is tuned: then nothing reads test. `early_stop`: a training ends with the weights
     of its lowest validation loss, not its last. `picks` [rounds + 1] are the images of each round where they were chosen
     elsewhere; an empty round 0 is drawn. `skipped`: how many rounds a reference leaves out. It labels everything in its one
-    round and takes the training seed of the other runs' last round.
+    round and takes the training seed of the other runs' last round. `stop`: the run ends after the round that reaches it, and
+    `sizes` are the most that it may have.
     """
 
     sizes: tuple[int, ...]
@@ -76,6 +78,11 @@ class Plan:
     picks: tuple[tuple[int, ...], ...] | None = None
     skipped: int = 0
     evaluate: Literal["test", "val"] = "test"
+    stop: Stop | None = None
+
+    def ends(self, record: RoundRecord) -> bool:
+        """Whether this finished round is the run's last."""
+        return record.round == len(self.sizes) - 1 or (self.stop is not None and self.stop.reached(record.metrics))
 
     def wanted(self, round: int) -> int:
         """Images, or with `unit` boxes the boxes, that a round after the initial one asks for. Where it selects its training
@@ -117,9 +124,10 @@ def run(
 
     pool, checkpoint, previous, gone_on = Pool([], splits.train.ids.tolist()), None, None, False
     for round in range(len(plan.sizes)):
+        if previous is not None and plan.ends(previous):
+            break
         if gone_on and round in whole and previous is not None and not follows(whole[round], previous):
-            for later in sorted(number for number in folder.recorded_rounds() if number >= round):
-                folder.set_aside(later)
+            for later in folder.set_aside_from(round):
                 whole.pop(later, None)
         if round in whole and (plan.keep_checkpoints or round == max(whole)) and not past.restore(whole[round]):
             del whole[round]
@@ -182,7 +190,9 @@ def run(
         previous = folder.write_round(done)
         past.drop(round, max(whole, default=round))
         yield previous
-    past.drop(len(plan.sizes) - 1)
+    assert previous is not None, "there is a round 0"
+    folder.set_aside_from(previous.round + 1)  # it was made again, and reached the value now
+    past.drop(previous.round)
     folder.write_tables()
 
 

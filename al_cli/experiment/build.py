@@ -21,7 +21,7 @@ from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
-from al_cli.types import Learner, OwnSplits, Signal, Splits
+from al_cli.types import Learner, OwnSplits, RoundRecord, Signal, Splits
 
 log = logging.getLogger("al")
 
@@ -98,6 +98,7 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         picks=picks,
         skipped=config["rounds"] if experiment.reference else 0,
         evaluate=config["evaluate"],
+        stop=experiment.stop,
     )
     if validates:
         check_validating(experiment, splits, plan)
@@ -157,12 +158,18 @@ def check_validating(experiment: Experiment, splits: Splits, plan: loop.Plan) ->
 
 
 def check_longer(
-    experiment: Experiment, splits: Splits, plan: loop.Plan, earlier: Mapping[str, Any], done: int
+    experiment: Experiment, splits: Splits, plan: loop.Plan, earlier: Mapping[str, Any], records: Sequence[RoundRecord]
 ) -> None:
-    """RunError unless the `done` rounds of an earlier run are the first of this longer plan. `earlier` is the configuration of
-    that run, which differs in `rounds` and later entries of `ud_split` alone."""
-    rounds = f"rounds was {earlier['rounds']} and is now {experiment.config['rounds']}"
+    """RunError unless the finished rounds of an earlier run are the first of this longer plan. `earlier` is the configuration
+    of that run, which differs in `rounds`, later entries of `ud_split` and `stop` alone."""
+    rounds, done = f"rounds was {earlier['rounds']} and is now {experiment.config['rounds']}", len(records)
     remedy = "give this one another run_name=NAME or study=NAME"
+    if plan.stop is not None and (first := plan.stop.rounds(records)) is not None and first < done:
+        what = f"this run has {done} rounds, and would have {plan.stop.words(records)}"
+        where = f"stop.metric={plan.stop.metric.name} stop.at={plan.stop.at:g}"
+        raise RunError(what, where=where, remedy=f"{remedy}, or a higher stop.at")
+    if experiment.config["rounds"] == earlier["rounds"]:
+        return
     if experiment.file is not None:
         raise RunError("a run of imported selections cannot take more rounds", where=rounds, remedy=remedy)
     config = {**experiment.config, **{key: earlier[key] for key in ("rounds", "ud_split")}}

@@ -33,6 +33,7 @@ def warnings_of_study(
         *same_images_other_value(statistics.curves, statistics.metric, environments),
         *flipped_rankings(statistics),
         *oracles(statistics.curves),
+        *ended_early(statistics.curves),
         *mixed_environments(environments),
     ]
 
@@ -108,6 +109,18 @@ def oracles(curves: Sequence[RunCurve]) -> list[str]:
     return [
         f"{listing(names)} {verb}: they look at labels that nobody has yet, and show what is possible, not what to use."
     ]
+
+
+def ended_early(curves: Sequence[RunCurve]) -> list[str]:
+    """A sentence for each value at which runs stopped: what can be compared of them, and what cannot."""
+    lines = []
+    for value in dict.fromkeys(run.stopped for run in curves if run.stopped):
+        runs = sum(run.stopped == value for run in curves)
+        lines.append(
+            f"{runs} of {count(len(curves), 'run')} stopped at {value}, so their final values say little: compare the labels "
+            "that they needed. Once a run of an arm has ended, the arm's curve is the mean of those that went on."
+        )
+    return lines
 
 
 def mixed_environments(environments: Environments) -> list[str]:
