@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -56,7 +56,8 @@ class Plan:
     annotated boxes of each round (`al_cli.budget`). `ud` is the UD-split of each round (None for the initial one).
     `data`: train on all labeled images (cumulative), on the new ones (new), or on a set of as many images as cumulative
     has that each round selects from the whole pool, labeled or not (reselect; Lund 4.1.5): only the unlabeled ones among
-    them are labeled and paid for. `carry_weights`: start from the last round's weights, else from the starting weights.
+    them are labeled and paid for. `shuffle` them in each epoch, else each takes them in the order in which they were labeled.
+    `carry_weights`: start from the last round's weights, else from the starting weights.
     `holdout`: how many of the initial images validate instead of training. `evaluate`: the split that rounds are scored on,
     val while a recipe is tuned: then nothing reads test. `early_stop`: a training ends with the weights
     of its lowest validation loss, not its last. `picks` [rounds + 1] are the images of each round where they were chosen
@@ -71,6 +72,7 @@ class Plan:
     seed: int
     unit: Literal["images", "boxes"] = "images"
     data: Literal["cumulative", "new", "reselect"] = "cumulative"
+    shuffle: bool = True
     carry_weights: bool = False
     holdout: int = 0
     early_stop: bool = False
@@ -96,6 +98,10 @@ class Plan:
     def trains_on(self, labeled: Iterable[int], chosen: Iterable[int], heldout: Iterable[int]) -> set[int]:
         """The images of a round's training: all `labeled` ones, or those that the round has `chosen`."""
         return set(labeled if self.data == "cumulative" else chosen) - set(heldout)
+
+    def order(self, labeled: Iterable[int], train_on: Collection[int]) -> list[int] | None:
+        """The images of a round's training in the order in which they were labeled; None where they are shuffled."""
+        return None if self.shuffle else [i for i in labeled if i in train_on]
 
     def training_seed(self, round: int) -> int:
         return seed_for(self.seeds.training, round + self.skipped, "training")
@@ -150,7 +156,8 @@ def run(
             train_on = plan.trains_on(pool.labeled, choice.selection.ids.tolist(), start.heldout)
             init = checkpoint if plan.continues(round) else None
             seed = plan.training_seed(round)
-            checkpoint = learner.fit(splits.train.select(train_on), val=start.val, seed=seed, init=init)
+            order = plan.order(pool.labeled, train_on)
+            checkpoint = learner.fit(splits.train.select(train_on), val=start.val, seed=seed, init=init, order=order)
         with clock("evaluate"):
             predictions = learner.infer(scored)
             evaluation = task.judge(predictions, scored)
@@ -230,9 +237,10 @@ class Past:
         log.info("the weights of round %d are needed and not there as they were written: they are made again", round)
         init = self.weights(round - 1) if self.plan.continues(round) else None
         chosen = () if self.plan.data == "cumulative" else self.folder.trained_on(round)
-        train_on = self.splits.train.select(self.plan.trains_on(record.labeled, chosen, self.start.heldout))
+        ids = self.plan.trains_on(record.labeled, chosen, self.start.heldout)
+        train_on, order = self.splits.train.select(ids), self.plan.order(record.labeled, ids)
         seed = self.plan.training_seed(round)
-        checkpoint = self.learner.fit(train_on, val=self.start.val, seed=seed, init=init)
+        checkpoint = self.learner.fit(train_on, val=self.start.val, seed=seed, init=init, order=order)
         self.learner.save(checkpoint, self.folder.checkpoint_path(round))
         if not self.folder.has_weights(record):
             log.warning("round %d was trained again and has other weights now than its record was made with", round)

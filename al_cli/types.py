@@ -437,8 +437,17 @@ class Learner(Protocol):
     provides: frozenset[Signal]
     device: str  # "cpu" or "cuda:0": its kind is in the store's key
 
-    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
-        """Train on every image of `train` (negatives too) from `init`, or from the starting weights where None."""
+    def fit(
+        self,
+        train: Dataset,
+        *,
+        val: Dataset | None,
+        seed: int,
+        init: Checkpoint | None,
+        order: Sequence[int] | None = None,
+    ) -> Checkpoint:
+        """Train on every image of `train` (negatives too) from `init`, or from the starting weights where None. Each epoch
+        is shuffled, or takes the images in this `order` of their ids."""
         ...
 
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:

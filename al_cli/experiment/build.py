@@ -91,7 +91,8 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         seeds=experiment.seeds,
         seed=config["seed"],
         data=training.data,  # type: ignore[arg-type]
-        carry_weights=training.init == "continue",
+        shuffle=training.shuffle,
+        carry_weights=training.goes_on,
         holdout=math.ceil(validates * sizes[0]),
         early_stop=training.duration == "early_stop",
         keep_checkpoints=training.keep_checkpoints == "all",
@@ -173,6 +174,12 @@ def check_longer(
     if experiment.file is not None:
         raise RunError("a run of imported selections cannot take more rounds", where=rounds, remedy=remedy)
     config = {**experiment.config, **{key: earlier[key] for key in ("rounds", "ud_split")}}
+    if done and experiment.training.spans_run:
+        raise RunError(
+            "its rounds are one training, whose learning rate lies over all of them",
+            where=rounds,
+            remedy=f"{remedy}, or set training.schedule=constant for both",
+        )
     shorter = replace(experiment, config=config, ud=experiment.ud[: earlier["rounds"] + 1])
     if done and shorter.iterations != experiment.iterations:
         was, now = shorter.iterations, experiment.iterations
@@ -222,7 +229,13 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
     device = experiment.config["device"]
     needs = experiment.strategy.needs
     return DetectronLearner(
-        experiment.model, experiment.training, class_names, iterations=iterations, device=device, needs=needs
+        experiment.model,
+        experiment.training,
+        class_names,
+        iterations=iterations,
+        trainings=experiment.rounds,
+        device=device,
+        needs=needs,
     )
 
 
@@ -253,6 +266,7 @@ def through_store(
         experiment.training,
         splits.train.class_names,
         iterations=experiment.iterations,
+        trainings=experiment.rounds,
         device=learner.device,
         needs=experiment.strategy.needs,
     )

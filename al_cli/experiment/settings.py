@@ -89,9 +89,10 @@ class Experiment:
     @property
     def iterations(self) -> int:
         """The length of one training, in steps or epochs. A reference trains as long as an arm's last round; where rounds
-        continue from each other's weights, as many steps as all of them together, which an arm's last weights have taken."""
+        continue from each other's weights, as many steps as all of them together, which an arm's last weights have taken;
+        where they are one training, as many epochs too."""
         each = self.training.per_round(self.config["rounds"] + 1)
-        continued = self.training.init == "continue" and not self.training.counts_epochs
+        continued = self.training.goes_on and (self.training.init == "join" or not self.training.counts_epochs)
         return each * (self.config["rounds"] + 1) if self.reference and continued else each
 
 

@@ -8,6 +8,7 @@ No torch, no files besides its checkpoint. Everything is a function of the seed 
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,15 @@ class FakeLearner(Learner):
         self.num_classes, self.iterations, self.fit_s = len(class_names), iterations, fit_s
         self.state: dict = {}
 
-    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
+    def fit(
+        self,
+        train: Dataset,
+        *,
+        val: Dataset | None,
+        seed: int,
+        init: Checkpoint | None,
+        order: Sequence[int] | None = None,
+    ) -> Checkpoint:
         counts = np.array(init.state["counts"]) if init else np.zeros(self.num_classes, int)
         for image in train.images:
             counts = counts + np.bincount(image.classes, minlength=self.num_classes)

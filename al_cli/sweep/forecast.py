@@ -67,7 +67,15 @@ class Untrained(Learner):
     def __init__(self, device: str):
         self.device = device
 
-    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
+    def fit(
+        self,
+        train: Dataset,
+        *,
+        val: Dataset | None,
+        seed: int,
+        init: Checkpoint | None,
+        order: Sequence[int] | None = None,
+    ) -> Checkpoint:
         raise AssertionError("a forecast trains nothing")
 
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
@@ -207,7 +215,8 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
         init = learner.weights if plan.continues(round) else None
         if pool is not None and (chosen is not None or plan.data == "cumulative"):
             ids = plan.trains_on(pool.labeled, chosen or (), start.heldout)
-            about = learner.about_training(train.select(ids), start.val, seed, init)
+            order = plan.order(pool.labeled, ids)
+            about = learner.about_training(train.select(ids), start.val, seed, init, order)
         else:
             about = {**learner.identity, "train": f"{plan.data} after {history}", "val": maybe_digest(start.val)}
             about |= {"seed": seed, "init": init}

@@ -124,7 +124,7 @@ class Spy(FakeLearner):
         super().__init__(class_names)
         self.read: set[int] = set()
 
-    def fit(self, train, *, val, seed, init):
+    def fit(self, train, *, val, seed, init, order=None):
         self.read |= {*train.ids.tolist(), *(() if val is None else val.ids.tolist())}
         return super().fit(train, val=val, seed=seed, init=init)
 
