@@ -177,6 +177,7 @@ def run(
             metrics=evaluation.metrics,
             val_loss=(min(losses) if plan.early_stop else losses[-1]) if losses else None,
             hashes=folder.weights_before(round),
+            epochs=checkpoint.epochs,
         )
         with clock("save"):
             folder.begin_round(round)

@@ -55,7 +55,7 @@ class FakeLearner(Learner):
                 history.append(LossPoint(i, loss, loss * 1.1 if val is not None and i % 10 == 0 else None))
                 step(loss=loss)
         self.state = {"counts": counts.tolist(), "seed": seed}
-        return Checkpoint(dict(self.state), tuple(history))
+        return Checkpoint(dict(self.state), tuple(history), epochs=1.0)  # it counts every image once
 
     @property
     def _blur(self) -> NDArray[np.float64]:
@@ -141,7 +141,8 @@ class FakeLearner(Learner):
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:
         history = [(p.iteration, p.train_loss, p.val_loss) for p in checkpoint.history]
-        write_atomic(path, json.dumps({"state": checkpoint.state, "history": history}))
+        content = {"state": checkpoint.state, "history": history, "epochs": checkpoint.epochs}
+        write_atomic(path, json.dumps(content))
 
     def load(self, path: Path) -> Checkpoint:
         try:
@@ -158,4 +159,4 @@ class FakeLearner(Learner):
             ) from error
         if len(self.state["counts"]) != self.num_classes:
             raise ModelError("the checkpoint is of another number of classes", where=str(path))
-        return Checkpoint(self.state, points)
+        return Checkpoint(self.state, points, epochs=data.get("epochs"))

@@ -30,6 +30,7 @@ from al_cli.records.rounds import (
     RESELECTED,
     Candidate,
     before,
+    measured,
     parse_candidate,
     parse_record,
     round_columns,
@@ -160,10 +161,11 @@ class RunFiles:
     def tables(self, records: Sequence[RoundRecord]) -> dict[str, str]:
         """File name -> content of the tables of the whole run."""
         task = self.task()
-        columns = round_columns(task)
+        also = measured(records)
+        columns = round_columns(task, also)
         return {
-            "rounds.csv": csv_text(columns, [round_row(record, task) for record in records]),
-            "rounds.md": markdown_text(columns, [round_texts(record, task) for record in records]),
+            "rounds.csv": csv_text(columns, [round_row(record, task, also) for record in records]),
+            "rounds.md": markdown_text(columns, [round_texts(record, task, also) for record in records]),
         }
 
     def round_path(self, round: int) -> Path:

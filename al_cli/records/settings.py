@@ -86,6 +86,11 @@ def at(config: Mapping[str, Any], key: str) -> Any:
     return value
 
 
+def stops_early(config: Mapping[str, Any]) -> bool:
+    """Whether the trainings of a configuration last until validation stops them: then their epochs say something."""
+    return at(config, "training.duration") == "early_stop"
+
+
 def as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as config.yaml gives it back."""
     return parse_config(config_text(config))

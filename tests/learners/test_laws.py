@@ -84,7 +84,8 @@ def test_a_loaded_learner_answers_as_the_trained_one(trained, build, splits):
     learner, path = trained
     other = build()
     checkpoint = other.load(path)
-    assert checkpoint.history
+    assert checkpoint.history and checkpoint.epochs is not None
+    assert checkpoint.epochs == fit(build(), splits, 1).epochs
     assert_same(other.infer(splits.test, PROBS), learner.infer(splits.test, PROBS))
     assert np.array_equal(other.loss(splits.test), learner.loss(splits.test))
 

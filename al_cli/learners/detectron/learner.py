@@ -150,7 +150,9 @@ class DetectronLearner(Learner):
         for observer in observers:
             extras |= observer.extras
         self._adopt(model, extras)
-        return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, history, extras)
+        steps = history[-1].iteration  # the last step is always a point
+        epochs = steps / unit if spec.counts_epochs else steps * batch_size / len(train)
+        return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, history, extras, epochs)
 
     def _start_model(self, init: Checkpoint | None) -> nn.Module:
         model = build(self.config, self.spec)

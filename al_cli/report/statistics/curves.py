@@ -20,7 +20,7 @@ from al_cli.errors import RunError, suggest
 from al_cli.records.stop import Stop
 from al_cli.tasks import Metric, Task
 from al_cli.tasks.base import PERCENT
-from al_cli.types import RoundRecord
+from al_cli.types import MEASURED, RoundRecord
 
 Scale = Literal["linear", "log"]
 Seed = int | None
@@ -78,7 +78,7 @@ def curve_of(
 ) -> RunCurve:
     """The curve of a run's records, at least one. A metric that a record lacks is None there."""
     metrics = {name: tuple(record.metrics.get(name) for record in records) for name in task.metric_names}
-    metrics["val_loss"] = tuple(record.val_loss for record in records)
+    metrics |= {name: tuple(getattr(record, name) for record in records) for name in ("val_loss", *MEASURED)}
     return RunCurve(
         run,
         arm,
