@@ -29,7 +29,13 @@ def test_who_needs_scores():
 
 
 def test_bind_fills_defaults_in():
-    expected = {"score_threshold": 0.05, "feature": "box", "distance": "reciprocal", "max_boxes": None}
+    expected = {
+        "score_threshold": 0.05,
+        "feature": "box",
+        "distance": "reciprocal",
+        "max_boxes": None,
+        "clustering": "swap",
+    }
     assert bind(partial(ccms_kmedoids, score_threshold=0.05)) == expected
 
 
