@@ -123,7 +123,8 @@ def run(
     """Run the rounds that are not on disk as they were written; yield each record right after it was written, and those of
     finished rounds after it. `task` judges the predictions; `extra_timing` gives what a round's timing.json holds besides
     the seconds."""
-    start, scored = opening(splits, plan), scored_split(splits, plan.evaluate)
+    start = opening(splits, plan)
+    scored = start.scored
     whole = take_up(folder, splits, scored, task)
     past = Past(splits, learner, plan, folder, start)
     past.drop(max(whole, default=0))  # a process that was killed right after a record did not
@@ -250,11 +251,13 @@ class Past:
 
 class Opening(NamedTuple):
     """What is settled before the first round. `order`: all pool ids in the order that the initial set is taken from;
-    `heldout`: those of the initial set that validate; `val`: the validation images, None where there are none."""
+    `heldout`: those of the initial set that validate; `val`: the validation images, None where there are none; `scored`: those
+    that rounds are scored on."""
 
     order: list[int]
     heldout: list[int]
     val: Dataset | None
+    scored: Dataset
 
 
 def opening(splits: Splits, plan: Plan) -> Opening:
@@ -262,7 +265,8 @@ def opening(splits: Splits, plan: Plan) -> Opening:
     # An image that has an equal copy in the pool would be validated on here and trained on there.
     copies = Counter(image.content for image in splits.train.images if image.content)
     heldout = [i for i in order[: plan.sizes[0]] if copies[splits.train[i].content] < 2][: plan.holdout]
-    return Opening(order, heldout, splits.train.select(heldout) if heldout else splits.val)
+    val, scored = splits.train.select(heldout) if heldout else splits.val, scored_split(splits, plan.evaluate)
+    return Opening(order, heldout, val, scored)
 
 
 def initial_order(train: Dataset, seed: int) -> list[int]:
@@ -301,7 +305,7 @@ def choose(
     if round == 0:
         return settled("initial", train.ids.tolist(), start.order[: plan.sizes[0]])
     known, initial = set(pool.labeled) - set(start.heldout), start.order[: plan.sizes[0]]
-    learner.inform(labeled=train.select(known), initial=train.select(initial), val=start.val)
+    learner.inform(labeled=train.select(known), initial=train.select(initial), val=start.val, scored=start.scored)
     candidates = set(train.ids.tolist()) - set(start.heldout) if plan.data == "reselect" else set(pool.unlabeled)
     if plan.picks is not None:
         return settled("imported", candidates, plan.picks[round])

@@ -456,8 +456,9 @@ class Learner(Protocol):
         """Predictions for all images with a column per signal, in one pass. ValueError for a signal not provided."""
         ...
 
-    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
-        """Which labels there are now: for signals of unlabeled images that are measured against them (INFLUENCE)."""
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
+        """Which labels there are now: for signals of unlabeled images that are measured against them (INFLUENCE). `scored`
+        are the images that rounds are scored on: no practical method looks at them."""
         ...
 
     def loss(self, images: Dataset) -> NDArray[np.float64]:

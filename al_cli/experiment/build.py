@@ -129,13 +129,18 @@ def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
     sampler = f"sampler {experiment.config['sampler']['name']}"
     if experiment.training.duration == "early_stop":
         uses.append(UseOfVal("early stopping goes by the validation loss", "set training.duration=epochs"))
-    measured_on_val = InfluenceSpec.of(experiment.model.influence).reference == "val"
-    if measured_on_val and experiment.strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}:
+    if influence_reference(experiment) == "val":
         instead = "set model.influence.reference=labeled"
         uses.append(UseOfVal(f"{sampler} measures influence on validation images", instead))
     if experiment.strategy.uses_held_out:
         uses.append(UseOfVal(f"{sampler} learns from validation images", "take another sampler"))
     return uses
+
+
+def influence_reference(experiment: Experiment) -> str | None:
+    """The images whose loss the sampler wants to lower; None for a sampler that does not ask for influence."""
+    asked = experiment.strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}
+    return InfluenceSpec.of(experiment.model.influence).reference if asked else None
 
 
 def check_validating(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:

@@ -15,6 +15,7 @@ from al_cli.errors import AlError, ConfigError, DatasetError, ModelError, RunErr
 from al_cli.experiment.build import (
     build_learner,
     check_longer,
+    influence_reference,
     load_dataset,
     plan_rounds,
     store_path,
@@ -177,6 +178,13 @@ def announce(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:
             "evaluate=val: %s, so the scores are not held out from it: compare, then evaluate=test", uses[0].what
         )
     sampler, sizes = experiment.config["sampler"]["name"], list(map(str, plan.sizes))
+    if influence_reference(experiment) == "test":
+        log.warning(
+            "model.influence.reference=test: %s chooses with the labels of the images that it is scored on (the %s split), as "
+            "ISAL did; its scores are not held out from it",
+            sampler,
+            plan.evaluate,
+        )
     amounts = (
         ", ".join(sizes) + " images"
         if plan.unit == "images"

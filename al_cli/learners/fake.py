@@ -133,7 +133,7 @@ class FakeLearner(Learner):
         order = np.argsort(-probs.max(1, initial=0), kind="stable")
         return boxes[order], probs.max(1, initial=0)[order], probs.argmax(1)[order], probs[order]
 
-    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
         """Nothing here is measured against labeled images."""
 
     def loss(self, images: Dataset) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from al_cli.errors import ConfigError, ModelError, suggest, written
 from al_cli.types import Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
-REFERENCES = ("val", "initial", "labeled")  # of influence
+REFERENCES = ("val", "initial", "labeled", "test")  # of influence
 FAMILIES = ("rcnn", "retinanet", "fcos", "fake")
 
 
@@ -123,7 +123,9 @@ def remedy_for(model: ModelSpec, lacking: Collection[Signal]) -> str:
 class InfluenceSpec:
     """Influence selection's own settings (Liu et al., ISAL, 2021; sections 4.2-4.4, appendices B and E.2).
 
-    `reference`  whose loss is to fall: the validation images (ISAL), the initial labeled ones (v2) or all labeled (v3)
+    `reference`  whose loss is to fall: the validation images (section 3.2), the initial labeled ones (v2), all labeled ones
+                 (v3), or `test`, the images that rounds are scored on, which are ISAL's validation images on VOC and COCO
+                 (sections 4.2 and E.2): it chooses with the labels of what it is scored on
     `threshold`  score from which a detection is a pseudo label; the paper names none, 0.5 is its released program's
     `samples`    the most labeled images that estimate the Hessian, one a step; None: 500 for R-CNN, 5000 for dense
     `repeats`    estimates that are averaged

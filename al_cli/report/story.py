@@ -76,7 +76,8 @@ class Story:
         self.looks = style.assign_looks(study.arms, study.random, self.distinct)
         self.references = [value for value in self.statistics.reference.values.values() if value is not None]
         self.attached: list[ReportTable] = [numbers.every_round_table(study)]
-        self.warnings = warnings_of_study(self.statistics, study.environments, find_in_vain(study))
+        configs = {run.arm: run.config for run in study.runs if run.records}
+        self.warnings = warnings_of_study(self.statistics, study.environments, find_in_vain(study), configs)
 
     def arms_with_colour(self) -> list[str]:
         """The arms with a colour of their own: all, or random, the claim's arms, the best and the worst of many."""

@@ -113,9 +113,10 @@ class StoredLearner(Learner):
         """What, with the weights, determines any answer: code, versions, device, kernels and the settings of asking."""
         return {key: self.identity[key] for key in ("code", "versions", "device", "kernels")} | self.asking
 
-    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
-        self.known = {"labeled": digest(labeled), "initial": digest(initial), "val": maybe_digest(val)}
-        self.inner.inform(labeled=labeled, initial=initial, val=val)
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
+        given = {"labeled": labeled, "initial": initial, "val": val, "scored": scored}
+        self.known = {name: maybe_digest(images) for name, images in given.items()}
+        self.inner.inform(labeled=labeled, initial=initial, val=val, scored=scored)
 
     def loss(self, images: Dataset) -> NDArray[np.float64]:
         return self.inner.loss(images)

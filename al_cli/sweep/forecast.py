@@ -81,7 +81,7 @@ class Untrained(Learner):
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
         raise AssertionError("a forecast infers nothing")
 
-    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None: ...
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None: ...
 
     def loss(self, images: Dataset) -> NDArray[np.float64]:
         raise AssertionError("a forecast measures nothing")

@@ -188,9 +188,9 @@ class DetectronLearner(Learner):
             raise ValueError(f"{self.spec.name} does not provide {', '.join(missing)}; it has {sorted(self.provides)}")
         return self.trained.infer(images, signals, len(self.class_names))
 
-    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
         """The labels that INFLUENCE and GRADIENT_SIMILARITY are measured against."""
-        self._labels = KnownLabels(labeled, initial, val)
+        self._labels = KnownLabels(labeled, initial, val, scored)
         if self._trained is not None:
             self._trained.inform(self._labels)
 
