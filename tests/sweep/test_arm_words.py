@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from al_cli.cli.completion import complete
 from al_cli.errors import AlError
 from al_cli.sweep import study_file
 from al_cli.sweep.file import parse_sweep
@@ -81,3 +82,21 @@ def test_random_is_known_by_its_sampler_and_what_leaves_it_alone_is_taken():
         planned("sampler=coreset", content=named)
     assert by_arm(planned("sampler=coreset", "arms=[e]", content=named))["e"]["sampler"]["name"] == "coreset"
     assert by_arm(planned("ud_split=null", "schedule=null"))["random"]["sampler"]["name"] == "random"
+
+
+COMPLETED = {
+    "thes": ["thesis", "thesis_digits"],
+    "thesis_digits arms.div": ["arms.diversity."],
+    "thesis_digits budget=5 arms.diversity.sampler=ccms_co": ["arms.diversity.sampler=ccms_coords"],
+    "thesis_digits see": ["seeds="],
+    "nowhere arms.": [],
+}
+
+
+@pytest.mark.parametrize("line", COMPLETED)
+def test_the_shell_completes_arms_and_their_settings(line, monkeypatch, capsys):
+    monkeypatch.setenv("COMP_LINE", f"al sweep {line}")
+    monkeypatch.setenv("COMP_POINT", "0")
+    assert complete(["-sc", "query=bash"], ["sweep"]) == 0
+    choices = [choice for choice in capsys.readouterr().out.split() if choice.startswith(line.rpartition(" ")[2])]
+    assert choices[: len(COMPLETED[line])] == COMPLETED[line] and bool(choices) == bool(COMPLETED[line])
