@@ -1,8 +1,10 @@
 """Shell completion, and the rest that Hydra answers for `al run`: --cfg, --info, --hydra-help."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 
 from al_cli.errors import ConfigError, first_line
 
@@ -13,11 +15,36 @@ def complete(words: list[str], verbs: Sequence[str]) -> int:
     """Hydra's completion looks at the whole line; it must not see our verb."""
     line = os.environ.get("COMP_LINE", "")
     head, _, rest = line.partition(" ")
+    if words[-1].startswith("query") and rest.startswith("sweep "):
+        print(*of_sweep(rest.removeprefix("sweep "), words))
+        return 0
     if words[-1].startswith("query") and not rest.startswith("run "):
         print(*verbs)
         return 0
     os.environ["COMP_LINE"] = f"{head} {rest.removeprefix('run ')}"
     return ask_hydra(words)
+
+
+def of_sweep(line: str, words: list[str]) -> list[str]:
+    """What may stand at the end of `al sweep` with this line behind it: a shipped sweep, what is said to the sweep itself or
+    to one arm, and every setting of a run. Hydra knows the settings."""
+    from al_cli.sweep import file
+
+    name, _, overrides = line.partition(" ")
+    if not overrides and not line.endswith(" "):
+        return file.shipped_names()
+    try:
+        arms = [f"arms.{arm.name}." for arm in file.read_sweep(name).arms]
+    except ConfigError:  # whoever runs it says what is wrong
+        return []
+    last = overrides.rpartition(" ")[2]
+    arm = next((arm for arm in arms if last.startswith(arm)), "")
+    os.environ["COMP_LINE"] = f"al {last.removeprefix(arm)}"
+    with redirect_stdout(io.StringIO()) as said:
+        ask_hydra(words)
+    settings = [f"{arm}{choice}" for choice in said.getvalue().split()]
+    own = [] if arm else [choice for choice in ("seeds=", "arms=", "reference=", *arms) if choice.startswith(last)]
+    return own + settings
 
 
 def ask_hydra(words: list[str]) -> int:

@@ -7,7 +7,8 @@ from al_cli.errors import ConfigError
 HELP = "a study from a file: every arm with every seed; --dry-run shows what it would train"
 EPILOG = """\
 al sweep thesis_digits seeds=[0,1] arms=[random,diversity] training.iterations=100: overrides are those of `al run` and
-go to all runs. The same command continues what was stopped and redoes what failed. sweeps/README.md describes the files.
+go to all runs, and arms.NAME.key=value to those of one arm: al sweep thesis_digits arms.diversity.sampler=ccms_coords.
+The same command continues what was stopped and redoes what failed. sweeps/README.md describes the files.
 """
 
 
@@ -16,7 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("name", metavar="NAME | FILE", nargs="?", help="a shipped sweep, or a YAML file of yours")
     parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="settings for all runs; seeds=[...], arms=[...]"
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="settings for all runs; arms.NAME.key=value for one arm; seeds=[...], arms=[...]",
     )
     add_execution(parser)
 

@@ -7,7 +7,7 @@ mappings from a key of `al run` to a YAML value, and `literal` writes such a val
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def parse_sweep(name: str, content: Any, known: Known = NOBODY) -> Sweep:
     if content.get("random", True) and RANDOM not in samplers:
         arms = (Arm(RANDOM, ("sampler=random",)), *arms)
     _check_names(arms)
-    check_distinct(arms, base)
+    check_distinct(Arm(arm.name, merge(base, arm.overrides)) for arm in arms)
     task = named(words_to_dict(base).get("task", DEFAULT), known) if "claim" in content else None
     claim = _claim(content.get("claim"), [arm.name for arm in arms], task)
     source = str(content.get("source") or "").strip()
@@ -124,11 +124,22 @@ def _overrides(content: Any, where: str, refused: Iterable[str]) -> tuple[str, .
         _refuse_hydra(key, where)
         words.append(f"{key}={literal(value, f'{where}.{key}')}")
     check_words(words)
+    _refuse_keys(words, where, refused)
+    return tuple(words)
+
+
+def _refuse_keys(words: Iterable[str], where: str, refused: Iterable[str]) -> None:
     for key in map(key_of, words):
         if key in refused:
             remedy = "the sweep's own keys are seeds: [...] and reference: true; the study is called as the file"
             raise ConfigError(f"{where} sets {key}, which the sweep sets for each run", where=where, remedy=remedy)
-    return tuple(words)
+
+
+def check_keys_of_arm(arm: str, words: Sequence[str]) -> None:
+    """ConfigError for overrides that no arm can have."""
+    for key in map(key_of, words):
+        _refuse_hydra(key, f"arm {arm}")
+    _refuse_keys(words, f"arm {arm}", NOT_IN_ARMS)
 
 
 def _seeds(content: Any) -> tuple[int, ...]:
@@ -213,17 +224,17 @@ def _check_names(arms: tuple[Arm, ...]) -> None:
         seen.add(arm.name.lower())
 
 
-def check_distinct(arms: Iterable[Arm], base: tuple[str, ...], after: tuple[str, ...] = ()) -> None:
-    """ConfigError where two arms have the same overrides, `base` before and `after` (of the command line) included."""
+def check_distinct(arms: Iterable[Arm], typed: Sequence[str] = ()) -> None:
+    """ConfigError where two of these arms, which have all that their runs share, are the same. `typed`: what the command line
+    says of the runs."""
     seen: dict[frozenset[str], str] = {}
     for arm in arms:
-        words = frozenset(merge(base, arm.overrides, after))
+        words = frozenset(arm.overrides)
         if words in seen:
-            where = " ".join(after)
             raise ConfigError(
-                f"arms {seen[words]} and {arm.name} are the same{' with what the command line sets' if after else ''}",
-                where=where or "arms",
-                remedy="leave out the override that makes both arms the same" if after else "leave one out",
+                f"arms {seen[words]} and {arm.name} are the same{' with what the command line sets' if typed else ''}",
+                where=" ".join(typed) or "arms",
+                remedy="leave out the override that makes both arms the same" if typed else "leave one out",
             )
         seen[words] = arm.name
 

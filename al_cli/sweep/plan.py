@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,11 @@ from al_cli.experiment.words import in_a_line, key_of, literal, open_keys
 from al_cli.lookup import Known
 from al_cli.pasted import command, path_word
 from al_cli.progress import phase
+from al_cli.sweep.arm_words import check_random, of_one_arm, read_arm_words
 from al_cli.sweep.file import REFERENCE, Arm, Sweep, check_distinct, check_seeds, merge
 
 OWN = ("seeds", "arms", REFERENCE)  # what the command line says to the sweep itself, not to its runs
+SEVERAL_OF_SWEEP = "a sweep's arms are in its file; a list is written in brackets: 'seeds=[0,1]'"
 REFUSED = {"seed": "write seeds=[...] for the seeds of a sweep", "run_name": "a sweep names its runs: <arm>_s<seed>"}
 
 
@@ -40,14 +43,17 @@ def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
     """The checked runs of a sweep: arm by arm, the seeds of an arm one after the other, the reference last.
 
     So runs that share trainings, the arms of a seed, are apart, and two processes at once seldom wait for one another.
-    `words` are overrides for all runs, and `seeds=[0,1]`, `arms=[a,b]` (some of the arms), `reference=true|false`.
-    ConfigError for the first run that cannot work.
+    `words` are overrides for all runs, `arms.NAME.key=value` for those of one arm, and `seeds=[0,1]`, `arms=[a,b]` (some of
+    the arms), `reference=true|false`. ConfigError for the first run that cannot work.
     """
-    own, rest = _split(words)
+    said, others = of_one_arm(words, [arm.name for arm in sweep.arms])
+    own, rest = _split(others)
     arms, seeds, reference = _choose(sweep, own)
+    changed = read_arm_words(said, arms, SEVERAL_OF_SWEEP)
     shared = merge([f"study={literal(sweep.name)}"], sweep.base)
-    check_distinct(arms, shared, rest)
-    whole = tuple(Arm(arm.name, merge(shared, arm.overrides, rest)) for arm in arms)
+    check_random(arms, shared, rest, changed)
+    whole = tuple(Arm(arm.name, merge(shared, arm.overrides, rest, changed.get(arm.name, ()))) for arm in arms)
+    check_distinct(whole, [word for word in words if key_of(word) not in OWN])
     asked = list(whole)
     if reference:
         asked.append(Arm(REFERENCE, merge(shared, ["sampler=random"], rest, [f"{REFERENCE}=true"])))
@@ -56,7 +62,7 @@ def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
         remedy = f"one command makes at most {compose.MAX_RUNS:,}: a study can be run in parts, with arms=[...] or seeds=[...]"
         raise ConfigError(what, remedy=remedy)
     jobs: list[Job] = []
-    known = known_from(words)
+    known = known_from([*others, *itertools.chain(*changed.values())])
     with phase("check the sweep", total=len(asked), unit="arms") as step:
         for arm in asked:
             jobs += _jobs(arm, seeds, known)
@@ -71,8 +77,7 @@ def _split(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
     for word in words:
         if (key := key_of(word)) in REFUSED:
             raise ConfigError(f"{key} cannot be set for a whole sweep", where=in_a_line(word), remedy=REFUSED[key])
-    several = "a sweep's arms are in its file; a list is written in brackets: 'seeds=[0,1]'"
-    [said] = compose.split_runs(open_keys(words), many=False, several=several)
+    [said] = compose.split_runs(open_keys(words), many=False, several=SEVERAL_OF_SWEEP)
     own = compose.values_of([word for word in said if key_of(word) in OWN])
     return own, tuple(word for word in said if key_of(word) not in OWN)
 

@@ -57,7 +57,6 @@ MISTAKES = {
     "seeds=[a]": ["whole numbers"],
     "arms=[haff]": ["no arm haff", "did you mean half?"],
     "arms=[]": ["nothing to run"],
-    "sampler=coreset": ["random and plain are the same", "command line"],
     "budget=0": ["arm random: budget is 0"],
     "smapler=ccms": ["arm random: there is no setting called smapler", "did you mean sampler?"],
     "dataset=yolo": ["dataset.root is not given", "dataset.root=..."],
@@ -75,7 +74,11 @@ def test_a_mistake_is_one_sentence(word):
 
 
 def test_arms_that_are_not_run_may_be_the_same():
-    assert {job.arm for job in planned("sampler=coreset", "arms=[random]").jobs} == {"random"}
+    """With this, half and plain would be; one of them runs."""
+    same = ["sampler=ccms", "schedule=null", "ud_split=0.5"]
+    assert {job.arm for job in planned(*same, "arms=[plain]").jobs} == {"plain"}
+    with pytest.raises(ConfigError, match=r"half and plain are the same with what the command line sets"):
+        planned(*same, "arms=[half,plain]")
 
 
 def test_an_unknown_sampler_and_a_bad_split_name_their_arm():
