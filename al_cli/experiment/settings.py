@@ -111,7 +111,7 @@ def check(
     plain = resolved(config)
     secrets = masked.take_environment() | masked.secrets_in(plain)
     masked.note(secrets)
-    whole(plain["rounds"], "rounds", at_least=1, at_most=imported.MAX_ROUNDS)
+    whole(plain["rounds"], "rounds", at_least=0, at_most=imported.MAX_ROUNDS)
     one_of(plain["budget_unit"], "budget_unit", UNITS)
     for name, unit in (("initial", "images"), ("budget", plain["budget_unit"])):
         amount(plain[name], name, unit)
