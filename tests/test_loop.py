@@ -190,6 +190,14 @@ def test_a_length_in_the_unit_that_is_not_counted_is_refused(overrides, words):
     assert experiment(*overrides, f"training.duration={name}").iterations == int(overrides[-1].split("=")[1])
 
 
+def test_how_losses_are_predicted_is_refused_where_nothing_asks_for_them():
+    words = ["model=tiny_retinanet", "model.loss_prediction=shared"]
+    [job] = jobs_of([*words, "sampler=learning_loss"])
+    assert job.experiment.model.loss_prediction == "shared"
+    with pytest.raises(ConfigError, match="would do nothing: sampler entropy asks for no predicted loss"):
+        jobs_of([*words, "sampler=entropy"])
+
+
 def test_holdout_is_paid_for_but_never_trained_on(splits, tmp_path):
     spy, records = play(splits, tmp_path, "sampler=random", "training=ppal", "dataset.val=50% of initial")
     held = spy.validated[0]
