@@ -22,6 +22,7 @@ from al_cli.records.stop import Stop, stop_of
 from al_cli.rng import Seeds
 from al_cli.strategy import Strategy
 from al_cli.tasks.base import PERCENT
+from al_cli.types import Signal
 
 DATASET_FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
@@ -137,6 +138,12 @@ def check(
         raise ConfigError(
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
             remedy=remedy_for(model, lacking),
+        )
+    if "model.loss_prediction" in typed and Signal.PREDICTED_LOSS not in strategy.needs:
+        raise ConfigError(
+            f"model.loss_prediction would do nothing: sampler {plain['sampler']['name']} asks for no predicted loss",
+            where=f"model.loss_prediction={model.loss_prediction}",
+            remedy="leave it out, or take sampler=learning_loss",
         )
     check_together(model, training, strategy.needs, plain["device"])
     one_of(plain["evaluate"], "evaluate", EVALUATE)
