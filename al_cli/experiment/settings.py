@@ -29,6 +29,7 @@ DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
 MAX_SEED = 2**63 - 1  # the largest that every library takes
 EVALUATE = ("test", "val")
+MOST_REPEATS = 100
 Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
 
 
@@ -291,6 +292,14 @@ def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
             where=f"dataset={dataset['format']}",
             remedy="add dataset=coco, or leave it out",
         )
+    if dataset.get("repeat") is not None:
+        whole(dataset["repeat"], "dataset.repeat", at_least=2, at_most=MOST_REPEATS)
+        if HeldOut.of(dataset).initial:
+            raise ConfigError(
+                "a part of the initial labels cannot validate where images are repeated: their turned copies are trained on",
+                where=f"dataset.repeat={dataset['repeat']} dataset.val={dataset['val']}",
+                remedy="add dataset.val=20%, a share of the pool that is taken out before the rest is repeated",
+            )
     if HeldOut.of(dataset).initial and evaluate == "val":
         raise ConfigError(
             "rounds cannot be scored on a part of the initial labels: each seed has others",
