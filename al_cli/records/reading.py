@@ -36,10 +36,11 @@ from al_cli.records.rounds import (
     round_name,
     round_row,
     round_texts,
+    shown_columns,
 )
 from al_cli.records.settings import as_stored, parse_config, what_is
 from al_cli.system import read_regular, sha256
-from al_cli.tasks import Task, default, described
+from al_cli.tasks import Task, described, earliest
 from al_cli.types import LossPoint, Predictions, RoundRecord
 
 # Of the files that `folder` lists. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
@@ -78,7 +79,7 @@ class RunFiles:
         be read."""
         path = self.path / "task.json"
         if not path.is_file():
-            return default()
+            return earliest()
         try:
             return described(json.loads(read_regular(path)))
         except (OSError, ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
@@ -147,10 +148,9 @@ class RunFiles:
     def tables(self, records: Sequence[RoundRecord]) -> dict[str, str]:
         """File name -> content of the tables of the whole run."""
         task = self.task()
-        columns = round_columns(task)
         return {
-            "rounds.csv": csv_text(columns, [round_row(record, task) for record in records]),
-            "rounds.md": markdown_text(columns, [round_texts(record, task) for record in records]),
+            "rounds.csv": csv_text(round_columns(task), [round_row(record, task) for record in records]),
+            "rounds.md": markdown_text(shown_columns(task), [round_texts(record, task) for record in records]),
         }
 
     def round_path(self, round: int) -> Path:

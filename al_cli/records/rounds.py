@@ -157,22 +157,31 @@ def parse_candidate(row: Mapping[str, str]) -> Candidate:
 
 
 def round_columns(task: Task) -> list[str]:
-    """What a row about one round has, in tables of a run and of a study: costs, metrics and what belongs to both."""
-    return ["round", *task.cost_names, *task.metric_names, "val_loss", "ud"]
+    """What a row about one round has, in files of a run and of a study: costs, metrics and what belongs to both."""
+    return ["round", *task.cost_names, *task.metric_names, *task.rates, "val_loss", "ud"]
 
 
 def round_row(record: RoundRecord, task: Task) -> list[Any]:
     """The cells of `round_columns`."""
     costs, metrics = [cost.of(record) for cost in task.costs], [record.metrics.get(name) for name in task.metric_names]
-    return [record.round, *costs, *metrics, record.val_loss, record.ud]
+    rates = [cost.rate(record.metrics.get(task.primary.name), cost.of(record)) for cost in task.rates.values()]
+    return [record.round, *costs, *metrics, *rates, record.val_loss, record.ud]
+
+
+def shown_columns(task: Task) -> list[str]:
+    """The columns that people see of such a row: the metrics of narrow tables only."""
+    return [name for name in round_columns(task) if name not in _left_out(task)]
 
 
 def round_texts(record: RoundRecord, task: Task) -> list[Any]:
-    """The same cells for people: each metric with the decimals of its own."""
-    row, first = round_row(record, task), 1 + len(task.costs)
-    for position, metric in enumerate(task.metrics, first):
-        row[position] = metric.text(row[position])
-    return row
+    """The cells of `shown_columns`: each metric with the decimals of its own."""
+    cells = dict(zip(round_columns(task), round_row(record, task), strict=True))
+    texts = {metric.name: metric.text(cells[metric.name]) for metric in task.tabled}
+    return [texts.get(name, cells[name]) for name in shown_columns(task)]
+
+
+def _left_out(task: Task) -> set[str]:
+    return {*task.metric_names, *task.rates} - {metric.name for metric in task.tabled}
 
 
 def _metrics_row(record: RoundRecord, task: Task) -> list[Any]:
