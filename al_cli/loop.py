@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +24,7 @@ from al_cli.datasets.held_out import scored_split
 from al_cli.records import Round, RunFolder
 from al_cli.records.mend import take_up
 from al_cli.records.rounds import follows
+from al_cli.records.stop import Stop
 from al_cli.rng import Seeds, rng_for, seed_for
 from al_cli.system import peak_memory_mib
 from al_cli.tasks import Task
@@ -55,12 +56,14 @@ class Plan:
     annotated boxes of each round (`al_cli.budget`). `ud` is the UD-split of each round (None for the initial one).
     `data`: train on all labeled images (cumulative), on the new ones (new), or on a set of as many images as cumulative
     has that each round selects from the whole pool, labeled or not (reselect; Lund 4.1.5): only the unlabeled ones among
-    them are labeled and paid for. `carry_weights`: start from the last round's weights, else from the starting weights.
+    them are labeled and paid for. `shuffle` them in each epoch, else each takes them in the order in which they were labeled.
+    `carry_weights`: start from the last round's weights, else from the starting weights.
     `holdout`: how many of the initial images validate instead of training. `evaluate`: the split that rounds are scored on,
     val while a recipe is tuned: then nothing reads test. `early_stop`: a training ends with the weights
     of its lowest validation loss, not its last. `picks` [rounds + 1] are the images of each round where they were chosen
     elsewhere; an empty round 0 is drawn. `skipped`: how many rounds a reference leaves out. It labels everything in its one
-    round and takes the training seed of the other runs' last round.
+    round and takes the training seed of the other runs' last round. `stop`: the run ends after the round that reaches it, and
+    `sizes` are the most that it may have.
     """
 
     sizes: tuple[int, ...]
@@ -69,6 +72,7 @@ class Plan:
     seed: int
     unit: Literal["images", "boxes"] = "images"
     data: Literal["cumulative", "new", "reselect"] = "cumulative"
+    shuffle: bool = True
     carry_weights: bool = False
     holdout: int = 0
     early_stop: bool = False
@@ -76,6 +80,11 @@ class Plan:
     picks: tuple[tuple[int, ...], ...] | None = None
     skipped: int = 0
     evaluate: Literal["test", "val"] = "test"
+    stop: Stop | None = None
+
+    def ends(self, record: RoundRecord) -> bool:
+        """Whether this finished round is the run's last."""
+        return record.round == len(self.sizes) - 1 or (self.stop is not None and self.stop.reached(record.metrics))
 
     def wanted(self, round: int) -> int:
         """Images, or with `unit` boxes the boxes, that a round after the initial one asks for. Where it selects its training
@@ -89,6 +98,10 @@ class Plan:
     def trains_on(self, labeled: Iterable[int], chosen: Iterable[int], heldout: Iterable[int]) -> set[int]:
         """The images of a round's training: all `labeled` ones, or those that the round has `chosen`."""
         return set(labeled if self.data == "cumulative" else chosen) - set(heldout)
+
+    def order(self, labeled: Iterable[int], train_on: Collection[int]) -> list[int] | None:
+        """The images of a round's training in the order in which they were labeled; None where they are shuffled."""
+        return None if self.shuffle else [i for i in labeled if i in train_on]
 
     def training_seed(self, round: int) -> int:
         return seed_for(self.seeds.training, round + self.skipped, "training")
@@ -110,16 +123,18 @@ def run(
     """Run the rounds that are not on disk as they were written; yield each record right after it was written, and those of
     finished rounds after it. `task` judges the predictions; `extra_timing` gives what a round's timing.json holds besides
     the seconds."""
-    start, scored = opening(splits, plan), scored_split(splits, plan.evaluate)
+    start = opening(splits, plan)
+    scored = start.scored
     whole = take_up(folder, splits, scored, task)
     past = Past(splits, learner, plan, folder, start)
     past.drop(max(whole, default=0))  # a process that was killed right after a record did not
 
     pool, checkpoint, previous, gone_on = Pool([], splits.train.ids.tolist()), None, None, False
     for round in range(len(plan.sizes)):
+        if previous is not None and plan.ends(previous):
+            break
         if gone_on and round in whole and previous is not None and not follows(whole[round], previous):
-            for later in sorted(number for number in folder.recorded_rounds() if number >= round):
-                folder.set_aside(later)
+            for later in folder.set_aside_from(round):
                 whole.pop(later, None)
         if round in whole and (plan.keep_checkpoints or round == max(whole)) and not past.restore(whole[round]):
             del whole[round]
@@ -142,7 +157,8 @@ def run(
             train_on = plan.trains_on(pool.labeled, choice.selection.ids.tolist(), start.heldout)
             init = checkpoint if plan.continues(round) else None
             seed = plan.training_seed(round)
-            checkpoint = learner.fit(splits.train.select(train_on), val=start.val, seed=seed, init=init)
+            order = plan.order(pool.labeled, train_on)
+            checkpoint = learner.fit(splits.train.select(train_on), val=start.val, seed=seed, init=init, order=order)
         with clock("evaluate"):
             predictions = learner.infer(scored)
             evaluation = task.judge(predictions, scored)
@@ -162,6 +178,7 @@ def run(
             metrics=evaluation.metrics,
             val_loss=(min(losses) if plan.early_stop else losses[-1]) if losses else None,
             hashes=folder.weights_before(round),
+            epochs=checkpoint.epochs,
         )
         with clock("save"):
             folder.begin_round(round)
@@ -182,7 +199,9 @@ def run(
         previous = folder.write_round(done)
         past.drop(round, max(whole, default=round))
         yield previous
-    past.drop(len(plan.sizes) - 1)
+    assert previous is not None, "there is a round 0"
+    folder.set_aside_from(previous.round + 1)  # it was made again, and reached the value now
+    past.drop(previous.round)
     folder.write_tables()
 
 
@@ -220,9 +239,10 @@ class Past:
         log.info("the weights of round %d are needed and not there as they were written: they are made again", round)
         init = self.weights(round - 1) if self.plan.continues(round) else None
         chosen = () if self.plan.data == "cumulative" else self.folder.trained_on(round)
-        train_on = self.splits.train.select(self.plan.trains_on(record.labeled, chosen, self.start.heldout))
+        ids = self.plan.trains_on(record.labeled, chosen, self.start.heldout)
+        train_on, order = self.splits.train.select(ids), self.plan.order(record.labeled, ids)
         seed = self.plan.training_seed(round)
-        checkpoint = self.learner.fit(train_on, val=self.start.val, seed=seed, init=init)
+        checkpoint = self.learner.fit(train_on, val=self.start.val, seed=seed, init=init, order=order)
         self.learner.save(checkpoint, self.folder.checkpoint_path(round))
         if not self.folder.has_weights(record):
             log.warning("round %d was trained again and has other weights now than its record was made with", round)
@@ -231,11 +251,13 @@ class Past:
 
 class Opening(NamedTuple):
     """What is settled before the first round. `order`: all pool ids in the order that the initial set is taken from;
-    `heldout`: those of the initial set that validate; `val`: the validation images, None where there are none."""
+    `heldout`: those of the initial set that validate; `val`: the validation images, None where there are none; `scored`: those
+    that rounds are scored on."""
 
     order: list[int]
     heldout: list[int]
     val: Dataset | None
+    scored: Dataset
 
 
 def opening(splits: Splits, plan: Plan) -> Opening:
@@ -243,7 +265,8 @@ def opening(splits: Splits, plan: Plan) -> Opening:
     # An image that has an equal copy in the pool would be validated on here and trained on there.
     copies = Counter(image.content for image in splits.train.images if image.content)
     heldout = [i for i in order[: plan.sizes[0]] if copies[splits.train[i].content] < 2][: plan.holdout]
-    return Opening(order, heldout, splits.train.select(heldout) if heldout else splits.val)
+    val, scored = splits.train.select(heldout) if heldout else splits.val, scored_split(splits, plan.evaluate)
+    return Opening(order, heldout, val, scored)
 
 
 def initial_order(train: Dataset, seed: int) -> list[int]:
@@ -282,7 +305,7 @@ def choose(
     if round == 0:
         return settled("initial", train.ids.tolist(), start.order[: plan.sizes[0]])
     known, initial = set(pool.labeled) - set(start.heldout), start.order[: plan.sizes[0]]
-    learner.inform(labeled=train.select(known), initial=train.select(initial), val=start.val)
+    learner.inform(labeled=train.select(known), initial=train.select(initial), val=start.val, scored=start.scored)
     candidates = set(train.ids.tolist()) - set(start.heldout) if plan.data == "reselect" else set(pool.unlabeled)
     if plan.picks is not None:
         return settled("imported", candidates, plan.picks[round])

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from fractions import Fraction
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ from al_cli.types import (
     Signal,
     StageLog,
 )
+
+Of = Literal["outside", "inside", "all"]
 
 
 def keep_count(keep: str, total: int, target: int, ud: float | None = None) -> int:
@@ -79,13 +82,14 @@ class Stage:
     """`select` keeps some of the candidates, by `score` where it has one. Checked when built: ConfigError.
 
     With a `share`, this stage picks for good: that part of the budget. The stages after it pick the rest of the budget,
-    from other images.
+    from other images. Which, `of` says at the first of them (see `Strategy`); without it they are those `outside`.
     """
 
     select: Select
     score: Score | None = None
     keep: str = "budget"
     share: float | None = None
+    of: Of | None = None
 
     def __post_init__(self) -> None:
         _keep_kind(self.keep)
@@ -93,6 +97,8 @@ class Stage:
         if self.share is not None and not (number and 0 < self.share < 1 and self.keep == "budget"):
             remedy = "give 0 < share < 1 with `keep: budget`, for example share: 0.5"
             raise ConfigError(f"a stage cannot keep {self.keep} with share={self.share!r}", remedy=remedy)
+        if self.of is not None and self.of not in get_args(Of):
+            raise ConfigError(f"a stage cannot choose of={self.of!r}", remedy="give outside, inside or all")
         for role, part in (("selection", self.select), ("score", self.score)):
             if part is not None and declaration_of(part).kind != role:
                 remedy = "scores go under `score`, selections under `select`"
@@ -151,7 +157,14 @@ class Strategy:
 
     A stage with a `share` ends a part of the list, and each part picks its share of the budget: half by entropy out of a
     random 20%, half at random, is `random 20%`, `entropy -> top, share 0.5`, `random`. The first stage of a part keeps some
-    images; the next part chooses from the others. Where these are too few, it chooses from all that are not picked yet.
+    images: the subset that the part looks at. The next part chooses from images that are not picked yet, and its first stage
+    says of which:
+
+        outside     the candidates of the part before, without the subset that it looked at (where nothing is said)
+        inside      the rest of that subset
+        all         all images that are not picked yet
+
+    Where these are fewer than what is left of the budget, it chooses from all that are not picked yet.
     """
 
     stages: tuple[Stage, ...]
@@ -161,10 +174,24 @@ class Strategy:
         if not self.stages or self.stages[-1].keep != "budget" or self.stages[-1].share is not None:
             remedy = "set `keep: budget` there, without a share"
             raise ConfigError("the last stage of a sampler must keep the budget", where="sampler.stages", remedy=remedy)
+        self._check_of()
         shares = [stage.share for stage in self.stages if stage.share is not None]
         if sum(map(_exact, shares)) >= 1:
             remedy = "leave some of the budget to the last stage"
             raise ConfigError(f"shares of {shares} are the whole budget", where="sampler.stages", remedy=remedy)
+
+    def _check_of(self) -> None:
+        """ConfigError where a stage says of which images, and that says nothing."""
+        before: tuple[Stage, ...] = ()
+        for part in self._parts():
+            first, *others = part
+            if any(stage.of is not None for stage in others) or (first.of is not None and not before):
+                remedy = "set it at the first stage after one with a share, or leave it out"
+                raise ConfigError("`of` does nothing at this stage", where="sampler.stages", remedy=remedy)
+            if first.of == "inside" and len(before) == 1:
+                what = f"{before[0].name} picks all that it looks at, so nothing is left inside"
+                raise ConfigError(what, where="of=inside", remedy="put a stage such as random, keep 20%, before it")
+            before = part
 
     @property
     def needs(self) -> frozenset[Signal]:
@@ -199,14 +226,19 @@ class Strategy:
 
         Raises RuntimeError, naming the function, where one returns what it must not.
         """
-        ids = np.sort(np.fromiter((int(i) for i in request.candidates), dtype=np.int64))
-        _check(bool((np.diff(ids) > 0).all()), "candidate ids must be distinct")
-        everything, budget = ids, request.budget
-        left = budget
+        everything = np.sort(np.fromiter((int(i) for i in request.candidates), dtype=np.int64))
+        _check(bool((np.diff(everything) > 0).all()), "candidate ids must be distinct")
+        budget = left = request.budget
+        before = looked_at = unpicked = (
+            everything  # candidates of the part before, those that it looked at, all not picked
+        )
         picks: list[Selection] = []
         logs: list[StageLog] = []
         trail = _Trail(everything)
         for part in self._parts():
+            ids = _candidates(part[0].of or "outside", before, looked_at, unpicked) if picks else everything
+            if len(ids) < left:
+                ids = unpicked
             share = part[-1].share
             target = left
             if share is not None and len(everything) > budget:
@@ -215,13 +247,12 @@ class Strategy:
                 why = f"nothing to pick: {left} of the budget of {budget} is left, share={share or 'the rest'}"
                 logs += [stage.log(len(ids), 0, skipped=why) for stage in part]
                 continue
+            before = ids
             picked, looked_at = _narrow(part, ids, target, request, logs, trail)
             picks.append(picked)
             trail.pick(picked.ids)
             left -= len(picked.ids)
-            ids = np.setdiff1d(ids, looked_at)
-            if len(ids) < left:
-                ids = np.setdiff1d(everything, np.concatenate([pick.ids for pick in picks]))
+            unpicked = np.setdiff1d(unpicked, picked.ids)
         return Choice(_alternate(picks), tuple(logs), everything, trail.scores, trail.dropped_by)
 
     def _parts(self) -> list[tuple[Stage, ...]]:
@@ -250,6 +281,15 @@ class _Trail:
     def pick(self, ids: NDArray[np.int64]) -> None:
         """These are chosen now, even where an earlier part dropped them."""
         self.dropped_by[np.searchsorted(self.candidates, ids)] = 0
+
+
+def _candidates(
+    of: Of, before: NDArray[np.int64], looked_at: NDArray[np.int64], unpicked: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """What the next part chooses from, ascending: `before` are the candidates of the part before, `looked_at` its subset."""
+    if of == "all":
+        return unpicked
+    return np.setdiff1d(before, looked_at) if of == "outside" else np.intersect1d(looked_at, unpicked)
 
 
 def _narrow(

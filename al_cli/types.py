@@ -421,11 +421,13 @@ class LossPoint:
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """Trained weights as the learner left them. `state` is opaque to everyone else; `history` are its loss curves;
-    `extras` is what training measured besides the weights, arrays by name (a class's difficulty)."""
+    `extras` is what training measured besides the weights, arrays by name (a class's difficulty); `epochs` how often it saw
+    its images until it stopped, None where nobody wrote that down."""
 
     state: Mapping[str, Any]
     history: tuple[LossPoint, ...] = ()
     extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    epochs: float | None = None
 
 
 class Learner(Protocol):
@@ -437,16 +439,26 @@ class Learner(Protocol):
     provides: frozenset[Signal]
     device: str  # "cpu" or "cuda:0": its kind is in the store's key
 
-    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
-        """Train on every image of `train` (negatives too) from `init`, or from the starting weights where None."""
+    def fit(
+        self,
+        train: Dataset,
+        *,
+        val: Dataset | None,
+        seed: int,
+        init: Checkpoint | None,
+        order: Sequence[int] | None = None,
+    ) -> Checkpoint:
+        """Train on every image of `train` (negatives too) from `init`, or from the starting weights where None. Each epoch
+        is shuffled, or takes the images in this `order` of their ids."""
         ...
 
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
         """Predictions for all images with a column per signal, in one pass. ValueError for a signal not provided."""
         ...
 
-    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
-        """Which labels there are now: for signals of unlabeled images that are measured against them (INFLUENCE)."""
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
+        """Which labels there are now: for signals of unlabeled images that are measured against them (INFLUENCE). `scored`
+        are the images that rounds are scored on: no practical method looks at them."""
         ...
 
     def loss(self, images: Dataset) -> NDArray[np.float64]:
@@ -505,6 +517,10 @@ class Selector(Protocol):
     def select(self, request: Request) -> Choice: ...
 
 
+# Numbers of a record that not every run has: a record of an earlier version lacks them, and some are measured where asked for
+MEASURED = ("epochs",)
+
+
 @dataclass(frozen=True)
 class RoundRecord:
     """One finished round. Holds nothing that differs between equal runs (seconds live in timing.json).
@@ -512,6 +528,7 @@ class RoundRecord:
     `picked` are the images this round labeled (the initial set in round 0), with their scores; `labeled` all so far in
     acquisition order: what annotators have been paid for. Where a round selects its training set from the whole pool,
     images that were labeled before are not among the picked, and labeled ones that it left out are not trained on.
+    `epochs` are those of the round's training (`Checkpoint.epochs`).
     """
 
     round: int
@@ -526,6 +543,7 @@ class RoundRecord:
     metrics: Mapping[str, float | None]
     val_loss: float | None
     hashes: Mapping[str, str]
+    epochs: float | None = None
 
     @property
     def oracle(self) -> bool:

@@ -1,5 +1,6 @@
 """Sample runs as `al run` leaves them: random, seeded, with curves that look like real ones."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,18 @@ class SampleRuns:
     splits: Splits
 
     def run(
-        self, name: str, *, seed: int = 10, rounds: int = 5, done: int | None = None, gain: float = 1.0, **config
+        self,
+        name: str,
+        *,
+        seed: int = 10,
+        rounds: int = 5,
+        done: int | None = None,
+        gain: float = 1.0,
+        measured: Callable[[int], dict[str, float]] = lambda round: {},
+        **config,
     ) -> RunFolder:
-        """A run of `rounds` rounds, `done` of them finished; marked done when all are. AP grows with `gain`."""
+        """A run of `rounds` rounds, `done` of them finished; marked done when all are. AP grows with `gain`; `measured` gives
+        what the record of a round has besides (`types.MEASURED`)."""
         settings = {"sampler": {"name": name}, "rounds": rounds - 1, "seed": seed, "seeds": {"initial": None}} | config
         rng = np.random.default_rng([seed, len(name)])
         done = rounds if done is None else done
@@ -53,6 +63,7 @@ class SampleRuns:
                     metrics=evaluation.metrics,
                     val_loss=history[-1].val_loss,
                     hashes={},
+                    **measured(number),
                 )
                 done_round = Round(
                     record,

@@ -28,7 +28,7 @@ class Spy(FakeLearner):
         super().__init__(class_names)
         self.trained, self.validated, self.starts, self.inferred, self.seeds = [], [], [], [], []
 
-    def fit(self, train, *, val, seed, init):
+    def fit(self, train, *, val, seed, init, order=None):
         self.trained.append(set(train.ids.tolist()))
         self.validated.append(None if val is None else set(val.ids.tolist()))
         self.starts.append(init)

@@ -35,9 +35,9 @@ class Inference:
         )
 
 
-def choose(stages, n=100, budget=10, ud=None, infer=None):
+def choose(stages, n=100, budget=10, ud=None, infer=None, seed=0):
     infer = infer or Inference()
-    choice = Strategy(stages).select(Request(range(n), infer, budget, np.random.default_rng(0), ud))
+    choice = Strategy(stages).select(Request(range(n), infer, budget, np.random.default_rng(seed), ud))
     return choice.selection, choice.stages, infer.calls
 
 
@@ -254,6 +254,31 @@ def test_a_rest_that_is_too_small_is_filled_from_what_was_looked_at():
     assert len(chosen.ids) == 19
 
 
+@pytest.mark.parametrize("share", [0.5, 0.3])
+@pytest.mark.parametrize("of", [None, "outside", "inside", "all"])
+def test_the_three_readings_of_the_random_half(of, share):
+    """Half of 40 images are looked at. The second part is drawn from the set that is meant."""
+    drawn, meant = set(), set()
+    for seed in range(40):
+        looked_at = set(choose([Stage(random)], n=40, budget=20, seed=seed)[0].ids.tolist())
+        stages = [Stage(random, keep="50%"), Stage(top, entropy, share=share), Stage(random, of=of)]
+        chosen, logs, _ = choose(stages, n=40, seed=seed)
+        uncertain_ones, others = chosen.ids[~np.isnan(chosen.scores)], chosen.ids[np.isnan(chosen.scores)]
+        left = {i for i in range(40) if i not in uncertain_ones}
+        left = {"outside": left - looked_at, "inside": left & looked_at, "all": left}[of or "outside"]
+        assert len(uncertain_ones) == round(10 * share) and looked_at.issuperset(uncertain_ones)
+        assert (logs[2].candidates, logs[2].kept) == (len(left), len(others)) and left.issuperset(others)
+        drawn, meant = drawn | {(i, i in looked_at) for i in others}, meant | {(i, i in looked_at) for i in left}
+    assert drawn <= meant
+    assert {inside for _, inside in drawn} == {inside for _, inside in meant}
+
+
+def test_inside_with_too_few_images_is_all_that_are_not_picked():
+    """A fifth of 40 is 8; 5 of them are picked, and the other 3 are fewer than the 5 to come: all 35 may be drawn."""
+    _, logs, _ = choose([*halves()[:2], Stage(random, of="inside")], n=40)
+    assert [(log.candidates, log.kept) for log in logs] == [(40, 8), (8, 5), (35, 5)]
+
+
 def test_three_parts():
     stages = [Stage(top, entropy, share=0.2), Stage(top, class_entropy, share=0.3), Stage(random)]
     chosen, logs, calls = choose(stages)
@@ -382,6 +407,10 @@ def test_strategy_declares_needs_and_ud():
         (lambda: Strategy([Stage(random, share=0.5), Stage(random, share=0.5), Stage(random)]), "whole budget"),
         (lambda: Stage(random, share=1), "share=1"),
         (lambda: Stage(random, share=0), "share=0"),
+        (lambda: Stage(random, of="beside"), "of='beside'"),
+        (lambda: Strategy([Stage(random, of="all")]), "`of` does nothing"),
+        (lambda: Strategy([*halves()[:2], Stage(random, keep="4x"), Stage(random, of="all")]), "`of` does nothing"),
+        (lambda: Strategy([Stage(random, share=0.5), Stage(random, of="inside")]), "nothing is left inside"),
         (lambda: Stage(random, share=True), "share=True"),
         (lambda: Stage(random, share="half"), "share='half'"),
         (lambda: Stage(random, keep="4x", share=0.5), "cannot keep 4x with share=0.5"),

@@ -21,7 +21,7 @@ from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
-from al_cli.types import Learner, OwnSplits, Signal, Splits
+from al_cli.types import Learner, OwnSplits, RoundRecord, Signal, Splits
 
 log = logging.getLogger("al")
 
@@ -91,13 +91,15 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         seeds=experiment.seeds,
         seed=config["seed"],
         data=training.data,  # type: ignore[arg-type]
-        carry_weights=training.init == "continue",
+        shuffle=training.shuffle,
+        carry_weights=training.goes_on,
         holdout=math.ceil(validates * sizes[0]),
         early_stop=training.duration == "early_stop",
         keep_checkpoints=training.keep_checkpoints == "all",
         picks=picks,
         skipped=config["rounds"] if experiment.reference else 0,
         evaluate=config["evaluate"],
+        stop=experiment.stop,
     )
     if validates:
         check_validating(experiment, splits, plan)
@@ -127,13 +129,18 @@ def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
     sampler = f"sampler {experiment.config['sampler']['name']}"
     if experiment.training.duration == "early_stop":
         uses.append(UseOfVal("early stopping goes by the validation loss", "set training.duration=epochs"))
-    measured_on_val = InfluenceSpec.of(experiment.model.influence).reference == "val"
-    if measured_on_val and experiment.strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}:
+    if influence_reference(experiment) == "val":
         instead = "set model.influence.reference=labeled"
         uses.append(UseOfVal(f"{sampler} measures influence on validation images", instead))
     if experiment.strategy.uses_held_out:
         uses.append(UseOfVal(f"{sampler} learns from validation images", "take another sampler"))
     return uses
+
+
+def influence_reference(experiment: Experiment) -> str | None:
+    """The images whose loss the sampler wants to lower; None for a sampler that does not ask for influence."""
+    asked = experiment.strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}
+    return InfluenceSpec.of(experiment.model.influence).reference if asked else None
 
 
 def check_validating(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:
@@ -157,15 +164,27 @@ def check_validating(experiment: Experiment, splits: Splits, plan: loop.Plan) ->
 
 
 def check_longer(
-    experiment: Experiment, splits: Splits, plan: loop.Plan, earlier: Mapping[str, Any], done: int
+    experiment: Experiment, splits: Splits, plan: loop.Plan, earlier: Mapping[str, Any], records: Sequence[RoundRecord]
 ) -> None:
-    """RunError unless the `done` rounds of an earlier run are the first of this longer plan. `earlier` is the configuration of
-    that run, which differs in `rounds` and later entries of `ud_split` alone."""
-    rounds = f"rounds was {earlier['rounds']} and is now {experiment.config['rounds']}"
+    """RunError unless the finished rounds of an earlier run are the first of this longer plan. `earlier` is the configuration
+    of that run, which differs in `rounds`, later entries of `ud_split` and `stop` alone."""
+    rounds, done = f"rounds was {earlier['rounds']} and is now {experiment.config['rounds']}", len(records)
     remedy = "give this one another run_name=NAME or study=NAME"
+    if plan.stop is not None and (first := plan.stop.rounds(records)) is not None and first < done:
+        what = f"this run has {done} rounds, and would have {plan.stop.words(records)}"
+        where = f"stop.metric={plan.stop.metric.name} stop.at={plan.stop.at:g}"
+        raise RunError(what, where=where, remedy=f"{remedy}, or a higher stop.at")
+    if experiment.config["rounds"] == earlier["rounds"]:
+        return
     if experiment.file is not None:
         raise RunError("a run of imported selections cannot take more rounds", where=rounds, remedy=remedy)
     config = {**experiment.config, **{key: earlier[key] for key in ("rounds", "ud_split")}}
+    if done and experiment.training.spans_run:
+        raise RunError(
+            "its rounds are one training, whose learning rate lies over all of them",
+            where=rounds,
+            remedy=f"{remedy}, or set training.schedule=constant for both",
+        )
     shorter = replace(experiment, config=config, ud=experiment.ud[: earlier["rounds"] + 1])
     if done and shorter.iterations != experiment.iterations:
         was, now = shorter.iterations, experiment.iterations
@@ -215,7 +234,13 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
     device = experiment.config["device"]
     needs = experiment.strategy.needs
     return DetectronLearner(
-        experiment.model, experiment.training, class_names, iterations=iterations, device=device, needs=needs
+        experiment.model,
+        experiment.training,
+        class_names,
+        iterations=iterations,
+        trainings=experiment.rounds,
+        device=device,
+        needs=needs,
     )
 
 
@@ -246,6 +271,7 @@ def through_store(
         experiment.training,
         splits.train.class_names,
         iterations=experiment.iterations,
+        trainings=experiment.rounds,
         device=learner.device,
         needs=experiment.strategy.needs,
     )

@@ -37,9 +37,10 @@ def run_name(config: Mapping[str, Any], words: Iterable[str]) -> str:
     if config["run_name"] is not None:
         return str(config["run_name"])
     method = "reference" if config["reference"] else config["sampler"]["name"]  # a reference asks no sampler
-    # Where rounds have a size of their own, more of them are the same run, continued.
+    # A run that goes further is the same run: to another stop, and where rounds have a size of their own, to more rounds.
     grows = all(is_count(config[key]) for key in ("initial", "budget"))
-    return name_with(method, [word for word in words if not (grows and key_of(word) == "rounds")], config["seed"])
+    further = {"stop", *(["rounds"] if grows else [])}
+    return name_with(method, [word for word in words if key_of(word).split(".")[0] not in further], config["seed"])
 
 
 def is_count(amount: Any) -> bool:

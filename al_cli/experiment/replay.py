@@ -136,6 +136,9 @@ def _config(source: dict[str, Any], words: Sequence[str], typed: Sequence[str], 
         OmegaConf.update(config, key, OmegaConf.select(OmegaConf.create(source), key), merge=False)
     for key, value in said.items():
         OmegaConf.update(config, key, value)
+    if rounds < source["rounds"] and config.training.iterations_per == "run" and config.training == source["training"]:
+        config.training.iterations //= source["rounds"] + 1  # each training stays as long as it was
+        config.training.iterations_per = "round"
     config.rounds, config.initial, config.budget, config.budget_unit, config.ud_split = (
         rounds,
         None,

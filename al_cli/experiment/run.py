@@ -15,6 +15,7 @@ from al_cli.errors import AlError, ConfigError, DatasetError, ModelError, RunErr
 from al_cli.experiment.build import (
     build_learner,
     check_longer,
+    influence_reference,
     load_dataset,
     plan_rounds,
     store_path,
@@ -111,13 +112,14 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
     """The rounds of a run whose folder is open. `started` is called before the first training."""
     from al_cli.report.of_run.terminal import rounds_table
 
-    total = experiment.rounds
+    total = experiment.last_in_words
     wanted = experiment.config["plots"]
     if folder.state == "done" and not folder.longer:
         lost = lost_of(folder, experiment)
         if not lost:
             records = folder.records()
-            log.info("%s is done already; delete the folder to run it again", folder.path.name)
+            ended = f" ({why})" if (why := folder.why_ended) else ""
+            log.info("%s is done already%s; delete the folder to run it again", folder.path.name, ended)
             if console.is_terminal:
                 console.print(rounds_table(records, experiment.task))
             return [*tracking.follow(records, experiment.config.get("tracking"), folder, experiment.shown)]
@@ -126,7 +128,7 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
     folder.require_data(DataRecord.of(splits))
     plan = plan_rounds(experiment, splits)
     if folder.longer:
-        check_longer(experiment, splits, plan, folder.config(), len(folder.recorded_rounds()))
+        check_longer(experiment, splits, plan, folder.config(), folder.readable_records())
         folder.lengthen()
     folder.clear_failure()
     announce(experiment, splits, plan)
@@ -146,10 +148,9 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
     started()
     rounds = loop.run(splits, learner, strategy, plan, folder, experiment.task, extra_timing)
     for record in tracking.follow(rounds, experiment.config.get("tracking"), folder, experiment.shown):
-        round_log.info("round %d of %d: %s", record.round, total - 1, round_summary(record, experiment.task))
-        last = record.round == total - 1
-        for finding in round_in_vain(folder, record, experiment.task, experiment.config, last=last):
-            log.warning("round %d of %d: %s", record.round, total - 1, finding)
+        round_log.info("round %d of %s: %s", record.round, total, round_summary(record, experiment.task))
+        for finding in round_in_vain(folder, record, experiment.task, experiment.config, last=plan.ends(record)):
+            log.warning("round %d of %s: %s", record.round, total, finding)
         if console.is_terminal:
             console.print(rounds_table(folder.readable_records(), experiment.task))
         if wanted and time.monotonic() - plotted > PLOT_EVERY_S:
@@ -158,6 +159,8 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
     folder.mark_done()  # before the plots: a picture that cannot be drawn takes nothing from a finished run
     if wanted and (drawn := draw(folder, splits)) is not None:
         folder.mark_done(drawn)
+    if why := folder.why_ended:
+        log.info("%s", why)
     log.info("finished in %.0f s", time.monotonic() - start)
     return folder.records()
 
@@ -175,6 +178,13 @@ def announce(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:
             "evaluate=val: %s, so the scores are not held out from it: compare, then evaluate=test", uses[0].what
         )
     sampler, sizes = experiment.config["sampler"]["name"], list(map(str, plan.sizes))
+    if influence_reference(experiment) == "test":
+        log.warning(
+            "model.influence.reference=test: %s chooses with the labels of the images that it is scored on (the %s split), as "
+            "ISAL did; its scores are not held out from it",
+            sampler,
+            plan.evaluate,
+        )
     amounts = (
         ", ".join(sizes) + " images"
         if plan.unit == "images"

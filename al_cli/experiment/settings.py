@@ -18,8 +18,10 @@ from al_cli.experiment.sampling import check_reselect, check_stages, check_ud, i
 from al_cli.learners.portable import check_portable
 from al_cli.learners.spec import ModelSpec, TrainingSpec, check_together, provides, remedy_for
 from al_cli.lookup import NOBODY, Known
+from al_cli.records.stop import Stop, stop_of
 from al_cli.rng import Seeds
 from al_cli.strategy import Strategy
+from al_cli.tasks.base import PERCENT
 
 DATASET_FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
@@ -75,11 +77,22 @@ class Experiment:
         return 1 if self.reference else self.config["rounds"] + 1
 
     @property
+    def stop(self) -> Stop | None:
+        """The value that ends the run before its last round, where it has one."""
+        return stop_of(self.config, self.task)
+
+    @property
+    def last_in_words(self) -> str:
+        """The number of the last round: `4`, or `at most 4` where the run may end earlier."""
+        return f"{'at most ' if self.stop else ''}{self.rounds - 1}"
+
+    @property
     def iterations(self) -> int:
         """The length of one training, in steps or epochs. A reference trains as long as an arm's last round; where rounds
-        continue from each other's weights, as many steps as all of them together, which an arm's last weights have taken."""
+        continue from each other's weights, as many steps as all of them together, which an arm's last weights have taken;
+        where they are one training, as many epochs too."""
         each = self.training.per_round(self.config["rounds"] + 1)
-        continued = self.training.init == "continue" and not self.training.counts_epochs
+        continued = self.training.goes_on and (self.training.init == "join" or not self.training.counts_epochs)
         return each * (self.config["rounds"] + 1) if self.reference and continued else each
 
 
@@ -106,6 +119,7 @@ def check(
     if not isinstance(task_name := plain.get("task", tasks.DEFAULT), str):
         one_of(task_name, "task", tasks.BUILT_IN)
     task = tasks.named(task_name, known)
+    check_stop(plain["stop"], task)
     seeds = seeds_of(plain["seed"], plain["seeds"])
     model = model_of(plain["model"])
     training = specified(TrainingSpec, plain["training"], "training")
@@ -135,6 +149,30 @@ def check(
         ud = check_ud(plain["ud_split"], plain["rounds"], strategy, plain["sampler"]["name"])
     rows = read_imported(plain, picks) if imports(plain) else None
     return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows, known, secrets)
+
+
+def check_stop(stop: Any, task: tasks.Task) -> None:
+    """ConfigError unless `stop` names a value that a metric of the task can reach, or nothing."""
+    if not isinstance(stop, dict) or set(stop) != {"metric", "at"}:
+        raise ConfigError(f"stop is {written(stop)}", remedy="give its two settings: stop.metric=NAME stop.at=VALUE")
+    name, at = stop["metric"], stop["at"]
+    if name is not None:
+        one_of(name, "stop.metric", task.metric_names)
+    metric = task.primary if name is None else task.metric(name)
+    if at is None:
+        if name is not None:
+            what = f"stop.metric={name} does not say at which value the run ends"
+            raise ConfigError(what, remedy="add stop.at=VALUE, or leave stop.metric out")
+        return
+    percent = metric.unit == PERCENT
+    if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at):
+        raise ConfigError(f"stop.at is {written(at)}", remedy="give a number, or null")
+    if at <= 0 or at > (metric.highest or math.inf) or (percent and at < 1):
+        most = "" if metric.highest is None else f" up to {metric.highest:g}"
+        least = "in percent, from 1" if percent else "above 0"
+        raise ConfigError(
+            f"stop.at is {at:g}, which {metric.name} cannot stop at", remedy=f"give a value {least}{most}"
+        )
 
 
 def seeds_of(seed: Any, own: Any) -> Seeds:

@@ -8,6 +8,7 @@ No torch, no files besides its checkpoint. Everything is a function of the seed 
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,15 @@ class FakeLearner(Learner):
         self.num_classes, self.iterations, self.fit_s = len(class_names), iterations, fit_s
         self.state: dict = {}
 
-    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
+    def fit(
+        self,
+        train: Dataset,
+        *,
+        val: Dataset | None,
+        seed: int,
+        init: Checkpoint | None,
+        order: Sequence[int] | None = None,
+    ) -> Checkpoint:
         counts = np.array(init.state["counts"]) if init else np.zeros(self.num_classes, int)
         for image in train.images:
             counts = counts + np.bincount(image.classes, minlength=self.num_classes)
@@ -46,7 +55,7 @@ class FakeLearner(Learner):
                 history.append(LossPoint(i, loss, loss * 1.1 if val is not None and i % 10 == 0 else None))
                 step(loss=loss)
         self.state = {"counts": counts.tolist(), "seed": seed}
-        return Checkpoint(dict(self.state), tuple(history))
+        return Checkpoint(dict(self.state), tuple(history), epochs=1.0)  # it counts every image once
 
     @property
     def _blur(self) -> NDArray[np.float64]:
@@ -124,7 +133,7 @@ class FakeLearner(Learner):
         order = np.argsort(-probs.max(1, initial=0), kind="stable")
         return boxes[order], probs.max(1, initial=0)[order], probs.argmax(1)[order], probs[order]
 
-    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
         """Nothing here is measured against labeled images."""
 
     def loss(self, images: Dataset) -> NDArray[np.float64]:
@@ -132,7 +141,8 @@ class FakeLearner(Learner):
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:
         history = [(p.iteration, p.train_loss, p.val_loss) for p in checkpoint.history]
-        write_atomic(path, json.dumps({"state": checkpoint.state, "history": history}))
+        content = {"state": checkpoint.state, "history": history, "epochs": checkpoint.epochs}
+        write_atomic(path, json.dumps(content))
 
     def load(self, path: Path) -> Checkpoint:
         try:
@@ -149,4 +159,4 @@ class FakeLearner(Learner):
             ) from error
         if len(self.state["counts"]) != self.num_classes:
             raise ModelError("the checkpoint is of another number of classes", where=str(path))
-        return Checkpoint(self.state, points)
+        return Checkpoint(self.state, points, epochs=data.get("epochs"))

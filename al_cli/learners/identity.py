@@ -62,17 +62,21 @@ def training_identity(
     class_names: Sequence[str],
     *,
     iterations: int,
+    trainings: int,
     device: str,
     needs: frozenset[Signal],
 ) -> dict[str, Any]:
-    """Everything but code that determines the weights besides the arguments of `fit`, as plain values."""
+    """Everything but code that determines the weights besides the arguments of `fit`, as plain values. `trainings`: how
+    many its run has, where one schedule lies over all of them."""
     settings = {key: value for key, value in asdict(model).items() if key not in ("name", *ASKING)}
     recipe = {key: value for key, value in asdict(training).items() if key not in NO_NUMBERS}
     return {
         "model": settings | {"weights": without_login(model.weights)},
         "weights_file": starting_weights(model),
+        # `fit` is given images and weights; which weights those of a joined training are, and hold, is its own affair
         "training": recipe
-        | {"iterations": iterations, "data": None, "init": None},  # `fit` is given images and weights
+        | {"iterations": iterations, "data": None, "init": "join" if training.init == "join" else None},
+        "trainings": trainings if training.spans_run else None,
         "classes": list(class_names),
         "learns_loss": Signal.PREDICTED_LOSS in needs,
         "device": device_kind(model, device),

@@ -10,8 +10,9 @@ Field names are the keys of those files. `check` raises ConfigError with the val
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from al_cli.errors import ConfigError, ModelError, suggest, written
 from al_cli.types import Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
-REFERENCES = ("val", "initial", "labeled")  # of influence
+REFERENCES = ("val", "initial", "labeled", "test")  # of influence
 FAMILIES = ("rcnn", "retinanet", "fcos", "fake")
 
 
@@ -122,7 +123,9 @@ def remedy_for(model: ModelSpec, lacking: Collection[Signal]) -> str:
 class InfluenceSpec:
     """Influence selection's own settings (Liu et al., ISAL, 2021; sections 4.2-4.4, appendices B and E.2).
 
-    `reference`  whose loss is to fall: the validation images (ISAL), the initial labeled ones (v2) or all labeled (v3)
+    `reference`  whose loss is to fall: the validation images (section 3.2), the initial labeled ones (v2), all labeled ones
+                 (v3), or `test`, the images that rounds are scored on, which are ISAL's validation images on VOC and COCO
+                 (sections 4.2 and E.2): it chooses with the labels of what it is scored on
     `threshold`  score from which a detection is a pseudo label; the paper names none, 0.5 is its released program's
     `samples`    the most labeled images that estimate the Hessian, one a step; None: 500 for R-CNN, 5000 for dense
     `repeats`    estimates that are averaged
@@ -173,7 +176,8 @@ class TrainingSpec:
 
     `data`        cumulative: all labeled so far; new: only the images this round added; reselect: a set of as many images
                   as cumulative has, selected again from the whole pool each round (Lund 4.1.5)
-    `init`        reset: from the starting weights each round; continue: from the last round's
+    `init`        reset: from the starting weights each round; continue: from the last round's; join: one training over
+                  all rounds that new images join on its way: weights, momentum and the place in the schedule go on
     `duration`    iterations: a number of steps; epochs: a number of passes over the images; early_stop: passes until the
                   validation loss no longer falls, back to the weights where it was lowest (Lund 4.1.2)
     `iterations`, `iterations_per`   steps per round, or per run (split evenly over its rounds); for duration iterations
@@ -182,10 +186,14 @@ class TrainingSpec:
     `batch_size`  images a step
     `optimizer`   sgd (momentum 0.9), adamw, or None
     `lr`          peak learning rate; None: the model's own, scaled with the batch size (Goyal et al., 2017)
-    `schedule`    one_cycle (linear warm-up over 15%, cosine to 1%; Smith and Topin, 2017), constant, or None: the
-                  model's own milestones, scaled to the round's length
+    `schedule`    one_cycle (linear warm-up over 15%, cosine to 1%; Smith and Topin, 2017), steps (at `milestones`),
+                  constant, or None: the model's own milestones, scaled to the round's length
+    `milestones`  schedule steps: the rate falls tenfold after each of these epochs, or steps for duration iterations;
+                  with init join they are the run's
     `ema`         decay of the moving average of the weights, which is then evaluated and saved; None: no average
     `clip_gradients`  largest norm of all gradients together; None: no clipping of ours
+    `shuffle`     each epoch takes the images in another random order; False: in the order in which they were labeled,
+                  every batch its next ones (Lund 4.1.1)
     `flip`        mirror half of the training images
     `amp`         mixed precision (float16), on a GPU only
     `val_every`   steps (duration iterations) or epochs between measurements of the validation loss; None: never
@@ -203,9 +211,11 @@ class TrainingSpec:
     optimizer: str | None = None
     lr: float | None = None
     schedule: str | None = None
+    milestones: Sequence[int] | None = None
     weight_decay: float | None = None
     ema: float | None = None
     clip_gradients: float | None = None
+    shuffle: bool = True
     flip: bool = True
     amp: bool = False
     val_every: int | None = None
@@ -214,13 +224,13 @@ class TrainingSpec:
     def check(self) -> TrainingSpec:
         """This spec, or ConfigError for the first value that cannot work."""
         _one_of("training.data", self.data, ("cumulative", "new", "reselect"))
-        _one_of("training.init", self.init, ("reset", "continue"))
+        _one_of("training.init", self.init, ("reset", "continue", "join"))
         _one_of("training.duration", self.duration, ("iterations", "epochs", "early_stop"))
         _one_of("training.iterations_per", self.iterations_per, ("round", "run"))
         _one_of("training.optimizer", self.optimizer, ("sgd", "adamw", None))
-        _one_of("training.schedule", self.schedule, ("one_cycle", "constant", None))
+        _one_of("training.schedule", self.schedule, ("one_cycle", "steps", "constant", None))
         _one_of("training.keep_checkpoints", self.keep_checkpoints, ("last", "all"))
-        for name in ("flip", "amp"):
+        for name in ("shuffle", "flip", "amp"):
             _one_of(f"training.{name}", getattr(self, name), (True, False))
         for name in ("iterations", "epochs", "patience", "batch_size", "val_every"):
             if getattr(self, name) is not None:
@@ -236,14 +246,31 @@ class TrainingSpec:
                 remedy="give one (sgd: about 0.01, adamw: about 0.001), or keep the model's own optimizer with null",
             )
         self._check_duration()
-        if self.data == "reselect" and self.init == "continue":
+        self._check_milestones()
+        if self.data == "reselect" and self.goes_on:
             raise ConfigError(
                 "training.data=reselect starts each round from the starting weights: continued weights have seen images "
                 "that the new training set leaves out",
-                where="training.data=reselect training.init=continue",
+                where=f"training.data=reselect training.init={self.init}",
                 remedy="set training.init=reset",
             )
+        if self.init == "join" and self.duration == "early_stop":
+            raise ConfigError(
+                "training.init=join is one training over all rounds, so no round of it can stop earlier",
+                where="training.init=join training.duration=early_stop",
+                remedy="set training.duration=epochs, or training.init=reset",
+            )
         return self
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a round starts from the last round's weights."""
+        return self.init != "reset"
+
+    @property
+    def spans_run(self) -> bool:
+        """Whether the learning rate of a round depends on how many rounds its run has."""
+        return self.init == "join" and self.schedule != "constant"
 
     def _check_duration(self) -> None:
         """What `duration` counts must be given."""
@@ -263,6 +290,30 @@ class TrainingSpec:
                 remedy="training.val_every counts epochs here; give training.val_every=1",
             )
 
+    def _check_milestones(self) -> None:
+        """Milestones are there where the schedule has some, and ascend. Their end is `per_round`'s to know."""
+        if (self.schedule == "steps") != (self.milestones is not None):
+            missing = self.milestones is None
+            raise ConfigError(
+                "training.schedule=steps needs training.milestones"
+                if missing
+                else "training.milestones would do nothing without training.schedule=steps",
+                where=f"training.schedule={written(self.schedule)} training.milestones={written(self.milestones)}",
+                remedy="give them, for example training.milestones=[8,11]"
+                if missing
+                else "add training.schedule=steps",
+            )
+        if self.milestones is None:
+            return
+        rising = isinstance(self.milestones, Sequence) and not isinstance(self.milestones, str)
+        counts = rising and all(isinstance(m, int) and not isinstance(m, bool) and m >= 1 for m in self.milestones)
+        if not counts or not self.milestones or any(b <= a for a, b in pairwise(self.milestones)):
+            raise ConfigError(
+                "training.milestones must be counts that ascend",
+                where=f"training.milestones={written(self.milestones)}",
+                remedy="give a list such as [8,11]",
+            )
+
     @property
     def counts_epochs(self) -> bool:
         """Whether `per_round` and `val_every` are in epochs; else in steps."""
@@ -271,13 +322,27 @@ class TrainingSpec:
     def per_round(self, rounds: int) -> int:
         """The length of one of `rounds` trainings, the initial one counted: steps, or epochs (`counts_epochs`).
 
-        ConfigError where a run has fewer iterations than rounds, or the length is not given.
+        ConfigError where a run has fewer iterations than rounds, the length is not given, or a milestone is not before its
+        end.
         """
         length = self.epochs if self.counts_epochs else self.iterations
         if length is None:
             raise ConfigError("the training has no length", where=f"training.duration={self.duration}")
-        if self.counts_epochs or self.iterations_per == "round":
-            return length
+        if not self.counts_epochs and self.iterations_per == "run":
+            length = self._split(length, rounds)
+        whole = length * rounds if self.init == "join" else length
+        if self.milestones is not None and self.milestones[-1] >= whole:
+            unit = "epochs" if self.counts_epochs else "iterations"
+            raise ConfigError(
+                f"a training of {whole} {unit} is over at its milestone {self.milestones[-1]}",
+                where=f"training.milestones={written(self.milestones)}",
+                remedy=f"give milestones below {whole}",
+            )
+        return length
+
+    @staticmethod
+    def _split(length: int, rounds: int) -> int:
+        """Iterations of a run, evenly over its rounds."""
         if length < rounds:
             raise ConfigError(
                 f"{length} iterations cannot be split over {rounds} rounds",

@@ -2,7 +2,7 @@
 
 `folder` is the run and its rounds, `reading` the same for reading alone, `agree` whether it is the run that is asked for,
 `mend` and `verify` whether it is as it was written, `find` what lies under a folder of runs, `study` and `claim` what
-study.json says, `rounds`, `settings` and `formats` the content of single files.
+study.json says, `rounds`, `settings`, `stop` and `formats` the content of single files.
 """
 
 from al_cli.records.find import RunSummary, find_runs

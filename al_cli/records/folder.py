@@ -225,6 +225,13 @@ class RunFolder(RunFiles):
         path.rename(aside)
         log.warning("what was %s is kept as %s", path.name, aside.name)
 
+    def set_aside_from(self, round: int) -> list[int]:
+        """`set_aside` this round and all after it; the numbers of those that were there."""
+        later = [number for number in self.recorded_rounds() if number >= round]
+        for number in later:
+            self.set_aside(number)
+        return later
+
     def write_round(self, done: Round) -> RoundRecord:
         """Write all of a round, its record last. Returns the record as `records` will read it, with the files' hashes.
 

@@ -48,7 +48,7 @@ def round_in_vain(
 
     RunError for a broken file. A metric without a value is not near 0.
     """
-    warm = record.round > 0 and (config.get("training") or {}).get("init") == "continue"
+    warm = record.round > 0 and (config.get("training") or {}).get("init") in ("continue", "join")
     found = loss_in_vain([point.train_loss for point in folder.losses(record.round)], warm=warm)
     counts = folder.class_counts(record.round)
     picked = sum(new for new, _ in counts.values())

@@ -30,6 +30,7 @@ from al_cli.records.rounds import (
     RESELECTED,
     Candidate,
     before,
+    measured,
     parse_candidate,
     parse_record,
     round_columns,
@@ -38,6 +39,7 @@ from al_cli.records.rounds import (
     round_texts,
 )
 from al_cli.records.settings import as_stored, parse_config, what_is
+from al_cli.records.stop import Stop, stop_of
 from al_cli.system import read_regular, sha256
 from al_cli.tasks import Task, default, described
 from al_cli.types import LossPoint, Predictions, RoundRecord
@@ -87,14 +89,26 @@ class RunFiles:
 
     @property
     def total_rounds(self) -> int:
-        """Rounds this run will have when done, the initial one included. RunError if the configuration names none."""
+        """Rounds this run will have when done, the initial one included: the most, until it reaches its `stop`. RunError if
+        the configuration names none."""
         config = self.config()
         if config.get("reference"):  # all labels at once
             return 1
         rounds = config.get("rounds")
         if not isinstance(rounds, int):
             raise RunError(f"`rounds` is {rounds!r}", where=str(self.path / "config.yaml"), remedy="restore it")
-        return rounds + 1
+        stop = self.stop()
+        return (stop and stop.rounds(self.readable_records())) or rounds + 1
+
+    def stop(self) -> Stop | None:
+        """The value that ends this run before its last round, where it has one."""
+        return stop_of(self.config(), self.task())
+
+    @property
+    def why_ended(self) -> str:
+        """`stopped at AP 21.93 >= 21.7 after round 6`, where a value ended the run; else nothing."""
+        stop = self.stop()
+        return stop.words(self.readable_records()) if stop else ""
 
     def environment(self) -> dict[str, Any]:
         """Versions, device and machine that the run began with; empty where they cannot be read."""
@@ -147,10 +161,11 @@ class RunFiles:
     def tables(self, records: Sequence[RoundRecord]) -> dict[str, str]:
         """File name -> content of the tables of the whole run."""
         task = self.task()
-        columns = round_columns(task)
+        also = measured(records)
+        columns = round_columns(task, also)
         return {
-            "rounds.csv": csv_text(columns, [round_row(record, task) for record in records]),
-            "rounds.md": markdown_text(columns, [round_texts(record, task) for record in records]),
+            "rounds.csv": csv_text(columns, [round_row(record, task, also) for record in records]),
+            "rounds.md": markdown_text(columns, [round_texts(record, task, also) for record in records]),
         }
 
     def round_path(self, round: int) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from al_cli.records.formats import content_hash, csv_text, json_text, predictions_bytes
 from al_cli.tasks import Evaluation, Task
-from al_cli.types import Choice, Dataset, LossPoint, Predictions, RoundRecord, StageLog
+from al_cli.types import MEASURED, Choice, Dataset, LossPoint, Predictions, RoundRecord, StageLog
 
 CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
 # Outcomes; else the name of the stage that dropped the image. VALIDATES: picked, and never trained on.
@@ -130,7 +130,7 @@ def parse_record(text: str) -> RoundRecord:
     if isinstance(data, dict) and "digest" in data and data.pop("digest") != _digest_of(text):
         raise ValueError("it is not as it was written")
     expected = {field.name for field in fields(RoundRecord)}
-    if not isinstance(data, dict) or set(data) != expected:
+    if not isinstance(data, dict) or not expected - set(MEASURED) <= set(data) <= expected:
         raise ValueError(f"it must have exactly the keys {', '.join(sorted(expected))}")
     if strange := [name for name in data["hashes"] if not _HASHED.fullmatch(name)]:
         raise ValueError(f"it names {strange[0]!r}, which is no file of a run")
@@ -156,22 +156,31 @@ def parse_candidate(row: Mapping[str, str]) -> Candidate:
     )
 
 
-def round_columns(task: Task) -> list[str]:
-    """What a row about one round has, in tables of a run and of a study: costs, metrics and what belongs to both."""
-    return ["round", *task.cost_names, *task.metric_names, "val_loss", "ud"]
+def measured(records: Iterable[RoundRecord]) -> tuple[str, ...]:
+    """The numbers that not every run has, of which at least one of these rounds has a value: columns of their table."""
+    every = tuple(records)
+    return tuple(name for name in MEASURED if any(getattr(record, name) is not None for record in every))
 
 
-def round_row(record: RoundRecord, task: Task) -> list[Any]:
+def round_columns(task: Task, also: Sequence[str]) -> list[str]:
+    """What a row about one round has, in tables of a run and of a study: costs, metrics, what belongs to both, and what of
+    these rounds was `measured`."""
+    return ["round", *task.cost_names, *task.metric_names, "val_loss", "ud", *also]
+
+
+def round_row(record: RoundRecord, task: Task, also: Sequence[str]) -> list[Any]:
     """The cells of `round_columns`."""
     costs, metrics = [cost.of(record) for cost in task.costs], [record.metrics.get(name) for name in task.metric_names]
-    return [record.round, *costs, *metrics, record.val_loss, record.ud]
+    return [record.round, *costs, *metrics, record.val_loss, record.ud, *(getattr(record, name) for name in also)]
 
 
-def round_texts(record: RoundRecord, task: Task) -> list[Any]:
-    """The same cells for people: each metric with the decimals of its own."""
-    row, first = round_row(record, task), 1 + len(task.costs)
+def round_texts(record: RoundRecord, task: Task, also: Sequence[str]) -> list[Any]:
+    """The same cells for people: each metric with the decimals of its own, and whole epochs without any."""
+    row, first = round_row(record, task, also), 1 + len(task.costs)
     for position, metric in enumerate(task.metrics, first):
         row[position] = metric.text(row[position])
+    if "epochs" in also and record.epochs is not None:
+        row[len(row) - len(also) + also.index("epochs")] = f"{round(record.epochs, 2):g}"
     return row
 
 

@@ -17,7 +17,9 @@ from al_cli.records.formats import plain_yaml
 from al_cli.tasks import DEFAULT
 
 # Settings that configurations of this format may lack, and what they meant
-ADDED = {"task": DEFAULT, "portable": False, "evaluate": "test"}
+ADDED = {"task": DEFAULT, "portable": False, "evaluate": "test", "stop": {"metric": None, "at": None}}
+# How far a run goes: more of it is the same run, continued. A reference trains once and never ends earlier.
+FAR = ("rounds", "ud_split", "stop.metric", "stop.at")
 # What a dataset is called and where its files lie: a copy elsewhere is the same data.
 PLACE_OF_DATA = re.compile(r"dataset\.(root|name|(train|val|test)\.(images|annotations))")
 
@@ -41,6 +43,9 @@ SHAPE: dict[str, type | tuple[type, ...]] = {
     "sampler.stages": list,
     "training.data": str,
     "training.init": str,
+    "stop": dict,
+    "stop.metric": (str, type(None)),
+    "stop.at": (int, float, type(None)),
 }
 NEEDED = (
     *(key for key in SHAPE if key != "dataset.root"),
@@ -81,6 +86,11 @@ def at(config: Mapping[str, Any], key: str) -> Any:
     return value
 
 
+def stops_early(config: Mapping[str, Any]) -> bool:
+    """Whether the trainings of a configuration last until validation stops them: then their epochs say something."""
+    return at(config, "training.duration") == "early_stop"
+
+
 def as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration as config.yaml gives it back."""
     return parse_config(config_text(config))
@@ -88,12 +98,15 @@ def as_stored(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def what_is(new: Mapping[str, Any], old: Mapping[str, Any]) -> Literal["same", "longer", "other"]:
     """What a configuration is to that of a run: the same; `longer` where it only asks for more rounds, with the same UD-splits
-    and perhaps further ones; or another. Where the data lies does not count."""
+    and perhaps further ones, or for another `stop` (whether the finished rounds allow that is for their records to say); or
+    another. Where the data lies does not count."""
     methods = [{k: v for k, v in flatten(c).items() if not PLACE_OF_DATA.fullmatch(k)} for c in (old, new)]
+    if new.get("reference"):
+        methods = [{k: v for k, v in c.items() if not k.startswith("stop")} for c in methods]
     if methods[0] == methods[1]:
         return "same"
-    rest = [{k: v for k, v in c.items() if k not in ("rounds", "ud_split")} for c in methods]
-    more = all(isinstance(c.get("rounds"), int) for c in (old, new)) and new["rounds"] > old["rounds"]
+    rest = [{k: v for k, v in c.items() if k not in FAR} for c in methods]
+    more = all(isinstance(c.get("rounds"), int) for c in (old, new)) and new["rounds"] >= old["rounds"]
     before, now = old.get("ud_split"), new.get("ud_split")
     if isinstance(before, list) and isinstance(now, list):
         begins = now[: len(before)] == before
@@ -111,7 +124,7 @@ def why_other(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
         for key in sorted(before.keys() | now.keys())
         if (key in before, before.get(key)) != (key in now, now.get(key))
     }
-    if "rounds" in changed and changed.keys() <= {"rounds", "ud_split"}:
+    if "rounds" in changed and changed.keys() <= {*FAR}:
         if new.get("reference"):
             return f"a reference trains once, for as many steps as its number of rounds says: {changed['rounds']}"
         if new["rounds"] < old["rounds"]:

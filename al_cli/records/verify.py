@@ -85,6 +85,7 @@ class Check:
             if task is not None and splits is not None and config is not None:
                 self._again(record, splits, config["evaluate"], task, bad)
         if records:
+            self._end(records, config)
             self._weights(records, config)
             self._done(records)
 
@@ -260,6 +261,15 @@ class Check:
         for file, content in made.items():
             if file not in bad:
                 self._compare(f"{name}/{file}", content)
+
+    def _end(self, records: list[RoundRecord], config: dict[str, Any] | None) -> None:
+        """That the run ended with the round that reached its `stop`."""
+        try:
+            stop = self.folder.stop() if config is not None else None
+        except AlError:
+            return  # the task cannot be read: said already
+        if stop and (rounds := stop.rounds(records)) is not None and rounds <= records[-1].round:
+            self.say(round_name(rounds), f"the run goes on, and by its configuration {stop.words(records)}")
 
     def _weights(self, records: list[RoundRecord], config: dict[str, Any] | None) -> None:
         keep = ((config or {}).get("training") or {}).get("keep_checkpoints") == "all"

@@ -16,6 +16,7 @@ from al_cli.report.page import Block, Bullets, Document, Figure, Paragraph, Phot
 from al_cli.report.sections import comparison as comparing
 from al_cli.report.sections import costs, hardest, numbers, selected, summary
 from al_cli.report.sections.differences import difference_table
+from al_cli.report.sections.measured import measured_figures
 from al_cli.report.statistics.analyse import Statistics, analyse, answer
 from al_cli.report.statistics.claim_answer import answer_claim, written_before
 from al_cli.report.statistics.comparison import Measure
@@ -40,6 +41,7 @@ def tell(study: StudyFolder, *, target: Target | None = None, dataset: hardest.L
         story.answer(),
         story.curves(),
         story.rounds(),
+        story.measured(),
         story.summary(),
         story.comparison(),
         story.numbers(),
@@ -74,7 +76,8 @@ class Story:
         self.looks = style.assign_looks(study.arms, study.random, self.distinct)
         self.references = [value for value in self.statistics.reference.values.values() if value is not None]
         self.attached: list[ReportTable] = [numbers.every_round_table(study)]
-        self.warnings = warnings_of_study(self.statistics, study.environments, find_in_vain(study))
+        configs = {run.arm: run.config for run in study.runs if run.records}
+        self.warnings = warnings_of_study(self.statistics, study.environments, find_in_vain(study), configs)
 
     def arms_with_colour(self) -> list[str]:
         """The arms with a colour of their own: all, or random, the claim's arms, the best and the worst of many."""
@@ -164,6 +167,11 @@ class Story:
             caption = f"{metric.name} of {breakdown.groups}. The scales differ."
             blocks.append(Figure(f"{metric.slug}_by_{breakdown.name}", caption, by_group))
         return Section("sizes", f"By round and {breakdown.what}" if breakdown else "By round", blocks)
+
+    def measured(self) -> Section:
+        return Section(
+            "measured", "Trainings", [*measured_figures(self.study, self.statistics.rounds, self.cost, self.looks)]
+        )
 
     def summary(self) -> Section:
         tables = summary.summary_tables(self.statistics, self.cost)

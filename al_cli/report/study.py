@@ -22,6 +22,7 @@ from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.data import require_alike
 from al_cli.records.in_vain import round_in_vain
 from al_cli.records.settings import flatten
+from al_cli.records.stop import stop_of
 from al_cli.records.study import StudyFile, arm_of, read_study_file
 from al_cli.report.statistics.curves import RunCurve, curve_of
 from al_cli.report.statistics.in_words import listing
@@ -149,7 +150,15 @@ def require_same_data(begun: Sequence[Run]) -> None:
 def curves_of(runs: Iterable[Run], task: Task) -> list[RunCurve]:
     """A curve for each run that has finished at least one round, in the order of the runs."""
     return [
-        curve_of(run.name, run.arm, run.seed, run.records, task, complete=len(run.records) == run.summary.rounds_total)
+        curve_of(
+            run.name,
+            run.arm,
+            run.seed,
+            run.records,
+            task,
+            complete=len(run.records) == run.summary.rounds_total,
+            stop=stop_of(run.config, task),
+        )
         for run in runs
         if run.records
     ]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from al_cli.errors import RunError
 from al_cli.progress import phase
+from al_cli.records.stop import stop_of
 from al_cli.report.page import html, markdown, write_files
 from al_cli.report.sections.hardest import Load
 from al_cli.report.statistics.curves import Target, parse_target
@@ -57,9 +58,12 @@ def report_text(study_dir: Path | str, *, target: str | None = None) -> str:
 
 
 def target_of(study: StudyFolder, text: str | None) -> Target | None:
-    """The target that a user asked for. RunError where it is none, or no run has a value of its metric."""
+    """The target that a user asked for, else the value at which all runs of the study stop. RunError where it is none, or no
+    run has a value of its metric."""
     if text is None:
-        return None
+        stops = {stop_of(run.config, study.task) for run in study.runs if run.records}
+        stop = stops.pop() if len(stops) == 1 else None
+        return Target(stop.metric, stop.at) if stop else None
     target = parse_target(text, study.task)
     records = [record for run in study.runs for record in run.records]
     if records and all(record.metrics.get(target.metric.name) is None for record in records):

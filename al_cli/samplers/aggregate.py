@@ -1,7 +1,7 @@
 """From one value a box to one value an image.
 
 `mean`, `max` and `sum` over an image's boxes; `top_n`: the mean over its n best-scored boxes, as Lund (section 4.3)
-disregards all but the top detections, scores those one by one and takes their average.
+disregards all but the top detections, scores those one by one and takes their average. How many the report does not state.
 """
 
 from typing import Literal

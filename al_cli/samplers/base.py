@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -155,7 +156,8 @@ def _allows(hint: Any, value: Any) -> bool:
     if origin in (typing.Union, UnionType):
         return any(_allows(choice, value) for choice in inner)
     if hint in (int, float):  # True is an int to Python, but no number to a reader of the configuration
-        return isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
+        number = isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
+        return number and not (isinstance(value, float) and not math.isfinite(value))  # no key and no record could hold it
     return isinstance(value, hint) if isinstance(hint, type) else True
 
 

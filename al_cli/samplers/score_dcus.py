@@ -25,18 +25,29 @@ from al_cli.types import Query, Signal
     family="uncertainty",
 )
 def dcus(
-    query: Query, *, alpha: Annotated[float, Between(0.01)] = 0.3, beta: Annotated[float, Between(0)] = 0.2
+    query: Query,
+    *,
+    alpha: Annotated[float, Between(0.01)] = 0.3,
+    beta: Annotated[float, Between(0)] = 0.2,
+    min_size_px: Annotated[float, Between(0)] = 16,
+    max_aspect: Annotated[float, Between(1)] | None = 5,
 ) -> NDArray[np.float64]:
     """[N] class-weighted entropy summed over an image's boxes; 0 without boxes. In nats: a box adds at most ln 2 (1 + beta).
 
     `alpha` bends the weight (smaller: already easy classes gain), `beta` is the largest gain; both as in PPAL's release.
-    All boxes that the model returns count. PPAL drops those below 0.05, which R-CNN and RetinaNet never return.
+    Of the boxes that the model returns, those count whose sqrt(width * height), in px of the original image, is above
+    `min_size_px` and whose longer side is less than `max_aspect` times the shorter (null: any with an area). This
+    filter is in PPAL's released program, with 16 and 5; the paper does not state it. An image without such boxes has 0.
+    Class difficulties come from training and do not depend on it. PPAL also drops boxes below 0.05, which R-CNN and RetinaNet never return.
 
     When to use: the uncertainty to try first where classes differ in difficulty. It sums, so it buys crowded images, and
     with difficulties from 0 to 1 the weights differ by a fifth at most: between classes of like difficulty it ranks as
     plain summed entropy does. Compare it with `box_count` before crediting the difficulty.
     """
-    table = query.candidates
+    width, height = (query.candidates.boxes[:, 2:].astype(np.float64) - query.candidates.boxes[:, :2]).T
+    aspect = np.maximum(width, height) / np.maximum(np.minimum(width, height), 1e-9)  # a box may have no width at all
+    usual = (width * height > min_size_px**2) & (aspect < (max_aspect or np.inf))
+    table = query.candidates.filter(usual)
     s = table.scores.astype(np.float64)
     per_box = surprise_of(s) + surprise_of(1 - s)
     difficulty = table.columns[Signal.CLASS_DIFFICULTY].astype(np.float64)  # [C]

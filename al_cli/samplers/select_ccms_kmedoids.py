@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from al_cli.samplers.base import Between, selection
 from al_cli.samplers.ccms import ccms_matrix
-from al_cli.samplers.kmedoids import kmedoids
+from al_cli.samplers.kmedoids import Clustering, kmedoids
 from al_cli.types import Query, Selection, Signal
 
 
@@ -28,8 +28,12 @@ def ccms_kmedoids(
     feature: Literal["box", "coords"] = "box",
     distance: Literal["reciprocal", "two_minus"] = "reciprocal",
     max_boxes: Annotated[int, Between(1)] | None = None,
+    clustering: Clustering = "swap",
 ) -> Selection:
     """`budget` medoids, those that stand for most candidates first. Scores are not read.
+
+    `clustering`: `swap` ends where no swap of a medoid for another image lowers the sum of distances; `alternate` moves
+    medoids within their clusters, as the thesis (section 2.3.5) and PPAL's program do, and ends at a larger sum.
 
     Deviates from the thesis where nothing was detected: images without a box above the threshold are as far as can be from
     all others (similarity 0, distance 5 or 2) but alike among themselves (similarity 2). Taken as unlike each other, every
@@ -47,5 +51,5 @@ def ccms_kmedoids(
     else:
         np.subtract(np.float32(2), matrix, out=matrix)
     np.fill_diagonal(matrix, 0)
-    medoids = kmedoids(matrix, query.budget, first=int(query.rng.integers(len(matrix))))
+    medoids = kmedoids(matrix, query.budget, int(query.rng.integers(len(matrix))), clustering)
     return Selection(query.candidates.image_ids[medoids], np.full(query.budget, np.nan))

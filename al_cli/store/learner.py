@@ -1,9 +1,9 @@
 """A learner that looks into the store first. It answers as the one inside does, to the byte.
 
-A training is determined by the images with their labels (as a set: every training shuffles them), the validation images,
-the seed, the weights it starts from, the learner's identity (`learners/identity.py`) and the learner's own code. What
-follows from weights is keyed by the weights themselves, the digest of their file, so that a run continued from disk finds
-what it needs.
+A training is determined by the images with their labels (as a set: a training shuffles them, or is given their order),
+the validation images, the seed, the weights it starts from, the learner's identity (`learners/identity.py`) and the
+learner's own code. What follows from weights is keyed by the weights themselves, the digest of their file, so that a run
+continued from disk finds what it needs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,26 @@ class StoredLearner(Learner):
         self._file: Path | None = None  # where the store has it
         self.known: dict[str, str | None] = {}  # digests of the labels that some signals are measured against
 
-    def about_training(self, train: Dataset, val: Dataset | None, seed: int, init: str | None) -> dict[str, Any]:
-        """What determines the weights. `init` is the digest of the weights to continue from."""
-        return {**self.identity, "train": digest(train), "val": maybe_digest(val), "seed": seed, "init": init}
+    def about_training(
+        self, train: Dataset, val: Dataset | None, seed: int, init: str | None, order: Sequence[int] | None
+    ) -> dict[str, Any]:
+        """What determines the weights. `init` is the digest of the weights to continue from, with all that such a training
+        keeps; `order` of the images where they are not shuffled."""
+        about = {**self.identity, "train": digest(train), "val": maybe_digest(val), "seed": seed, "init": init}
+        return about if order is None else {**about, "order": hashlib.sha256(repr(list(order)).encode()).hexdigest()}
 
-    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
+    def fit(
+        self,
+        train: Dataset,
+        *,
+        val: Dataset | None,
+        seed: int,
+        init: Checkpoint | None,
+        order: Sequence[int] | None = None,
+    ) -> Checkpoint:
         if init is not None and init is not self._checkpoint:
             raise ValueError("a stored learner continues from the checkpoint it last gave")
-        about = self.about_training(train, val, seed, self.weights if init is not None else None)
+        about = self.about_training(train, val, seed, self.weights if init is not None else None, order)
 
         def write(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
             self.inner.save(checkpoint, folder / "checkpoint.pth")
@@ -63,7 +75,7 @@ class StoredLearner(Learner):
             "training",
             about,
             read=lambda folder: self.inner.load(folder / "checkpoint.pth"),
-            make=lambda: self.inner.fit(train, val=val, seed=seed, init=init),
+            make=lambda: self.inner.fit(train, val=val, seed=seed, init=init, order=order),
             write=write,
         )
         self._checkpoint = got.result
@@ -101,9 +113,10 @@ class StoredLearner(Learner):
         """What, with the weights, determines any answer: code, versions, device, kernels and the settings of asking."""
         return {key: self.identity[key] for key in ("code", "versions", "device", "kernels")} | self.asking
 
-    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
-        self.known = {"labeled": digest(labeled), "initial": digest(initial), "val": maybe_digest(val)}
-        self.inner.inform(labeled=labeled, initial=initial, val=val)
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
+        given = {"labeled": labeled, "initial": initial, "val": val, "scored": scored}
+        self.known = {name: maybe_digest(images) for name, images in given.items()}
+        self.inner.inform(labeled=labeled, initial=initial, val=val, scored=scored)
 
     def loss(self, images: Dataset) -> NDArray[np.float64]:
         return self.inner.loss(images)

@@ -197,18 +197,30 @@ class Board:
             reached = metric.text(record.metrics.get(metric.name))
             value = f" {metric.name} {reached}" if reached else ""
             round_log.info(
-                "%s seed %d round %d of %d%s  (%s)", job.arm, job.seed, record.round, job.rounds - 1, value, self.text
+                "%s seed %d round %d of %s%s  (%s)",
+                job.arm,
+                job.seed,
+                record.round,
+                job.experiment.last_in_words,
+                value,
+                self.text,
             )
         self._show()
 
-    def passed_over(self, job: Job, outcome: Outcome) -> None:
+    def _over(self, job: Job, outcome: Outcome) -> None:
+        """A run that reached its `stop` has fewer rounds than it might have had."""
         self.runs_done += 1
+        if outcome.state == "done":
+            self.rounds -= job.rounds - self.seen[job.folder]
+
+    def passed_over(self, job: Job, outcome: Outcome) -> None:
+        self._over(job, outcome)
         why = "it is done already" if outcome.state == "done" else outcome.error
         log.info("%s is skipped: %s", job.name, why)
         self._show()
 
     def ended(self, job: Job, outcome: Outcome) -> None:
-        self.runs_done += 1
+        self._over(job, outcome)
         if outcome.state == "failed":
             log.error("%s failed: %s", job.name, outcome.error)
         else:
@@ -230,7 +242,7 @@ class Board:
 
     def _show(self) -> None:
         if self.progress is not None and self.task is not None:
-            self.progress.update(self.task, completed=sum(self.seen.values()), text=self.text)
+            self.progress.update(self.task, total=self.rounds, completed=sum(self.seen.values()), text=self.text)
 
 
 @contextmanager

@@ -5,14 +5,15 @@ never computes. As long as the store has everything, each image is known. After 
 follows is known by its history alone: runs with equal histories (the same images, weights, sampler and UD-split so far)
 make the same choice and train the same weights. A round that takes the last images of the pool chooses the same whatever
 came before. So the count is exact, unless runs with different histories choose the same images by chance: then fewer
-trainings are needed.
+trainings are needed. A run that a `stop` may end is followed to it where records or the store know the metric; else its
+trainings are the most that it may need.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +67,21 @@ class Untrained(Learner):
     def __init__(self, device: str):
         self.device = device
 
-    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
+    def fit(
+        self,
+        train: Dataset,
+        *,
+        val: Dataset | None,
+        seed: int,
+        init: Checkpoint | None,
+        order: Sequence[int] | None = None,
+    ) -> Checkpoint:
         raise AssertionError("a forecast trains nothing")
 
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
         raise AssertionError("a forecast infers nothing")
 
-    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None: ...
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None: ...
 
     def loss(self, images: Dataset) -> NDArray[np.float64]:
         raise AssertionError("a forecast measures nothing")
@@ -91,13 +100,14 @@ class Training:
     stored: bool
     about: Mapping[str, Any]
     evaluated: int  # images that its weights are evaluated on
+    sure: bool  # whether the run gets as far: no `stop` may have ended it before
     selection: str | None  # the key of the choice that leads to it, where that must be computed
 
 
 @dataclass(frozen=True)
 class Forecast:
     """`naive`: trainings if every run made its own. `done` are on disk in the runs; `stored` and `shared` cost nothing;
-    `needed` will be made. `seconds` on one process, None where no rate was ever measured."""
+    `needed` will be made. `seconds` on one process, None where no rate was ever measured. `sure`: no run may end earlier."""
 
     naive: int
     done: int
@@ -105,14 +115,17 @@ class Forecast:
     shared: int
     needed: int
     seconds: float | None
+    sure: bool = True
 
     def sentences(self, jobs: int = 1) -> list[str]:
         """What a user wants to know before starting, with `jobs` processes at once."""
-        counted = [f"{self.needed} will be made (fewer if arms happen to choose the same images)"]
+        fewer = "" if self.sure else "runs reach their stop, or "
+        counted = [f"{self.needed} will be made (fewer if {fewer}arms happen to choose the same images)"]
         counted += [f"{self.shared} are the same as one of these"] if self.shared else []
         counted += [f"{self.stored} are in the store"] if self.stored else []
         counted += [f"{self.done} are done"] if self.done else []
-        lines = [f"{self.naive} trainings run one by one: {', '.join(counted)}."]
+        most = "" if self.sure else "At most "
+        lines = [f"{most}{self.naive} trainings run one by one: {', '.join(counted)}."]
         if not self.needed:
             return lines
         if self.seconds is None:
@@ -121,7 +134,8 @@ class Forecast:
                 "How long they take is not known: the store holds no training of this model on this device yet.",
             ]
         at_once = f" with {jobs} processes" if jobs > 1 else ""
-        return [*lines, f"About {duration(self.seconds / jobs)}{at_once}, by the rates of what is in the store."]
+        took = duration(self.seconds / jobs)
+        return [*lines, f"{most or 'About '}{took}{at_once}, by the rates of what is in the store."]
 
 
 def forecast(jobs: Sequence[Job], read: dict[str, Splits] | None = None) -> Forecast:
@@ -130,14 +144,16 @@ def forecast(jobs: Sequence[Job], read: dict[str, Splits] | None = None) -> Fore
     seen: set[str] = set()
     naive = done = stored = shared = 0
     needed: list[Training] = []
+    sure = True
     selections: dict[str, str] = {}
     store: Peek | None = None
     for job in jobs:
         experiment, folder = job.experiment, RunFolder(job.folder)
-        naive += experiment.rounds
-        finished = len(folder.readable_records())
+        records = folder.readable_records()
+        finished = len(records)
+        naive += finished
         done += finished
-        if finished == experiment.rounds:
+        if finished == experiment.rounds or (experiment.stop and experiment.stop.rounds(records)):
             continue
         name = dataset_key(job)
         if name not in splits_of:
@@ -145,6 +161,7 @@ def forecast(jobs: Sequence[Job], read: dict[str, Splits] | None = None) -> Fore
         build.check_learner(experiment, splits_of[name].train.class_names)
         store = Peek(build.store_path(experiment.config))
         for number, training in enumerate(trainings(experiment, splits_of[name], store, folder)):
+            naive, sure = naive + 1, sure and training.sure
             own = training if experiment.config["store"] else unshared(training, f"{job.folder} {number}")
             if own.key in seen:
                 shared += 1
@@ -156,12 +173,12 @@ def forecast(jobs: Sequence[Job], read: dict[str, Splits] | None = None) -> Fore
                     selections[own.selection] = experiment.config["sampler"]["name"]
             seen.add(own.key)
     seconds = estimate(needed, len(selections), store) if store else 0.0
-    return Forecast(naive, done, stored, shared, len(needed), seconds)
+    return Forecast(naive, done, stored, shared, len(needed), seconds, sure)
 
 
 def unshared(training: Training, where: str) -> Training:
     """The same training in a run that does not use the store, and so shares it with no other run."""
-    return Training(where, False, training.about, training.evaluated, training.selection and where)
+    return replace(training, key=where, stored=False, selection=training.selection and where)
 
 
 def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFolder) -> Iterator[Training]:
@@ -176,6 +193,7 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
     history = ""  # what is known of the choices then
     if records:
         learner.weights = last_weights(folder, len(records) - 1)
+    scored, sure = scored_split(splits, plan.evaluate), True
     for round in range(len(records), len(plan.sizes)):
         chosen: list[int] | None = None
         selection = None
@@ -197,13 +215,20 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
         init = learner.weights if plan.continues(round) else None
         if pool is not None and (chosen is not None or plan.data == "cumulative"):
             ids = plan.trains_on(pool.labeled, chosen or (), start.heldout)
-            about = learner.about_training(train.select(ids), start.val, seed, init)
+            order = plan.order(pool.labeled, ids)
+            about = learner.about_training(train.select(ids), start.val, seed, init, order)
         else:
             about = {**learner.identity, "train": f"{plan.data} after {history}", "val": maybe_digest(start.val)}
             about |= {"seed": seed, "init": init}
         entry = store.find("training", about)
         learner.weights = entry.digests["checkpoint.pth"] if entry else f"of {Store.key(about)}"
-        yield Training(Store.key(about), entry is not None, about, len(scored_split(splits, plan.evaluate)), selection)
+        yield Training(Store.key(about), entry is not None, about, len(scored), sure, selection)
+        if plan.stop is not None:
+            try:
+                if plan.stop.reached(experiment.task.judge(learner.infer(scored), scored).metrics):
+                    return
+            except NotStored:
+                sure = False
 
 
 def last_weights(folder: RunFolder, round: int) -> str:

@@ -87,10 +87,11 @@ def outcomes_table(outcomes: Sequence[Outcome]) -> Table:
     for column in ("run", "state", "rounds", final, "why"):
         table.add_column(column, justify="right" if column in ("rounds", final) else "left", overflow="fold")
     for outcome, metric in zip(outcomes, metrics, strict=True):
+        reason = outcome.error or (RunFolder(outcome.folder).why_ended if outcome.state == "done" else "")
         value = metric.text(outcome.records[-1].metrics.get(metric.name)) if metric else ""
         if metric and value and names:
             value = f"{metric.name} {value}"
-        table.add_row(outcome.folder.name, outcome.state, str(len(outcome.records)), value, hide(outcome.error))
+        table.add_row(outcome.folder.name, outcome.state, str(len(outcome.records)), value, hide(reason))
     return table
 
 

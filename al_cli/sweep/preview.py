@@ -65,6 +65,6 @@ def runs_table(jobs: Sequence[Job], states: Mapping[Path, str]) -> Table:
         done, found = rounds_done(job), states[job.folder]
         on_disk = {"new": "", "other": "a run of another configuration or version"}.get(found, found)
         if found in ("running", "failed", "stopped"):
-            on_disk += f" after {done} of {job.rounds} trainings"
-        table.add_row(job.arm, str(job.seed), sampler, str(job.rounds - 1), on_disk)
+            on_disk += f" after {done} of {'at most ' if job.experiment.stop else ''}{job.rounds} trainings"
+        table.add_row(job.arm, str(job.seed), sampler, job.experiment.last_in_words, on_disk)
     return table

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from al_cli.types import Dataset, Predictions
+from al_cli.types import MEASURED, Dataset, Predictions
 
 PERCENT = "%"
 _IN_SENTENCES = {PERCENT: " points"}  # differences of percentages are points
@@ -51,7 +51,7 @@ class Metric:
     title: str = ""
 
     def __post_init__(self) -> None:
-        if not self.name or self.name in ("round", "ud", "val_loss", "images", "boxes"):
+        if not self.name or self.name in ("round", "ud", "images", "boxes", "val_loss", *MEASURED):
             raise ValueError(f"a metric cannot be called {self.name!r}: records have a number of this name already")
         if not 0 <= self.decimals <= 4:
             raise ValueError(f"{self.name}: decimals is {self.decimals}, tables have 0 to 4")

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from al_cli.errors import ConfigError, first_line, suggest
 from al_cli.records import RunFolder, round_name
 from al_cli.tasks import Task
-from al_cli.types import LossPoint, RoundRecord
+from al_cli.types import MEASURED, LossPoint, RoundRecord
 
 log = logging.getLogger("al")
 
@@ -66,7 +66,7 @@ def points(record: RoundRecord, losses: Sequence[LossPoint], task: Task) -> list
     `by_round/METRIC` has the round as step, and `by_images/METRIC`, `by_COST/METRIC` hold the same value with each cost of the
     task as step; `train_loss/round_02` has the iteration as step. What was not measured is absent.
     """
-    metrics = {**record.metrics, "val_loss": record.val_loss}
+    metrics = {**record.metrics, **{name: getattr(record, name) for name in ("val_loss", *MEASURED)}}
     costs: dict[str, float] = {cost.name: cost.of(record) for cost in task.costs}
     every: list[Point] = []
     for axis, step in (("round", record.round), *((cost.name, cost.of(record)) for cost in task.costs)):

@@ -123,8 +123,12 @@ class Spy(FakeLearner):
     def __init__(self, class_names):
         super().__init__(class_names)
         self.read: set[int] = set()
+        self.scored: list = []
 
-    def fit(self, train, *, val, seed, init):
+    def inform(self, **labels):
+        self.scored.append(labels["scored"])
+
+    def fit(self, train, *, val, seed, init, order=None):
         self.read |= {*train.ids.tolist(), *(() if val is None else val.ids.tolist())}
         return super().fit(train, val=val, seed=seed, init=init)
 
@@ -163,6 +167,23 @@ def test_what_also_trains_by_the_scored_split_is_said(al, one_split):
         in done.stderr
     )
     assert "not held out" not in al(*words_of(one_split, *SHARES, "training=lund", "study=t")).stderr
+
+
+def test_choosing_by_the_labels_of_the_scored_images_is_said(al, one_split):
+    """In the log of the run and in the report, and only of samplers that measure influence."""
+    isal = ["model.influence.reference=test"]
+    done = al(*words_of(one_split, *SHARES, *isal, "sampler=influence"))
+    assert "influence chooses with the labels of the images that it is scored on (the test split)" in done.stderr
+    (warning,) = [line for line in Story(read_study("outputs/s"), None, None).warnings if "scored on" in line]
+    assert warning.startswith("influence") and "chose with the labels of the images that it is scored on" in warning
+    for words in (["sampler=entropy", *isal], ["sampler=influence"]):
+        assert "scored on (" not in al(*words_of(one_split, *SHARES, *words, "study=t")).stderr
+
+
+@pytest.mark.parametrize("evaluate", ["test", "val"])
+def test_a_learner_is_told_of_the_images_that_rounds_are_scored_on(one_split, tmp_path, evaluate):
+    spy, splits, _ = play(words_of(one_split, *SHARES, "sampler=influence", f"evaluate={evaluate}"), tmp_path / "r")
+    assert [images.ids.tolist() for images in spy.scored] == [splits.scored(evaluate).ids.tolist()]
 
 
 def test_evaluate_val_needs_a_val_that_all_seeds_share(tmp_path):

@@ -29,10 +29,11 @@ def few(tmp_path):
     ("more", "first", "then"),
     [
         (["sampler=entropy", "training.data=new", "training.init=continue"], [], []),
+        (["sampler=entropy", "training.init=join", "training.schedule=constant"], [], []),
         (["sampler=ccms"], ["ud_split=[1,0.5]"], ["ud_split=[1,0.5,0.75,0]"]),
         (["sampler=entropy", "budget_unit=boxes", "dataset.val=50% of initial"], [], []),
     ],
-    ids=["continued weights", "splits", "boxes"],
+    ids=["continued weights", "one training", "splits", "boxes"],
 )
 def test_more_rounds_give_the_bytes_of_a_run_that_had_them_from_the_start(al, few, more, first, then):
     al(*few, *more, *then, "rounds=4", "run_name=whole", "store=false")
@@ -56,9 +57,10 @@ def test_more_rounds_give_the_bytes_of_a_run_that_had_them_from_the_start(al, fe
         (["rounds=2", "budget=null"], ["rounds=3"], "the finished rounds have labeled [4, 7, 6] images"),
         (["rounds=2", "reference=true"], ["rounds=3"], "a reference trains once"),
         (["rounds=1", "training.iterations_per=run"], ["rounds=2"], "each training would take"),
+        (["rounds=1", "training=datahunt"], ["rounds=2"], "its rounds are one training, whose learning rate lies over all"),
         (["rounds=1", "sampler=imported", "initial=null", "budget=null"], ["rounds=2"], "imported selections cannot"),
     ],
-    ids=["fewer", "shares", "reference", "length", "imported"],
+    ids=["fewer", "shares", "reference", "length", "one training", "imported"],
 )
 def test_what_would_not_be_the_same_run_is_refused_and_nothing_is_touched(al, few, words, changed, said):
     words = with_words([*few, "sampler=random", "run_name=r"], *words)

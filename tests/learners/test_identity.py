@@ -14,8 +14,10 @@ MODEL = ModelSpec("tiny_faster_rcnn", "tiny_faster_rcnn", weights="none", family
 TRAINING = TrainingSpec(iterations=10)
 
 
-def identity(model=MODEL, training=TRAINING, *, classes=("a", "b"), iterations=10, device="cpu", needs=frozenset()):
-    return training_identity(model, training, classes, iterations=iterations, device=device, needs=needs)
+def identity(model=MODEL, training=TRAINING, *, classes=("a", "b"), iterations=10, trainings=5, needs=frozenset()):
+    return training_identity(
+        model, training, classes, iterations=iterations, trainings=trainings, device="cpu", needs=needs
+    )
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,9 @@ def identity(model=MODEL, training=TRAINING, *, classes=("a", "b"), iterations=1
         {"model": replace(MODEL, overrides={"SOLVER.BASE_LR": 1})},
         {"training": replace(TRAINING, lr=0.1)},
         {"training": replace(TRAINING, flip=False)},
+        {"training": replace(TRAINING, shuffle=False)},
+        {"training": replace(TRAINING, schedule="steps", milestones=[8])},
+        {"training": replace(TRAINING, init="join")},
         {"classes": ("b", "a")},
         {"iterations": 11},
         {"needs": frozenset({Signal.PREDICTED_LOSS})},
@@ -44,11 +49,19 @@ def test_what_changes_the_weights_is_in_it(other):
         {"training": replace(TRAINING, keep_checkpoints="all")},
         {"training": replace(TRAINING, data="new", init="continue")},  # `fit` is given both
         {"needs": frozenset({Signal.PROBS})},
+        {"trainings": 7},
     ],
     ids=str,
 )
 def test_what_does_not_change_them_is_not(other):
     assert identity(**other) == identity()
+
+
+def test_rounds_that_are_one_training_depend_on_their_number_where_the_rate_does():
+    joined = replace(TRAINING, init="join")
+    assert identity(training=joined) != identity(training=joined, trainings=7)
+    level = replace(joined, schedule="constant")
+    assert identity(training=level) == identity(training=level, trainings=7)
 
 
 def test_settings_of_asking_are_in_the_identity_of_answers():

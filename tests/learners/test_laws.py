@@ -84,7 +84,8 @@ def test_a_loaded_learner_answers_as_the_trained_one(trained, build, splits):
     learner, path = trained
     other = build()
     checkpoint = other.load(path)
-    assert checkpoint.history
+    assert checkpoint.history and checkpoint.epochs is not None
+    assert checkpoint.epochs == fit(build(), splits, 1).epochs
     assert_same(other.infer(splits.test, PROBS), learner.infer(splits.test, PROBS))
     assert np.array_equal(other.loss(splits.test), learner.loss(splits.test))
 
@@ -102,7 +103,7 @@ def test_boxes_are_best_first_with_the_score_of_their_class(trained, splits):
 def test_every_signal_it_provides_is_as_documented(trained, splits):
     learner, _ = trained
     labeled = splits.train.select(splits.train.ids[:6])
-    learner.inform(labeled=labeled, initial=labeled, val=splits.val)
+    learner.inform(labeled=labeled, initial=labeled, val=splits.val, scored=splits.test)
     some = splits.test.select(splits.test.ids[:4])
     table = learner.infer(some, learner.provides)
     assert table.columns.keys() == learner.provides

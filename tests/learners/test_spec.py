@@ -64,10 +64,10 @@ def test_regimes_are_those_of_the_documents():
     "change, words",
     [
         ({"data": "al"}, "valid: cumulative, new, reselect"),
-        ({"init": "resume"}, "valid: continue, reset"),
+        ({"init": "resume"}, "valid: continue, join, reset"),
         ({"iterations_per": "rounds"}, "did you mean round?"),
         ({"optimizer": "adam"}, "did you mean adamw?"),
-        ({"schedule": "cosine"}, "valid: constant, null, one_cycle"),
+        ({"schedule": "cosine"}, "valid: constant, null, one_cycle, steps"),
         ({"keep_checkpoints": "none"}, "valid: all, last"),
         ({"iterations": 0}, "at least 1"),
         ({"iterations": 10.5}, "must be a count"),
@@ -91,6 +91,21 @@ def test_regimes_are_those_of_the_documents():
         ({"iterations": None}, "training.iterations=3000"),
         ({"patience": 0}, "training.patience"),
         ({"data": "reselect", "init": "continue"}, "training.init=reset"),
+        ({"data": "reselect", "init": "join"}, "training.init=reset"),
+        (
+            {"init": "join", "duration": "early_stop", "epochs": 9, "patience": 2, "val_every": 1},
+            "no round of it can stop",
+        ),
+        ({"schedule": "steps"}, "training.milestones=[8,11]"),
+        ({"milestones": [8, 11]}, "add training.schedule=steps"),
+        ({"milestones": [8, 11], "schedule": "constant"}, "add training.schedule=steps"),
+        ({"milestones": [8, 8], "schedule": "steps"}, "counts that ascend"),
+        ({"milestones": [8, 3], "schedule": "steps"}, "counts that ascend"),
+        ({"milestones": [0, 3], "schedule": "steps"}, "counts that ascend"),
+        ({"milestones": [0.5], "schedule": "steps"}, "counts that ascend"),
+        ({"milestones": [], "schedule": "steps"}, "counts that ascend"),
+        ({"milestones": 8, "schedule": "steps"}, "counts that ascend"),
+        ({"shuffle": "no"}, "training.shuffle"),
     ],
 )
 def test_training_refuses(change, words):
@@ -125,3 +140,16 @@ def test_iterations_of_a_round():
 def test_importing_the_spec_leaves_torch_alone():
     code = "import sys, al_cli.learners.spec; sys.exit('torch' in sys.modules or 'detectron2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_milestones_lie_before_the_end_of_what_they_are_counted_over():
+    steps = {"duration": "epochs", "epochs": 12, "schedule": "steps"}
+    assert TrainingSpec(**steps, milestones=[8, 11]).check().per_round(5) == 12
+    with pytest.raises(ConfigError, match="of 12 epochs is over at its milestone 12"):
+        TrainingSpec(**steps, milestones=[8, 12]).check().per_round(5)
+    joined = TrainingSpec(**steps, milestones=[40, 59], init="join").check()
+    assert joined.per_round(5) == 12, "counted over the run"
+    with pytest.raises(ConfigError, match="of 48 epochs is over at its milestone 59"):
+        joined.per_round(4)
+    with pytest.raises(ConfigError, match="of 20 iterations is over at its milestone 20"):
+        TrainingSpec(100, iterations_per="run", schedule="steps", milestones=[20]).check().per_round(5)

@@ -9,7 +9,7 @@ from hydra._internal.utils import _locate
 
 from al_cli import samplers
 from al_cli.errors import ConfigError
-from al_cli.samplers import ccms_kmedoids, class_entropy, entropy, probabilistic, random, top
+from al_cli.samplers import ccms_kmedoids, class_entropy, dcus, entropy, probabilistic, random, top
 from al_cli.samplers.base import Between, bind, declaration_of, needs_of, score, selection
 from al_cli.samplers.catalog import read_stages
 from al_cli.types import Signal
@@ -29,7 +29,13 @@ def test_who_needs_scores():
 
 
 def test_bind_fills_defaults_in():
-    expected = {"score_threshold": 0.05, "feature": "box", "distance": "reciprocal", "max_boxes": None}
+    expected = {
+        "score_threshold": 0.05,
+        "feature": "box",
+        "distance": "reciprocal",
+        "max_boxes": None,
+        "clustering": "swap",
+    }
     assert bind(partial(ccms_kmedoids, score_threshold=0.05)) == expected
 
 
@@ -40,6 +46,7 @@ def test_bind_fills_defaults_in():
         ({"score_threshold": 1.5}, r"score_threshold=1.5.*a number in \[0, 1\]"),
         ({"score_threshold": True}, "a number"),
         ({"score_threshold": "0.3"}, "a number"),
+        ({"score_threshold": float("nan")}, "a number"),
         ({"feature": "boxes"}, "box or coords"),
         ({"max_boxes": 0}, "a whole number of at least 1 or null"),
         ({"max_boxes": 2.5}, "a whole number"),
@@ -49,6 +56,11 @@ def test_bind_fills_defaults_in():
 def test_bad_options_say_what_is_allowed(options, message):
     with pytest.raises(ConfigError, match=message):
         bind(partial(ccms_kmedoids, **options))
+
+
+def test_an_infinite_number_is_refused():
+    with pytest.raises(ConfigError, match=r"max_aspect=inf.*a number of at least 1 or null"):
+        bind(partial(dcus, max_aspect=float("inf")))
 
 
 def test_an_option_for_a_function_without_options():

@@ -9,11 +9,11 @@ from al_cli.samplers import dcus
 from al_cli.types import Predictions, Query, Signal
 
 
-def ask(counts, scores, classes, difficulty) -> Query:
+def ask(counts, scores, classes, difficulty, boxes=(0.0, 0, 20, 20)) -> Query:
     table = Predictions(
         image_ids=np.arange(len(counts)) * 2,
         offsets=np.concatenate([[0], np.cumsum(counts)]),
-        boxes=np.tile([0.0, 0, 1, 1], (len(scores), 1)),
+        boxes=np.broadcast_to(boxes, (len(scores), 4)),
         scores=scores,
         classes=classes,
         num_classes=len(difficulty),
@@ -55,3 +55,28 @@ def test_a_harder_class_weighs_more_and_an_easy_one_gains_most_per_step():
 
 def test_no_detections_anywhere_is_zero():
     assert dcus(ask([0, 0], [], [], [0.5, 1.0])).tolist() == [0, 0]
+
+
+SIDES = [  # width and height in px, whether it counts: 16 px must be passed, an aspect of 5 must not be met
+    (16, 16, False),
+    (16.01, 16, True),
+    (8, 32, False),  # the root of the area is 16 as well
+    (8, 33, True),
+    (40, 8, False),
+    (8, 40, False),
+    (39.9, 8, True),
+    (8, 39.9, True),
+    (300, 0, False),
+    (0, 0, False),
+]
+
+
+def test_boxes_that_are_small_or_long_do_not_count():
+    boxes = np.array([(30, 50, 30 + width, 50 + height) for width, height, _ in SIDES])
+    n = len(boxes)
+    query = ask(np.ones(n, int), np.full(n, 0.5), np.zeros(n), [0.0], boxes)
+    counted = [math.log(2) * counts for *_, counts in SIDES]
+    assert dcus(query) == pytest.approx(counted)
+    assert (dcus(query, min_size_px=0, max_aspect=None) > 0).tolist() == [w * h > 0 for w, h, _ in SIDES]
+    assert (dcus(query, min_size_px=15.9) > 0).tolist()[:4] == [True] * 4
+    assert (dcus(query, max_aspect=5.1) > 0).tolist()[4:6] == [True] * 2

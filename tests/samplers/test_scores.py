@@ -134,6 +134,22 @@ def test_class_entropy_by_hand():
     assert class_entropy(ask(p)) == pytest.approx([0.75 * ln2, 0, 0.5 * ln2])
 
 
+def test_class_entropy_from_a_threshold_by_hand():
+    """From 0.3 on the two faint boxes count neither for their images nor for class 1, which is then as heavy as it shows.
+
+    Class 0: h(.5) + h(.5) = ln 2; class 1: h(.5) = ln 2 / 2, so its weight is 1/2. Without a threshold it has h(.25) too:
+    ln 2, weight 1. The image with a faint box only has nothing.
+    """
+    p = table([2, 1, 2], [0.5, 0.25, 0.25, 0.5, 0.5], [0, 1, 1, 0, 1])
+    ln2 = math.log(2)
+    assert class_entropy(ask(p), score_threshold=0.3) == pytest.approx([ln2 / 2, 0, ln2 / 2 + ln2 / 4])
+    assert class_entropy(ask(p), score_threshold=0.5).tolist() == class_entropy(ask(p), score_threshold=0.3).tolist()
+    assert class_entropy(ask(p), score_threshold=0.6).tolist() == [0, 0, 0]
+    class_1 = 1 + 0.5  # in units of ln 2: two of h(.25) and one of h(.5), heavier than class 0 with 1
+    expected = np.array([0.5 / class_1 + 0.5, 0.5, 0.5 / class_1 + 0.5]) * ln2
+    assert class_entropy(ask(p)) == pytest.approx(expected)
+
+
 def test_class_entropy_does_not_depend_on_the_order_of_images(ragged):
     p = ragged(np.random.default_rng(4), images=30)
     values = class_entropy(ask(p))

@@ -1,7 +1,7 @@
 """Each selection on a case worked by hand or against its distribution in closed form."""
 
 from collections import Counter
-from itertools import permutations
+from itertools import chain, combinations, permutations
 
 import numpy as np
 import pytest
@@ -66,6 +66,47 @@ def test_probabilistic_with_no_positive_score_is_uniform():
 def test_probabilistic_refuses_negative_scores():
     with pytest.raises(ValueError, match="lowest is -1"):
         probabilistic(images(2, 1), np.array([-1.0, 1]))
+
+
+def accepted_together(chances):
+    """(accepted set, its probability) of one pass in which every image is accepted or not by its own chance."""
+    everyone = range(len(chances))
+    for some in chain.from_iterable(combinations(everyone, size) for size in range(len(chances) + 1)):
+        yield some, np.prod([chances[i] if i in some else 1 - chances[i] for i in everyone])
+
+
+def test_accepting_has_the_law_of_passes_in_random_order():
+    """Ordered pairs of four images. The highest has p = 1, so a first pass takes it. If it takes more, each order of these is
+    as likely; if it takes no other, passes over the other three go on until one is taken."""
+    s = np.array([0.5, 1, 2, 4])
+    p = s / 4
+    law = Counter()
+    for some, chance in accepted_together(p):
+        if len(some) > 1:
+            for pair in permutations(some, 2):
+                law[pair] += chance / len(some) / (len(some) - 1)
+        elif some == (3,):
+            again = [(more, c) for more, c in accepted_together(p[:3]) if more]
+            for more, c in again:
+                for i in more:
+                    law[3, i] += chance * c / sum(c for _, c in again) / len(more)
+    assert sum(law.values()) == pytest.approx(1)
+    query = images(4, 2)
+    n = 20_000
+    counts = Counter(tuple((probabilistic(query, s, pick="accept").ids // 10).tolist()) for _ in range(n))
+    assert set(counts) <= set(law)
+    assert chisquare([counts[pair] for pair in law], np.array(list(law.values())) * n).pvalue > 1e-4
+    by_draws = {pair: s[pair[0]] / s.sum() * s[pair[1]] / (s.sum() - s[pair[0]]) for pair in law}
+    assert max(abs(law[pair] - by_draws[pair]) for pair in law) > 0.05, "the two readings differ"
+
+
+def test_accepting_takes_every_positive_score_before_zeros():
+    query = images(6, 4)
+    for _ in range(200):
+        picked = probabilistic(query, np.array([0, 3, 0, 1e-300, 5e-324, 0]), pick="accept")
+        assert set(picked.ids[:3].tolist()) == {10, 30, 40} and picked.ids[0] == 10
+        assert picked.scores[3] == 0
+    assert len({int(probabilistic(images(6, 1, seed), np.zeros(6), pick="accept").ids[0]) for seed in range(60)}) == 6
 
 
 def groups(per_group=(4, 2, 3), seed: int = 0) -> Query:

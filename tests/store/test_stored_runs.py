@@ -56,6 +56,12 @@ def test_nor_under_another_regime(al, few, more):
     assert made(Path("outputs/s/again"))["training"] == 0
 
 
+def test_which_images_a_stage_chooses_from_is_in_the_key(al, few):
+    al(*few, "sampler=half_random", "rounds=1", "run_name=outside")
+    al(*few, "sampler=half_random", "rounds=1", "sampler.stages.2.of=all", "run_name=all")
+    assert made(Path("outputs/s/all"))["selection"] == 1
+
+
 def test_arms_share_what_they_have_in_common(al, few):
     for job in jobs_of([*few[1:], "sampler=random,entropy"], many=True):
         run_job(job)

@@ -130,7 +130,7 @@ def test_one_run_speaks_of_its_own_metrics(al, made_up):
     assert "8 images labeled: closeness 0." in done.stderr and "boxes labeled" not in done.stderr
     assert re.search(r"Best closeness 0\.\d{3} in round \d with", done.stdout)
     folder = al.cwd / "outputs/s/one"
-    assert (folder / "rounds.csv").read_text().startswith("round,images,closeness,accuracy,val_loss,ud\n")
+    assert (folder / "rounds.csv").read_text().startswith("round,images,closeness,accuracy,val_loss,ud,epochs\n")
     assert re.search(r"\| +8 \| +0\.\d{3} \| +1\.000 \|", (folder / "rounds.md").read_text())
     plots = {path.name for path in (folder / "plots").iterdir()}
     assert "closeness_vs_images.png" in plots and not any("boxes" in name or "size" in name for name in plots)

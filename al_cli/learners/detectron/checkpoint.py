@@ -19,14 +19,15 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     history = [[point.iteration, point.train_loss, point.val_loss] for point in checkpoint.history]
     extras = {name: torch.from_numpy(array) for name, array in checkpoint.extras.items()}
     with unfinished(path) as draft, draft.open("wb") as file:
-        torch.save({"model": dict(checkpoint.state), "history": history, "extras": extras}, file)
+        content = {"model": dict(checkpoint.state), "history": history, "epochs": checkpoint.epochs, "extras": extras}
+        torch.save(content, file)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """RunError for a file that is missing or unreadable."""
+    """RunError for a file that is missing or unreadable. One that an earlier version wrote says no epochs."""
     try:
         data = read_tensors(path)
-        state, history = data["model"], data["history"]
+        state, history, epochs = data["model"], data["history"], data.get("epochs")
         extras = {name: tensor.numpy() for name, tensor in data.get("extras", {}).items()}
         points = tuple(LossPoint(*point) for point in history)
     except Exception as error:  # broken bytes can raise anything
@@ -35,7 +36,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             where=str(path),
             remedy="delete its round's folder, and the run trains that round again",
         ) from error
-    return Checkpoint(state, points, extras)
+    return Checkpoint(state, points, extras, epochs)
 
 
 def put_weights(model: nn.Module, state: Any, where: str) -> None:

@@ -23,12 +23,14 @@ from al_cli.learners.detectron.image_reader import ImageReader
 from al_cli.learners.detectron.model.weights import load_weights, locate, source
 from al_cli.learners.detectron.model.zoo import DetectronConfig, build, choose_device, open_config
 from al_cli.learners.detectron.trained_model import KnownLabels, TrainedModel
+from al_cli.learners.detectron.training.average import WeightAverage
 from al_cli.learners.detectron.training.data import to_dicts, training_batches
 from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty
+from al_cli.learners.detectron.training.joined import Joined, rounds_behind
 from al_cli.learners.detectron.training.loss import mean_loss
 from al_cli.learners.detectron.training.loss_prediction import LossPrediction
-from al_cli.learners.detectron.training.solver import Numbers, make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.solver import Numbers, Part, make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import train as train_model
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, require_pairs
 from al_cli.types import Checkpoint, Dataset, Learner, Predictions, Signal
@@ -55,7 +57,8 @@ def opened(
 class DetectronLearner(Learner):
     """A detector of Detectron2 for `class_names`.
 
-    `iterations` is the length of one round's training, in steps or epochs as TrainingSpec.per_round gives it. The
+    `iterations` is the length of one round's training, in steps or epochs as TrainingSpec.per_round gives it; `trainings`
+    how many its run has, over which the schedule lies with training.init=join. The
     constructor reads the config and finds the weights, so that ConfigError and ModelError come before anything slow; the
     network itself is built by `fit` and `load`. `needs` are the signals it will be asked for: what takes a training of its
     own (PREDICTED_LOSS) is learned, and provided, only where it is among them.
@@ -68,13 +71,14 @@ class DetectronLearner(Learner):
         class_names: Sequence[str],
         *,
         iterations: int,
+        trainings: int = 1,
         device: str = "auto",
         needs: frozenset[Signal] = frozenset(),
     ):
         self.spec, self.training, self.class_names = model.check(), training.check(), tuple(class_names)
         self._predicts_loss = Signal.PREDICTED_LOSS in needs
         self.provides = provides(model) - (frozenset() if self._predicts_loss else {Signal.PREDICTED_LOSS})
-        self.iterations = iterations
+        self.iterations, self.trainings = iterations, trainings
         chosen, self.config, self.numbers = opened(model, training, len(self.class_names), device, needs)
         self.device = str(chosen)
         self._start = locate(model)
@@ -84,8 +88,16 @@ class DetectronLearner(Learner):
 
     # ---- training
 
-    def fit(self, train: Dataset, *, val: Dataset | None, seed: int, init: Checkpoint | None) -> Checkpoint:
-        """Train on every image of `train` from `init`, or from the starting weights.
+    def fit(
+        self,
+        train: Dataset,
+        *,
+        val: Dataset | None,
+        seed: int,
+        init: Checkpoint | None,
+        order: Sequence[int] | None = None,
+    ) -> Checkpoint:
+        """Train on every image of `train` from `init`, or from the starting weights; shuffled, or in this order of ids.
 
         The same arguments give the same bytes on a CPU. ConfigError where early stopping has no validation images.
         """
@@ -101,25 +113,34 @@ class DetectronLearner(Learner):
         with deterministic(self.reader.threads):
             model = self._start_model(init)
             optimizer = make_optimizer(self.config, spec, self.numbers, model)
+            average = None if spec.ema is None else WeightAverage(model, spec.ema)
             batches = training_batches(
-                to_dicts(train),
+                to_dicts(train, order),
                 self.reader.mapper(labels=True, augment=True),
                 batch_size=batch_size,
                 seed=seed,
                 by_aspect=self.config.groups_by_aspect,
                 workers=self.reader.workers,
+                shuffle=order is None,
             )
-            observers: list[ClassDifficulty | LossPrediction] = [ClassDifficulty(len(self.class_names), init)]
+            observers: list[ClassDifficulty | LossPrediction | Joined] = [ClassDifficulty(len(self.class_names), init)]
+            optimizers = {"optimizer": optimizer}
             if self._predicts_loss:
-                observers.append(LossPrediction(model, seed=seed, start=init))
+                loss_prediction = LossPrediction(model, seed=seed, start=init)
+                optimizers["loss_optimizer"] = loss_prediction.optimizer
+                observers.append(loss_prediction)
+            part = Part()
+            if spec.init == "join":
+                part = Part(rounds_behind(init), self.trainings)
+                observers.append(Joined(model, optimizers, average, init))
             history = train_model(
                 model,
                 batches,
                 optimizer,
-                make_schedule(self.config, spec, optimizer, self.iterations * unit),
+                make_schedule(self.config, spec, optimizer, self.iterations * unit, unit=unit, part=part),
                 iterations=self.iterations * unit,
                 amp=spec.amp,
-                ema=spec.ema,
+                average=average,
                 validate=partial(self._validation_loss, model, val) if val and spec.val_every else None,
                 val_every=(spec.val_every or 1) * unit,
                 patience=spec.patience if spec.duration == "early_stop" else None,
@@ -129,7 +150,9 @@ class DetectronLearner(Learner):
         for observer in observers:
             extras |= observer.extras
         self._adopt(model, extras)
-        return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, history, extras)
+        steps = history[-1].iteration  # the last step is always a point
+        epochs = steps / unit if spec.counts_epochs else steps * batch_size / len(train)
+        return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, history, extras, epochs)
 
     def _start_model(self, init: Checkpoint | None) -> nn.Module:
         model = build(self.config, self.spec)
@@ -165,9 +188,9 @@ class DetectronLearner(Learner):
             raise ValueError(f"{self.spec.name} does not provide {', '.join(missing)}; it has {sorted(self.provides)}")
         return self.trained.infer(images, signals, len(self.class_names))
 
-    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None) -> None:
+    def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
         """The labels that INFLUENCE and GRADIENT_SIMILARITY are measured against."""
-        self._labels = KnownLabels(labeled, initial, val)
+        self._labels = KnownLabels(labeled, initial, val, scored)
         if self._trained is not None:
             self._trained.inform(self._labels)
 

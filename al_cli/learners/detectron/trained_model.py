@@ -33,6 +33,7 @@ class KnownLabels:
     labeled: Dataset
     initial: Dataset
     val: Dataset | None
+    scored: Dataset
 
 
 class TrainedModel:
@@ -103,7 +104,8 @@ class TrainedModel:
             raise RuntimeError("inform first: influence is measured against labeled images")
         if self._influence is None:
             spec, labels = InfluenceSpec.of(self.spec.influence), self._labels
-            reference = {"val": labels.val, "initial": labels.initial, "labeled": labels.labeled}[spec.reference]
+            known = {"val": labels.val, "initial": labels.initial, "labeled": labels.labeled, "test": labels.scored}
+            reference = known[spec.reference]
             if reference is None:
                 raise ConfigError(
                     "influence is measured on the validation images, and there are none",

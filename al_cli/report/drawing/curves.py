@@ -43,7 +43,7 @@ def plot_curves(
             every_x, every_y = every_x + x, every_y + low + high
         if reference:
             every_y += draw_reference(axes, reference)
-        _frame(axes, every_x, every_y, f"labeled {cost}", _mean_label(metric), metric)
+        _frame(axes, every_x, every_y, f"labeled {cost}", _mean_label(metric), metric.highest)
         if len(every_x) > 12:
             _few_ticks(axes)
         columns = 1 if on_the_right or max(map(len, names), default=0) > 24 else 2
@@ -91,7 +91,28 @@ def draw_reference(axes: Axes, values: Sequence[float]) -> list[float]:
 
 def plot_breakdown(arms: Sequence[ArmRound], task: Task, looks: Looks, *paths: Path) -> None:
     """The task's metric by group (of detection: by object size) against its first cost, side by side (thesis, figure 23)."""
-    labels, cost = task.breakdown.labels if task.breakdown else {}, task.cost_names[0]
+    labels = task.breakdown.labels if task.breakdown else {}
+    highest = {key: task.metric(key).highest for key in labels}
+    _side_by_side(arms, labels, _mean_label(task.primary), highest, task.cost_names[0], looks, paths)
+
+
+def plot_measured(
+    arms: Sequence[ArmRound], labels: Mapping[str, str], label_y: str, cost: str, looks: Looks, *paths: Path
+) -> None:
+    """Numbers of rounds that are no metrics (`labels`: number -> what its panel is called) against a cost, side by side."""
+    _side_by_side(arms, labels, f"{label_y}, mean over seeds", dict.fromkeys(labels), cost, looks, paths)
+
+
+def _side_by_side(
+    arms: Sequence[ArmRound],
+    labels: Mapping[str, str],
+    label_y: str,
+    highest: Mapping[str, float | None],
+    cost: str,
+    looks: Looks,
+    paths: Sequence[Path],
+) -> None:
+    """A panel for each number that any round has, a curve an arm; one legend below."""
     present = [key for key in labels if any(row.mean[key] is not None for row in arms)]
     shown = [name for name in looks if not is_faint(looks[name])]
     width = 1.2 + 2.5 * len(present)
@@ -105,10 +126,10 @@ def plot_breakdown(arms: Sequence[ArmRound], task: Task, looks: Looks, *paths: P
                 rows = [row for row in arms if row.arm == name]
                 x, low, high = draw_arm(axes, rows, cost, key, looks[name], len(shown))
                 every_x, every_y = every_x + x, every_y + low + high
-            _frame(axes, every_x, every_y, f"labeled {cost}", "", task.metric(key))
+            _frame(axes, every_x, every_y, f"labeled {cost}", "", highest[key])
             axes.set_title(labels[key])
             _few_ticks(axes)
-        grid[0][0].set_ylabel(_mean_label(task.primary))
+        grid[0][0].set_ylabel(label_y)
         _legend(made, grid[0][0], list(looks), looks, "outside lower center", columns)
         style.save(made, *paths)
 
@@ -145,11 +166,11 @@ def _mean_label(metric: Metric) -> str:
     return f"{metric.axis}, mean over seeds"
 
 
-def _frame(axes: Axes, x: list[float], y: list[float], label_x: str, label_y: str, metric: Metric) -> None:
-    """Every point in view; the axis ends at the metric's highest value, whatever a deviation reaches."""
-    style.frame_curves(axes, x, y, label_x, label_y, metric.highest)
-    if metric.highest and axes.get_ylim()[1] > metric.highest:
-        axes.set_ylim(top=1.02 * metric.highest)
+def _frame(axes: Axes, x: list[float], y: list[float], label_x: str, label_y: str, highest: float | None) -> None:
+    """Every point in view; the axis ends at the highest value there can be, whatever a deviation reaches."""
+    style.frame_curves(axes, x, y, label_x, label_y, highest)
+    if highest and axes.get_ylim()[1] > highest:
+        axes.set_ylim(top=1.02 * highest)
 
 
 def _few_ticks(axes: Axes) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from al_cli.records import RunFolder, round_name
+from al_cli.records.settings import stops_early
 from al_cli.report.drawing import style
 from al_cli.report.drawing.sheets import contact_sheet, save_sheet
 from al_cli.tasks import Cost, Metric, Task
@@ -17,6 +18,7 @@ from al_cli.types import LossPoint, RoundRecord, Splits
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+EPOCHS = {"epochs": "epochs"}  # Lund, figures 4.27 and 4.28
 CLASSES_IN_PLOT = 60  # bars that still fit on one page; the most frequent are shown and the title says so
 
 
@@ -40,6 +42,8 @@ def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
     losses = [folder.losses(record.round) for record in records]
     if any(losses):
         written += plot_losses(losses, plots / "losses.png")
+    if stops_early(folder.config()) and len({record.epochs for record in records} - {None}) > 1:
+        written += plot_run_measured(records, task, EPOCHS, "epochs of the training", plots / "epochs.png")
     counts = [folder.class_counts(record.round) for record in records]
     if any(picked for of_round in counts for picked, _ in of_round.values()):
         written += plot_class_counts(counts, plots / "class_counts.png", task.labeled)
@@ -77,6 +81,23 @@ def _plot(records: list[RoundRecord], task: Task, cost: Cost, names: Mapping[str
         style.frame_curves(axes, every_x, every_y, f"labeled {cost.name}", task.primary.axis, task.primary.highest)
         if every_y:
             made.legend(loc="outside upper center", ncols=len(names))
+        return style.save(made, path)
+
+
+def plot_run_measured(
+    records: list[RoundRecord], task: Task, labels: Mapping[str, str], label_y: str, path: Path
+) -> list[Path]:
+    """Numbers of rounds that are no metrics (`labels`: number -> its name in the legend) against the task's first cost."""
+    cost = task.costs[0]
+    with style.figure() as (made, axes):
+        every: list[tuple[float, float]] = []
+        for number, (key, label) in enumerate(labels.items()):
+            points = [(cost.of(r), value) for r in records if (value := getattr(r, key)) is not None]
+            axes.plot(*_axes_of(points), label=label, clip_on=False, **style.line_style(number))
+            every += points
+        style.frame_curves(axes, *_axes_of(every), f"labeled {cost.name}", label_y)
+        if len(labels) > 1:
+            made.legend(loc="outside upper center", ncols=len(labels))
         return style.save(made, path)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from al_cli.records.rounds import round_columns, round_row, round_texts
+from al_cli.records.rounds import measured, round_columns, round_row, round_texts
 from al_cli.report.statistics.curves import ArmRound
 from al_cli.report.study import Run, StudyFolder
 from al_cli.report.table import ReportTable, mean_and_std
 from al_cli.tasks import Task
+from al_cli.types import MEASURED
 
 SEEDS_A_TABLE = 3  # as wide as a page
 
@@ -17,29 +18,32 @@ SEEDS_A_TABLE = 3  # as wide as a page
 def every_round_table(study: StudyFolder) -> ReportTable:
     """A row for each run and round; a run without a finished round has one row without numbers."""
     task = study.task
-    columns = ["run", "arm", "seed", "state", *round_columns(task)]
+    also = measured(record for run in (*study.runs, *study.references) for record in run.records)
+    columns = ["run", "arm", "seed", "state", *round_columns(task, also)]
     rows: list[list[Any]] = []
     shown: list[list[Any]] = []
     for run in (*study.runs, *study.references):
         head = [run.name, run.arm, run.seed, run.summary.state]
-        rows += [head + round_row(record, task) for record in run.records]
-        shown += [head + round_texts(record, task) for record in run.records]
+        rows += [head + round_row(record, task, also) for record in run.records]
+        shown += [head + round_texts(record, task, also) for record in run.records]
         if not run.records:
-            rows.append(head + [None] * len(round_columns(task)))
+            rows.append(head + [None] * (len(columns) - len(head)))
             shown.append(rows[-1])
     return ReportTable("runs", "Every round of every run", columns, rows, (columns, shown))
 
 
 def arms_table(rounds: Sequence[ArmRound], task: Task) -> ReportTable:
-    """Mean and standard deviation over seeds of each arm and round. People see no column that is empty."""
-    columns, metrics = ["arm", "round", "seeds", *task.cost_names], (*task.metric_names, "val_loss")
-    decimals = {metric.name: metric.decimals for metric in task.metrics} | {"val_loss": 3}
+    """Mean and standard deviation over seeds of each arm and round. People see no column that is empty, and no
+    epochs: a figure has them where they say anything."""
+    also = [name for name in MEASURED if any(row.mean[name] is not None for row in rounds)]
+    columns, metrics = ["arm", "round", "seeds", *task.cost_names], (*task.metric_names, "val_loss", *also)
+    decimals = {metric.name: metric.decimals for metric in task.metrics} | {"val_loss": 3} | dict.fromkeys(MEASURED, 3)
     rows = [
         [row.arm, row.round, row.n, *row.costs.values()]
         + [cells[name] for name in metrics for cells in (row.mean, row.std)]
         for row in rounds
     ]
-    names = [name for name in metrics if any(row.mean[name] is not None for row in rounds)]
+    names = [name for name in metrics if name != "epochs" and any(row.mean[name] is not None for row in rounds)]
     shown = []
     for row in rounds:
         cells = [mean_and_std(row.mean[name], row.std[name], decimals[name]) for name in names]

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.errors import RunError, suggest
+from al_cli.records.stop import Stop
 from al_cli.tasks import Metric, Task
 from al_cli.tasks.base import PERCENT
-from al_cli.types import RoundRecord
+from al_cli.types import MEASURED, RoundRecord
 
 Scale = Literal["linear", "log"]
 Seed = int | None
@@ -31,7 +32,7 @@ class RunCurve:
     """One run: per finished round what had been paid in each cost, and each metric (None where it has no value).
 
     `complete`: it has all the rounds it was to have. `start` and `end` name the sets of images labeled after the first
-    and the last round here (a hash: equal sets, equal names).
+    and the last round here (a hash: equal sets, equal names). `stopped`: the value that ended the run early, `AP 21.7`.
     """
 
     run: str
@@ -43,6 +44,7 @@ class RunCurve:
     oracle: bool = False
     start: str = ""
     end: str = ""
+    stopped: str = ""
 
     @property
     def rounds(self) -> int:
@@ -65,11 +67,18 @@ class RunCurve:
 
 
 def curve_of(
-    run: str, arm: str, seed: Seed, records: Sequence[RoundRecord], task: Task, *, complete: bool = True
+    run: str,
+    arm: str,
+    seed: Seed,
+    records: Sequence[RoundRecord],
+    task: Task,
+    *,
+    complete: bool = True,
+    stop: Stop | None = None,
 ) -> RunCurve:
     """The curve of a run's records, at least one. A metric that a record lacks is None there."""
     metrics = {name: tuple(record.metrics.get(name) for record in records) for name in task.metric_names}
-    metrics["val_loss"] = tuple(record.val_loss for record in records)
+    metrics |= {name: tuple(getattr(record, name) for record in records) for name in ("val_loss", *MEASURED)}
     return RunCurve(
         run,
         arm,
@@ -80,6 +89,7 @@ def curve_of(
         oracle=any(record.oracle for record in records),
         start=_name_set(records[0].labeled),
         end=_name_set(records[-1].labeled),
+        stopped=f"{stop.metric.name} {stop.at:g}" if stop and stop.rounds(records) else "",
     )
 
 

@@ -19,20 +19,27 @@ CPU_NOISE = 1e-8  # equal trainings on a CPU give equal bytes
 # apart with one seed.
 GPU_NOISE = 0.005
 Environments = Mapping[str, Mapping[str, Any]]  # run -> content of its environment.json
+Configs = Mapping[str, Mapping[str, Any]]  # arm -> the configuration of one of its runs
+MEASURE_INFLUENCE = ("influence", "gradient_similarity")  # functions of samplers
 
 
 def warnings_of_study(
-    statistics: Statistics, environments: Environments, in_vain: Mapping[str, Mapping[str, Sequence[str]]]
+    statistics: Statistics,
+    environments: Environments,
+    in_vain: Mapping[str, Mapping[str, Sequence[str]]],
+    configs: Configs,
 ) -> list[str]:
     """All warnings, the gravest first. Runs that `environments` lacks count as made on a GPU, the milder case. `in_vain`:
     kind of finding -> run -> what its rounds say."""
     return [
         *work_in_vain(in_vain),
         *missing_random(statistics),
+        *chose_by_what_scores_them(configs),
         *unequal_starts(statistics.curves, statistics.metric, environments),
         *same_images_other_value(statistics.curves, statistics.metric, environments),
         *flipped_rankings(statistics),
         *oracles(statistics.curves),
+        *ended_early(statistics.curves),
         *mixed_environments(environments),
     ]
 
@@ -41,6 +48,27 @@ def missing_random(statistics: Statistics) -> list[str]:
     if statistics.random or not statistics.arms:
         return []
     return ["There is no random arm: nothing here shows that a method is better than labeling images at random."]
+
+
+def chose_by_what_scores_them(configs: Configs) -> list[str]:
+    """Arms whose influence was measured on the images that rounds are scored on: ISAL's way, and an advantage."""
+    names = [arm for arm, config in configs.items() if _measures_on_scored(config)]
+    if not names:
+        return []
+    they, their = ("it is", "its") if len(names) == 1 else ("they are", "their")
+    return [
+        f"{listing(names)} chose with the labels of the images that {they} scored on (model.influence.reference), as ISAL "
+        f"did: {their} scores are not held out from that."
+    ]
+
+
+def _measures_on_scored(config: Mapping[str, Any]) -> bool:
+    """As the configuration says: a function of the user's own that asks for influence is not recognised."""
+    reference = (config.get("model", {}).get("influence") or {}).get("reference", "val")
+    if reference != "test" and (reference, config.get("evaluate")) != ("val", "val"):
+        return False
+    scores = [stage.get("score") or {} for stage in config.get("sampler", {}).get("stages") or []]
+    return any(str(score.get("_target_")).rpartition(".")[2] in MEASURE_INFLUENCE for score in scores)
 
 
 def flipped_rankings(statistics: Statistics) -> list[str]:
@@ -108,6 +136,18 @@ def oracles(curves: Sequence[RunCurve]) -> list[str]:
     return [
         f"{listing(names)} {verb}: they look at labels that nobody has yet, and show what is possible, not what to use."
     ]
+
+
+def ended_early(curves: Sequence[RunCurve]) -> list[str]:
+    """A sentence for each value at which runs stopped: what can be compared of them, and what cannot."""
+    lines = []
+    for value in dict.fromkeys(run.stopped for run in curves if run.stopped):
+        runs = sum(run.stopped == value for run in curves)
+        lines.append(
+            f"{runs} of {count(len(curves), 'run')} stopped at {value}, so their final values say little: compare the labels "
+            "that they needed. Once a run of an arm has ended, the arm's curve is the mean of those that went on."
+        )
+    return lines
 
 
 def mixed_environments(environments: Environments) -> list[str]:

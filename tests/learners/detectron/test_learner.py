@@ -56,6 +56,7 @@ def same_weights(a: Checkpoint, b: Checkpoint) -> bool:
 
 def test_twice_the_same_bytes_and_again_after_save_and_load(trained, shapes, tmp_path):
     one, checkpoint = trained
+    assert checkpoint.epochs == 12 * 4 / 40, "steps of 4 of the 40 images"
     other = learner(one.spec.name, overrides=one.spec.overrides)
     other.reader.cache.left = 0  # a cache changes nothing either
     again = fit(other, shapes)
@@ -196,8 +197,9 @@ def test_weights_of_an_earlier_run_are_starting_weights(trained, shapes, tmp_pat
 def test_epochs_follow_the_number_of_images(shapes):
     """40 images in batches of 16 are 3 steps an epoch; validation after each epoch."""
     spec = TrainingSpec(duration="epochs", epochs=2, batch_size=16, val_every=1)
-    history = fit(learner(training=spec), shapes).history
-    assert [(point.iteration, point.val_loss is not None) for point in history] == [(3, True), (6, True)]
+    checkpoint = fit(learner(training=spec), shapes)
+    assert [(point.iteration, point.val_loss is not None) for point in checkpoint.history] == [(3, True), (6, True)]
+    assert checkpoint.epochs == 2
 
 
 def test_early_stopping_returns_to_the_best(shapes):
@@ -212,6 +214,7 @@ def test_early_stopping_returns_to_the_best(shapes):
     losses = [point.val_loss for point in checkpoint.history]
     best = int(np.argmin(losses))
     assert len(losses) == best + 1 + 3 < 30
+    assert checkpoint.epochs == best + 1 + 3, "those it took, not those of the weights it kept"
     exact = learner(training=replace(spec, duration="iterations", iterations=best + 1))
     assert same_weights(fit(exact, shapes, train=few), checkpoint)
 

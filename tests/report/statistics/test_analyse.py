@@ -223,7 +223,7 @@ def record(k, ap, labeled, oracle=False):
 def test_curves_from_records():
     class Run:
         def __init__(self, name, records, total):
-            self.name, self.arm, self.seed, self.records = name, "a", 3, records
+            self.name, self.arm, self.seed, self.records, self.config = name, "a", 3, records, {}
             self.summary = type("Summary", (), {"rounds_total": total})
 
     two = [record(0, 11.5, (4, 2)), record(1, None, (4, 2, 9), oracle=True)]

@@ -170,7 +170,7 @@ def test_a_sound_study_has_no_warnings():
     runs = noisy_curves({"random": 0, "a": 2}, (1, 2, 3), spread=0)
     runs = [curve(r.arm, r.seed, [30.0, *r.metrics["AP"][1:]]) for r in runs]
     environments = {run.run: CPU | {"command": [run.run]} for run in runs}
-    assert doubts.warnings_of_study(analyse(runs, random="random"), environments, {}) == []
+    assert doubts.warnings_of_study(analyse(runs, random="random"), environments, {}, {}) == []
 
 
 def test_missing_random_arm():
@@ -231,6 +231,32 @@ def test_oracles():
     ]
     assert doubts.oracles(runs)[0].startswith("true_loss is an oracle")
     assert doubts.oracles(runs[:1]) == []
+
+
+def test_arms_that_chose_by_what_scores_them():
+    """Decided from the configuration: the reference, what rounds are scored on, and whether the sampler asks for influence."""
+
+    def config(function, reference=None, evaluate="test"):
+        stage = {"score": {"_target_": f"al_cli.samplers.{function}", "_partial_": True}, "keep": "budget"}
+        model = {"influence": {"reference": reference}} if reference else {}
+        return {"evaluate": evaluate, "model": model, "sampler": {"stages": [{"keep": "4x"}, stage]}}
+
+    told = {
+        "isal": config("influence", "test"),
+        "similar": config("gradient_similarity", "test"),
+        "tuned": config("influence", evaluate="val"),
+    }
+    silent = {
+        "val": config("influence"),
+        "v3": config("influence", "labeled", "val"),
+        "entropy": config("entropy", "test"),
+        "nothing": {},
+    }
+    (line,) = doubts.warnings_of_study(analyse([], random="random"), {}, {}, told | silent)
+    assert line.startswith("isal, similar and tuned chose with the labels of the images that they are scored on")
+    (line,) = doubts.chose_by_what_scores_them({"isal": told["isal"]} | silent)
+    assert line.startswith("isal chose with the labels of the images that it is scored on")
+    assert doubts.chose_by_what_scores_them(silent) == []
 
 
 def test_mixed_environments():

@@ -1,13 +1,14 @@
 """Our Dataset as Detectron2 reads data: a list of dicts in memory, a mapper, loaders. Nothing is registered or written.
 
 Images without objects stay (Detectron2 drops them by default), crowd regions are not trained on. The stream of training
-batches is a function of the seed and the images alone: each pass over them is a new shuffle by Detectron2's sampler.
+batches is a function of the seed and the images alone: each pass over them is a new shuffle by Detectron2's sampler,
+or in the order that was asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from typing import Any
 
 import detectron2.data.transforms as T
@@ -31,9 +32,9 @@ CACHE_BYTES = 2**30
 DEEP_MODES = ("I", "F")  # beginnings of PIL's modes with more than 8 bits: their conversion to RGB clips in silence
 
 
-def to_dicts(dataset: Dataset) -> list[dict[str, Any]]:
-    """Detectron2's standard dataset dicts, in ascending id order; boxes xyxy px of the original image."""
-    return [_to_dict(image) for image in dataset.images]
+def to_dicts(dataset: Dataset, order: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """Detectron2's standard dataset dicts, in ascending id order or that of `order`; boxes xyxy px of the original image."""
+    return [_to_dict(image) for image in (dataset.images if order is None else map(dataset.__getitem__, order))]
 
 
 def _to_dict(image: Image) -> dict[str, Any]:
@@ -180,19 +181,37 @@ def said_plainly(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def training_batches(
-    records: list[dict[str, Any]], mapper: Mapper, *, batch_size: int, seed: int, by_aspect: bool, workers: int
+    records: list[dict[str, Any]],
+    mapper: Mapper,
+    *,
+    batch_size: int,
+    seed: int,
+    by_aspect: bool,
+    workers: int,
+    shuffle: bool = True,
 ) -> Iterable[Batch]:
-    """An endless stream of batches: Detectron2's loader over a list that is already in memory."""
+    """An endless stream of batches: Detectron2's loader over a list that is already in memory.
+
+    Without `shuffle`, passes over the list as it is: every batch has its next images, whatever their aspect. A batch
+    that the list's end leaves incomplete is filled from its beginning, as shuffled ones are from the next shuffle.
+    """
     loader = build_detection_train_loader(
         DatasetFromList(records, copy=False, serialize=False),
         mapper=mapper,
-        sampler=TrainingSampler(len(records), seed=seed),
-        total_batch_size=batch_size,
-        aspect_ratio_grouping=by_aspect,
+        sampler=TrainingSampler(len(records), shuffle=shuffle, seed=seed),
+        total_batch_size=batch_size if shuffle else 1,  # two processes would make two batches of alternate images
+        aspect_ratio_grouping=by_aspect and shuffle,
         num_workers=workers,
         seed=seed,
     )
-    return said_plainly(loader)
+    return said_plainly(loader if shuffle else _joined(loader, batch_size))
+
+
+def _joined(singles: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """Batches of `size` images from batches of one."""
+    stream = iter(singles)
+    while batch := [image for single in islice(stream, size) for image in single]:
+        yield batch
 
 
 def ordered_batches(

@@ -8,6 +8,8 @@ takes at most a tenth of it. Their learning rate is scaled with the batch size (
 from __future__ import annotations
 
 import copy
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ import torch
 from detectron2.config import CfgNode, instantiate
 from detectron2.solver import LRMultiplier, WarmupParamScheduler, build_lr_scheduler, build_optimizer
 from detectron2.solver.build import get_default_optimizer_params
-from fvcore.common.param_scheduler import CosineParamScheduler, LinearParamScheduler
+from fvcore.common.param_scheduler import CosineParamScheduler, LinearParamScheduler, ParamScheduler
 from torch import nn
 
 from al_cli.errors import ConfigError
@@ -38,8 +40,11 @@ _SCHEDULE_KEYS = (
     "SOLVER.GAMMA",
     "SOLVER.WARMUP",
     "SOLVER.BASE_LR_END",
+    "SOLVER.RESCALE_INTERVAL",
+    "SOLVER.NUM_DECAYS",
     "lr_multiplier",
 )
+_WARMUP_KEYS = ("SOLVER.WARMUP", "lr_multiplier.warmup")  # schedule=steps warms up as the model does
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Numbers:
 def numbers(config: DetectronConfig, spec: TrainingSpec) -> Numbers:
     """Batch size, peak learning rate and weight decay. ConfigError for an override that `training` makes void."""
     _refuse_void("training.optimizer", spec.optimizer, config, _OPTIMIZER_KEYS)
-    _refuse_void("training.schedule", spec.schedule, config, _SCHEDULE_KEYS)
+    _refuse_void("training.schedule", spec.schedule, config, _SCHEDULE_KEYS, but=_WARMUP_KEYS)
     cfg, yacs = config.cfg, isinstance(config.cfg, CfgNode)
     lr_key, decay_key, batch_key = (
         ("SOLVER.BASE_LR", "SOLVER.WEIGHT_DECAY", "SOLVER.IMS_PER_BATCH")
@@ -72,8 +77,11 @@ def numbers(config: DetectronConfig, spec: TrainingSpec) -> Numbers:
     return Numbers(batch, lr, decay)
 
 
-def _refuse_void(key: str, choice: str | None, config: DetectronConfig, keys: tuple[str, ...]) -> None:
-    void = sorted(name for name in config.overridden if name.startswith(keys))
+def _refuse_void(
+    key: str, choice: str | None, config: DetectronConfig, keys: tuple[str, ...], but: tuple[str, ...] = ()
+) -> None:
+    used = but if choice == "steps" else ()
+    void = sorted(name for name in config.overridden if name.startswith(keys) and not name.startswith(used))
     if choice is not None and void:
         raise ConfigError(
             f"{key}={choice} replaces what this override changes",
@@ -115,23 +123,78 @@ def _own_optimizer(cfg: Any, chosen: Numbers, model: nn.Module) -> torch.optim.O
     return instantiate(cfg.optimizer)
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which part of its run a training is: part `number`, from 0, of `of` equal ones. The schedule lies over all of them."""
+
+    number: int = 0
+    of: int = 1
+
+
 def make_schedule(
-    config: DetectronConfig, spec: TrainingSpec, optimizer: torch.optim.Optimizer, iterations: int
+    config: DetectronConfig,
+    spec: TrainingSpec,
+    optimizer: torch.optim.Optimizer,
+    iterations: int,
+    *,
+    unit: int = 1,
+    part: Part = Part(),
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """The learning rate over `iterations` steps, as a scheduler to be stepped after each."""
+    """The learning rate over `iterations` steps, as a scheduler to be stepped after each.
+
+    `unit`: steps between two counts of `spec.milestones`, an epoch's or 1. Where this is one `part` of a longer training,
+    the schedule lies over all parts, each as long as this one, and begins at this one's place.
+    """
+    whole, begun = iterations * part.of, iterations * part.number
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])  # what torch wants of a schedule that has begun
+    if spec.milestones is not None:
+        rate = _steps(_warmup(config, whole), [count * unit for count in spec.milestones])
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, rate, last_epoch=begun - 1)
+    return LRMultiplier(optimizer, _multiplier(config, spec, whole), whole, last_iter=begun - 1)
+
+
+def _multiplier(config: DetectronConfig, spec: TrainingSpec, iterations: int) -> ParamScheduler:
+    """What the peak learning rate is multiplied with, over the share of `iterations` that are done."""
     if spec.schedule == "constant":
-        return LRMultiplier(optimizer, LinearParamScheduler(1.0, 1.0), iterations)
+        return LinearParamScheduler(1.0, 1.0)
     if spec.schedule == "one_cycle":
         fall = CosineParamScheduler(1.0, ONE_CYCLE_END)
-        cycle = WarmupParamScheduler(fall, ONE_CYCLE_START, ONE_CYCLE_WARMUP, "linear", rescale_interval=True)
-        return LRMultiplier(optimizer, cycle, iterations)
+        return WarmupParamScheduler(fall, ONE_CYCLE_START, ONE_CYCLE_WARMUP, "linear", rescale_interval=True)
     cfg = copy.deepcopy(config.cfg)
     if isinstance(cfg, CfgNode):
-        return build_lr_scheduler(_fit_to_round(cfg, config.overridden, iterations), optimizer)
+        nobody = torch.optim.SGD([nn.Parameter(torch.zeros(0))])  # Detectron2 makes one for an optimizer alone
+        own: Any = build_lr_scheduler(_fit_to_round(cfg, config.overridden, iterations), nobody)
+        return own._multiplier
     if "lr_multiplier.warmup_length" not in config.overridden:
         own_warmup = cfg.lr_multiplier.warmup_length * cfg.train.max_iter
         cfg.lr_multiplier.warmup_length = min(own_warmup / iterations, WARMUP_SHARE)
-    return LRMultiplier(optimizer, instantiate(cfg.lr_multiplier), iterations)
+    multiplier: ParamScheduler = instantiate(cfg.lr_multiplier)
+    return multiplier
+
+
+def _warmup(config: DetectronConfig, iterations: int) -> tuple[float, float]:
+    """How many of `iterations` steps the model's own recipe warms up, at most a tenth unless the user says how many, and
+    the factor that it begins with."""
+    cfg = config.cfg
+    if isinstance(cfg, CfgNode):
+        fitted = _fit_to_round(copy.deepcopy(cfg), config.overridden, iterations).SOLVER
+        return fitted.WARMUP_ITERS, fitted.WARMUP_FACTOR
+    own = cfg.lr_multiplier
+    if "lr_multiplier.warmup_length" in config.overridden:
+        return own.warmup_length * iterations, own.warmup_factor
+    return min(own.warmup_length * cfg.train.max_iter, WARMUP_SHARE * iterations), own.warmup_factor
+
+
+def _steps(warmup: tuple[float, float], milestones: list[int]) -> Callable[[int], float]:
+    """The multiplier at each step, counted in whole steps: it falls at a milestone exactly."""
+    length, factor = warmup
+
+    def rate(step: int) -> float:
+        risen = factor + (1 - factor) * step / length if step < length else 1.0
+        return risen * 0.1 ** bisect_right(milestones, step)
+
+    return rate
 
 
 def _fit_to_round(cfg: CfgNode, overridden: frozenset[str], iterations: int) -> CfgNode:

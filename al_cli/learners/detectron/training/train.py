@@ -35,7 +35,7 @@ def train(
     *,
     iterations: int,
     amp: bool = False,
-    ema: float | None = None,
+    average: WeightAverage | None = None,
     validate: Callable[[], float] | None = None,
     val_every: int = 1,
     patience: int | None = None,
@@ -47,9 +47,9 @@ def train(
     `val_every` steps and after the last. With `patience`, training ends after that many measurements without a
     new lowest one, and whenever it ends the model has the weights of the lowest. RunError, with iteration and learning
     rate, as soon as a loss is not finite.
-    `observers` are hooks that learn something from the training and change nothing in it.
+    `average` is one of `model`'s weights. `observers` are hooks that learn something from the training and change nothing
+    in it, or take it up where another one ended.
     """
-    average = None if ema is None else WeightAverage(model, ema)
     if amp:
         trainer: Any = AmpTrainer(model, batches, optimizer, grad_scaler=torch.amp.GradScaler("cuda"))
     else:

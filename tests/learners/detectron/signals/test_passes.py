@@ -42,7 +42,7 @@ def test_each_image_once_a_stage(entry, learner, splits):
     strategy = Strategy([Stage(**stage) for stage in read_stages(FOLDER / f"{entry.name}.yaml")])
     assert strategy.needs <= learner.provides
     pool, labeled = splits.train.ids[LABELED:], splits.train.select(splits.train.ids[:LABELED])
-    learner.inform(labeled=labeled, initial=labeled, val=splits.val)
+    learner.inform(labeled=labeled, initial=labeled, val=splits.val, scored=splits.test)
     passed = 0
 
     def count(_module, args):

@@ -137,7 +137,7 @@ def test_the_average_is_the_closed_form(shapes):
 def test_training_with_an_average_ends_with_it(shapes):
     spec = TrainingSpec(iterations=5, batch_size=4, optimizer="sgd", lr=1e-2, schedule="constant")
     model, batches, optimizer, schedule = ready(shapes, spec, 5)
-    train(model, batches, optimizer, schedule, iterations=5, ema=0.9)
+    train(model, batches, optimizer, schedule, iterations=5, average=WeightAverage(model, 0.9))
     stock, batches, optimizer, schedule = ready(shapes, spec, 5)
     mean = {key: value.double() for key, value in stock.state_dict().items() if value.is_floating_point()}
     trainer = SimpleTrainer(stock, batches, optimizer)

@@ -1,0 +1,24 @@
+"""What rounds measure besides the task's metrics, by labels: how long trainings took (Lund, figures 4.27 and 4.28)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from al_cli.records.settings import stops_early
+from al_cli.report.drawing.curves import Looks, plot_measured
+from al_cli.report.page import Figure
+from al_cli.report.statistics.curves import ArmRound
+from al_cli.report.study import StudyFolder
+
+OVER_SEEDS = "mean over seeds, one standard deviation shaded"
+
+
+def measured_figures(study: StudyFolder, rounds: Sequence[ArmRound], cost: str, looks: Looks) -> list[Figure]:
+    """The epochs of each training where validation stopped them, and not all at the same number; else nothing."""
+    found = []
+    epochs = {record.epochs for run in study.runs if stops_early(run.config) for record in run.records} - {None}
+    if len(epochs) > 1:
+        caption = f"Epochs of each round's training until it stopped, against labeled {cost}: {OVER_SEEDS}."
+        found.append(Figure("epochs", caption, partial(plot_measured, rounds, {"epochs": ""}, "epochs", cost, looks)))
+    return found
