@@ -47,6 +47,8 @@ def boxes_per_round(train: Dataset, order: Sequence[int], initial: Amount, budge
     up the pool: each may pass its budget by all boxes of an image but one.
     """
     first = images_per_round(len(train), initial, 1, rounds)[0]
+    if not rounds:
+        return [first]
     exact = _exact(budget, train.box_count, rounds)
     sizes = np.diff([math.floor(round * exact + 0.5) for round in range(rounds + 1)]).tolist()
     initial_boxes = train.select(order[:first]).box_count

@@ -26,13 +26,14 @@ def splits():
 class Spy(FakeLearner):
     def __init__(self, class_names):
         super().__init__(class_names)
-        self.trained, self.validated, self.starts, self.inferred, self.seeds = [], [], [], [], []
+        self.trained, self.validated, self.starts, self.inferred, self.seeds, self.orders = [], [], [], [], [], []
 
     def fit(self, train, *, val, seed, init, order=None):
         self.trained.append(set(train.ids.tolist()))
         self.validated.append(None if val is None else set(val.ids.tolist()))
         self.starts.append(init)
         self.seeds.append(seed)
+        self.orders.append(order)
         return super().fit(train, val=val, seed=seed, init=init)
 
     def infer(self, images, signals=frozenset()):
@@ -63,6 +64,28 @@ def test_cumulative_training_resets_and_sees_all_labels(splits, tmp_path):
 def test_thesis_training_continues_on_the_new_images(splits, tmp_path):
     spy, records = play(splits, tmp_path, "sampler=random", "training=thesis")
     assert spy.trained == [set(record.picked) for record in records]
+    assert spy.starts[0] is None and all(start is not None for start in spy.starts[1:])
+
+
+@pytest.mark.parametrize("data", ["cumulative", "new", "reselect"])
+def test_without_shuffling_images_are_trained_on_in_the_order_in_which_they_were_labeled(splits, tmp_path, data):
+    """Lund 4.1.1; a round whose weights are made again has the same order."""
+    words = ["sampler=entropy", f"training.data={data}", "training.shuffle=false", "initial=6", "budget=3", "rounds=2"]
+    spy, records = play(splits, tmp_path, *words)
+    for record, order, trained in zip(records, spy.orders, spy.trained, strict=True):
+        assert order == [i for i in record.labeled if i in trained] and set(order) == trained
+    assert spy.orders[2] != sorted(spy.orders[2])
+    if data == "new":
+        assert spy.orders == [list(record.picked) for record in records]
+    (tmp_path / "run/round_02/checkpoint.pth").unlink()
+    again, _ = play(splits, tmp_path, *words)
+    assert again.orders == spy.orders[2:]
+    assert play(splits, tmp_path / "shuffled", "sampler=entropy", "rounds=1")[0].orders == [None, None]
+
+
+def test_one_training_over_all_rounds_goes_on_from_each(splits, tmp_path):
+    spy, records = play(splits, tmp_path, "sampler=random", "training=datahunt")
+    assert spy.trained == [set(record.labeled) for record in records]
     assert spy.starts[0] is None and all(start is not None for start in spy.starts[1:])
 
 
@@ -137,6 +160,9 @@ def test_a_reference_is_trained_as_long_as_the_last_weights_of_an_arm():
     assert experiment("reference=true", "training.iterations=50").iterations == 50
     assert experiment("reference=true", "training=thesis").iterations == 3000, "an arm's rounds continue each other"
     assert experiment("training=thesis").iterations == 600
+    assert experiment("training=datahunt").iterations == 20
+    whole = experiment("reference=true", "training=datahunt")
+    assert (whole.iterations, whole.rounds) == (100, 1), "all epochs at once"
     assert (
         experiment("reference=true", "training=thesis", "training.duration=epochs", "training.epochs=7").iterations == 7
     )
@@ -162,6 +188,14 @@ def test_a_length_in_the_unit_that_is_not_counted_is_refused(overrides, words):
     assert words in str(error.value)
     name = overrides[-1].split(".")[1].split("=")[0]
     assert experiment(*overrides, f"training.duration={name}").iterations == int(overrides[-1].split("=")[1])
+
+
+def test_how_losses_are_predicted_is_refused_where_nothing_asks_for_them():
+    words = ["model=tiny_retinanet", "model.loss_prediction=shared"]
+    [job] = jobs_of([*words, "sampler=learning_loss"])
+    assert job.experiment.model.loss_prediction == "shared"
+    with pytest.raises(ConfigError, match="would do nothing: sampler entropy asks for no predicted loss"):
+        jobs_of([*words, "sampler=entropy"])
 
 
 def test_holdout_is_paid_for_but_never_trained_on(splits, tmp_path):

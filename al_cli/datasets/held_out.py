@@ -70,10 +70,10 @@ class HeldOut:
             raise ConfigError(f"dataset.split_seed is {seed!r}", remedy="give a whole number of at least 0")
         check_group(group)
         wanted = cls(val, test, initial, seed, group)
-        wanted._check_use()
+        wanted._check_use(repeated=dataset.get("repeat") is not None)
         return wanted
 
-    def _check_use(self) -> None:
+    def _check_use(self, repeated: bool) -> None:
         """ConfigError for a setting that would do nothing, or not what it says."""
         if self.group is not None and self.initial:
             raise ConfigError(
@@ -83,7 +83,7 @@ class HeldOut:
             )
         if self.val is None and self.test is None:
             for key, value, default in (("split_seed", self.split_seed, 0), ("group", self.group, None)):
-                if value != default:
+                if value != default and not (repeated and key == "split_seed"):  # it also decides how copies are turned
                     raise ConfigError(
                         f"dataset.{key}={value} would do nothing: no share of the pool is held out",
                         remedy="leave it out, or add dataset.test=20% or dataset.val=20%",
@@ -109,7 +109,7 @@ def retired(value: Any) -> ConfigError:
 
 def spelled_now(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """A recorded `dataset` of any version in today's settings."""
-    now = {"val": None, "test": None, "split_seed": 0, "group": None, **dataset}
+    now = {"val": None, "test": None, "split_seed": 0, "group": None, "repeat": None, **dataset}
     share = now.pop("holdout", 0)
     if isinstance(share, int | float) and share:
         now["val"] = f"{_percent(share)} of initial"

@@ -34,7 +34,12 @@ def load_dataset(dataset: dict[str, Any], notes: Notes | None = None) -> Splits:
     if notes is None:
         for kind, count, first in noted:
             log.warning("%d %s (the first: %s)", count, kind, first)
-    return held_out.apply(own, held_out.HeldOut.of(dataset))
+    splits = held_out.apply(own, held_out.HeldOut.of(dataset))
+    if (times := dataset.get("repeat")) is None:
+        return splits
+    from al_cli.datasets.repeated import repeat_pool
+
+    return repeat_pool(splits, times, dataset["split_seed"])
 
 
 def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:

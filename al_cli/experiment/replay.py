@@ -89,9 +89,10 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
         remedy = "al run reference=true model=... trains another model on all labels"
         raise RunError("a reference selects nothing", where=str(run), remedy=remedy)
     if rounds < 1:
-        raise RunError(
-            "no active round is done yet, so there is nothing to replay", where=str(run), remedy="run it first"
-        )
+        over = source["rounds"] == 0 or done.state == "done"
+        what = "it has no active round" if over else "no active round is done yet"
+        remedy = "take a run that selects: rounds of 1 or more" if over else "run it first"
+        raise RunError(f"{what}, so there is nothing to replay", where=str(run), remedy=remedy)
     if rounds + 1 < done.total_rounds:
         log.warning("%s has %d of %d rounds so far: those are replayed", run.name, rounds + 1, done.total_rounds)
     config = _config(source, words, typed, rounds)

@@ -185,13 +185,13 @@ def announce(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:
             sampler,
             plan.evaluate,
         )
-    amounts = (
-        ", ".join(sizes) + " images"
-        if plan.unit == "images"
-        else f"{sizes[0]} images, then {', '.join(sizes[1:])} boxes"
-    )
+    amounts = f"{', '.join(sizes)} images"
+    if plan.unit == "boxes":
+        amounts = f"{', '.join(sizes[:1])} images" + (f", then {', '.join(sizes[1:])} boxes" if sizes[1:] else "")
     if experiment.reference:
         log.info("a reference: %s trains once, on all %d images", experiment.model.name, pool)
+    elif len(sizes) == 1:
+        log.info("%s trains once, on %s", experiment.model.name, amounts)
     else:
         log.info(
             "%s picks, %s trains: %d rounds that label %s", sampler, experiment.model.name, experiment.rounds, amounts

@@ -22,12 +22,14 @@ from al_cli.records.stop import Stop, stop_of
 from al_cli.rng import Seeds
 from al_cli.strategy import Strategy
 from al_cli.tasks.base import PERCENT
+from al_cli.types import Signal
 
 DATASET_FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
 MAX_SEED = 2**63 - 1  # the largest that every library takes
 EVALUATE = ("test", "val")
+MOST_REPEATS = 100
 Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
 
 
@@ -111,7 +113,7 @@ def check(
     plain = resolved(config)
     secrets = masked.take_environment() | masked.secrets_in(plain)
     masked.note(secrets)
-    whole(plain["rounds"], "rounds", at_least=1, at_most=imported.MAX_ROUNDS)
+    whole(plain["rounds"], "rounds", at_least=0, at_most=imported.MAX_ROUNDS)
     one_of(plain["budget_unit"], "budget_unit", UNITS)
     for name, unit in (("initial", "images"), ("budget", plain["budget_unit"])):
         amount(plain[name], name, unit)
@@ -137,6 +139,12 @@ def check(
         raise ConfigError(
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
             remedy=remedy_for(model, lacking),
+        )
+    if "model.loss_prediction" in typed and Signal.PREDICTED_LOSS not in strategy.needs:
+        raise ConfigError(
+            f"model.loss_prediction would do nothing: sampler {plain['sampler']['name']} asks for no predicted loss",
+            where=f"model.loss_prediction={model.loss_prediction}",
+            remedy="leave it out, or take sampler=learning_loss",
         )
     check_together(model, training, strategy.needs, plain["device"])
     one_of(plain["evaluate"], "evaluate", EVALUATE)
@@ -284,6 +292,14 @@ def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
             where=f"dataset={dataset['format']}",
             remedy="add dataset=coco, or leave it out",
         )
+    if dataset.get("repeat") is not None:
+        whole(dataset["repeat"], "dataset.repeat", at_least=2, at_most=MOST_REPEATS)
+        if HeldOut.of(dataset).initial:
+            raise ConfigError(
+                "a part of the initial labels cannot validate where images are repeated: their turned copies are trained on",
+                where=f"dataset.repeat={dataset['repeat']} dataset.val={dataset['val']}",
+                remedy="add dataset.val=20%, a share of the pool that is taken out before the rest is repeated",
+            )
     if HeldOut.of(dataset).initial and evaluate == "val":
         raise ConfigError(
             "rounds cannot be scored on a part of the initial labels: each seed has others",

@@ -68,7 +68,7 @@ def training_identity(
 ) -> dict[str, Any]:
     """Everything but code that determines the weights besides the arguments of `fit`, as plain values. `trainings`: how
     many its run has, where one schedule lies over all of them."""
-    settings = {key: value for key, value in asdict(model).items() if key not in ("name", *ASKING)}
+    settings = {key: value for key, value in asdict(model).items() if key not in ("name", "loss_prediction", *ASKING)}
     recipe = {key: value for key, value in asdict(training).items() if key not in NO_NUMBERS}
     return {
         "model": settings | {"weights": without_login(model.weights)},
@@ -78,7 +78,7 @@ def training_identity(
         | {"iterations": iterations, "data": None, "init": "join" if training.init == "join" else None},
         "trainings": trainings if training.spans_run else None,
         "classes": list(class_names),
-        "learns_loss": Signal.PREDICTED_LOSS in needs,
+        "learns_loss": model.loss_prediction if Signal.PREDICTED_LOSS in needs else None,
         "device": device_kind(model, device),
         "versions": versions(),
         "kernels": kernels(model),

@@ -34,6 +34,8 @@ class ModelSpec:
     `dropout`: the share of activations that dropout layers in the class head put to 0 while training; None: no such
     layers. `dropout_passes`: how often DROPOUT asks that head about the same boxes (10, as the FSDL program does).
     `influence`: settings of INFLUENCE that differ from InfluenceSpec's.
+    `loss_prediction`: what trains the module behind PREDICTED_LOSS: `own`, an Adam of its own; `shared`, the detector's
+    optimizer (Yoo and Kweon, 2019; ISAL D.2).
     """
 
     name: str
@@ -44,6 +46,7 @@ class ModelSpec:
     dropout: float | None = None
     dropout_passes: int = 10
     influence: Mapping[str, Any] = field(default_factory=dict)
+    loss_prediction: str = "own"
 
     def check(self) -> ModelSpec:
         """This spec, or ConfigError for a value that no model can have."""
@@ -87,6 +90,7 @@ class ModelSpec:
                 remedy="write model.overrides.SOLVER.BASE_LR=1e-4",
             )
         InfluenceSpec.of(self.influence)
+        _one_of("model.loss_prediction", self.loss_prediction, ("own", "shared"))
         return self
 
     @property

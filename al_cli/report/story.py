@@ -17,7 +17,7 @@ from al_cli.report.sections import comparison as comparing
 from al_cli.report.sections import costs, hardest, numbers, selected, summary
 from al_cli.report.sections.differences import difference_table
 from al_cli.report.sections.measured import measured_figures
-from al_cli.report.statistics.analyse import Statistics, analyse, answer
+from al_cli.report.statistics.analyse import Statistics, analyse, answer, lead_measures
 from al_cli.report.statistics.claim_answer import answer_claim, written_before
 from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import SCALES, Target
@@ -185,10 +185,11 @@ class Story:
             return section
         every, shown, metric = self.statistics.comparisons, self.distinct, self.task.primary
         costs, final = self.task.cost_names, Measure("final", metric)
-        areas = [Measure("AUC", metric, cost=cost) for cost in sorted(costs, key=lambda cost: cost != self.cost)]
+        areas = sorted(lead_measures(self.statistics), key=lambda measure: measure.cost != self.cost)
+        main, *rest = dict.fromkeys((*areas, final))
         rounds = [every[m] for m in sorted((m for m in every if m.kind == "round"), key=lambda m: m.round or 0)]
         if self.baseline:
-            section.blocks += [comparing.against_table(every[measure], self.baseline) for measure in (*areas, final)]
+            section.blocks += [comparing.against_table(every[measure], self.baseline) for measure in (main, *rest)]
             if rounds:
                 section.blocks.append(comparing.by_round_table(rounds, self.baseline))
         if len(shown) < len(self.study.arms):
@@ -199,9 +200,9 @@ class Story:
             smallest_wilcoxon_p(self.statistics.seeds) < self.statistics.alpha
         ):  # else every cell would say "too few seeds"
             tests.append("wilcoxon_p")
-        section.blocks += [comparing.p_matrix(every[areas[0]], test, shown) for test in tests]
-        section.blocks += [comparing.p_matrix(every[measure], "t_p", shown) for measure in (*areas[1:], final)]
-        section.blocks.append(comparing.win_matrix(every[areas[0]], shown))
+        section.blocks += [comparing.p_matrix(every[main], test, shown) for test in tests]
+        section.blocks += [comparing.p_matrix(every[measure], "t_p", shown) for measure in rest]
+        section.blocks.append(comparing.win_matrix(every[main], shown))
         measures = [Measure("AUC", metric, cost=cost, scale=scale) for cost in costs for scale in SCALES]
         self.attached.append(comparing.pairs_table([every[measure] for measure in (*measures, final)]))
         return section

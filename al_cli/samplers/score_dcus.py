@@ -38,7 +38,8 @@ def dcus(
     Of the boxes that the model returns, those count whose sqrt(width * height), in px of the original image, is above
     `min_size_px` and whose longer side is less than `max_aspect` times the shorter (null: any with an area). This
     filter is in PPAL's released program, with 16 and 5; the paper does not state it. An image without such boxes has 0.
-    Class difficulties come from training and do not depend on it. PPAL also drops boxes below 0.05, which R-CNN and RetinaNet never return.
+    Class difficulties come from training and do not depend on it. PPAL also drops boxes below 0.05, which R-CNN and
+    RetinaNet never return.
 
     When to use: the uncertainty to try first where classes differ in difficulty. It sums, so it buys crowded images, and
     with difficulties from 0 to 1 the weights differ by a fifth at most: between classes of like difficulty it ranks as

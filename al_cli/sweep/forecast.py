@@ -206,7 +206,7 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
             except NotStored as missing:
                 pool, selection = None, missing.key
                 history = Store.key({"first": missing.key, **of_round(plan, round)})
-        elif plan.takes_all(round, len(train)):
+        elif plan.shuffle and plan.takes_all(round, len(train)):  # else in what order, nobody can know
             pool, history = Pool(train.ids.tolist(), []), Store.key({"history": history, "rest": True})
             chosen = train.ids.tolist() if plan.data == "reselect" else None
         else:

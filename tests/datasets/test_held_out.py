@@ -275,6 +275,7 @@ def test_an_earlier_version_s_settings_are_translated():
         "test": None,
         "split_seed": 0,
         "group": None,
+        "repeat": None,
     }
     assert spelled_now({"holdout": 0.07, "val": None})["val"] == "7% of initial"
     assert HeldOut.of(spelled_now({"holdout": 0.07})).initial == 0.07

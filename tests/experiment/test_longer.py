@@ -57,7 +57,11 @@ def test_more_rounds_give_the_bytes_of_a_run_that_had_them_from_the_start(al, fe
         (["rounds=2", "budget=null"], ["rounds=3"], "the finished rounds have labeled [4, 7, 6] images"),
         (["rounds=2", "reference=true"], ["rounds=3"], "a reference trains once"),
         (["rounds=1", "training.iterations_per=run"], ["rounds=2"], "each training would take"),
-        (["rounds=1", "training=datahunt"], ["rounds=2"], "its rounds are one training, whose learning rate lies over all"),
+        (
+            ["rounds=1", "training=datahunt"],
+            ["rounds=2"],
+            "its rounds are one training, whose learning rate lies over all",
+        ),
         (["rounds=1", "sampler=imported", "initial=null", "budget=null"], ["rounds=2"], "imported selections cannot"),
     ],
     ids=["fewer", "shares", "reference", "length", "one training", "imported"],

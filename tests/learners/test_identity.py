@@ -50,6 +50,7 @@ def test_what_changes_the_weights_is_in_it(other):
         {"training": replace(TRAINING, data="new", init="continue")},  # `fit` is given both
         {"needs": frozenset({Signal.PROBS})},
         {"trainings": 7},
+        {"model": replace(MODEL, loss_prediction="shared")},
     ],
     ids=str,
 )
@@ -62,6 +63,11 @@ def test_rounds_that_are_one_training_depend_on_their_number_where_the_rate_does
     assert identity(training=joined) != identity(training=joined, trainings=7)
     level = replace(joined, schedule="constant")
     assert identity(training=level) == identity(training=level, trainings=7)
+
+
+def test_how_losses_are_predicted_counts_where_they_are():
+    needs = frozenset({Signal.PREDICTED_LOSS})
+    assert identity(replace(MODEL, loss_prediction="shared"), needs=needs) != identity(needs=needs)
 
 
 def test_settings_of_asking_are_in_the_identity_of_answers():

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from shapes import tree_bytes, write_yolo
+from shapes import CLASSES, random_dataset, tree_bytes, write_yolo
 
 from al_cli.experiment.job import jobs_of
 from al_cli.experiment.run import run_job
+from al_cli.learners.fake import FakeLearner
 from al_cli.store.disk import Store
+from al_cli.store.learner import StoredLearner
 
 
 @pytest.fixture
@@ -68,6 +70,13 @@ def test_arms_share_what_they_have_in_common(al, few):
     assert made(Path("outputs/s"))["training"] == 5 + 3  # round 0, and the last: both label all images
     al(*few, "reference=true")
     assert made(Path("outputs/s"))["training"] == 8  # the reference is the same training as their last rounds
+
+
+def test_the_order_of_the_images_counts_where_they_are_not_shuffled(tmp_path):
+    stored, images = StoredLearner(FakeLearner(CLASSES), Store(tmp_path), identity={}, asking={}), random_dataset(3)
+    orders = (None, [0, 1, 2], [2, 1, 0])
+    shuffled, kept, other = (Store.key(stored.about_training(images, None, 0, None, order)) for order in orders)
+    assert len({shuffled, kept, other}) == 3
 
 
 def test_other_pixels_of_the_same_length_are_other_data(al, few):

@@ -53,6 +53,7 @@ STUDIES = {
         "dataset.val=30% of initial",
     ],
     "other last splits": ["sampler=ccms", "training=thesis", "rounds=2", "ud_split=[0.5,1],[0.5,0.5]"],
+    "in the order of labeling": ["sampler=random,ccms", "training.shuffle=false", "rounds=2"],
     "references": ["sampler=random", "reference=true", "seed=0,1"],
     "without the store": ["sampler=random,entropy", "store=false", "rounds=1"],
 }

@@ -30,7 +30,14 @@ from al_cli.learners.detectron.training.difficulty import ClassDifficulty
 from al_cli.learners.detectron.training.joined import Joined, rounds_behind
 from al_cli.learners.detectron.training.loss import mean_loss
 from al_cli.learners.detectron.training.loss_prediction import LossPrediction
-from al_cli.learners.detectron.training.solver import Numbers, Part, make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.solver import (
+    Numbers,
+    Stretch,
+    make_optimizer,
+    make_schedule,
+    numbers,
+    refuse_clipping_of_all,
+)
 from al_cli.learners.detectron.training.train import train as train_model
 from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, require_pairs
 from al_cli.types import Checkpoint, Dataset, Learner, Predictions, Signal
@@ -50,6 +57,8 @@ def opened(
         raise ConfigError(what, where="model.overrides", remedy="give a batch of at least 1 image")
     if Signal.PREDICTED_LOSS in needs:
         require_pairs(found.batch_size)
+        if model.loss_prediction == "shared":
+            refuse_clipping_of_all(config)
     source(model)
     return chosen, config, found
 
@@ -126,12 +135,14 @@ class DetectronLearner(Learner):
             observers: list[ClassDifficulty | LossPrediction | Joined] = [ClassDifficulty(len(self.class_names), init)]
             optimizers = {"optimizer": optimizer}
             if self._predicts_loss:
-                loss_prediction = LossPrediction(model, seed=seed, start=init)
-                optimizers["loss_optimizer"] = loss_prediction.optimizer
+                shared = optimizer if self.spec.loss_prediction == "shared" else None
+                loss_prediction = LossPrediction(model, seed=seed, start=init, shared=shared)
+                if loss_prediction.own is not None:
+                    optimizers["loss_optimizer"] = loss_prediction.own
                 observers.append(loss_prediction)
-            part = Part()
+            part = Stretch()
             if spec.init == "join":
-                part = Part(rounds_behind(init), self.trainings)
+                part = Stretch(rounds_behind(init), self.trainings)
                 observers.append(Joined(model, optimizers, average, init))
             history = train_model(
                 model,

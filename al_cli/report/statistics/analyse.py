@@ -181,13 +181,14 @@ def answer(statistics: Statistics) -> list[str]:
 
     Per cost: how many arms are better and worse than random in the area under the curve, and the difference of the best.
     Without a random arm the two best are compared. Then what the best needs to reach the target, what cannot be said
-    with so few seeds, and the smallest difference that could have been found. Where nothing can be compared: why not.
+    with so few seeds, and the smallest difference that could have been found. Runs of one training have no area: their values
+    are compared. Where nothing can be compared: why not.
     """
     practical = [arm.arm for arm in statistics.arms if not arm.oracle]
     sentences, metric = [], statistics.metric
-    best: dict[str, str] = {}
-    for cost in statistics.task.cost_names:
-        comparison = statistics.comparisons[Measure("AUC", statistics.metric, cost)]
+    best: dict[Measure, str] = {}
+    for measure in lead_measures(statistics):
+        comparison = statistics.comparisons[measure]
         baseline = statistics.random or _highest(comparison, practical)
         pairs = [pair for pair in comparison.against(baseline) if pair.arm in practical] if baseline else []
         pairs = [pair for pair in pairs if pair.difference is not None]
@@ -196,15 +197,14 @@ def answer(statistics: Statistics) -> list[str]:
         if len(pairs) > 1:
             sentences.append(_counted(pairs, comparison.measure))
         top = max(pairs, key=lambda pair: pair.difference or 0.0)
-        best[cost] = top.arm
+        best[measure] = top.arm
         sentences.append(describe(top, comparison.measure))
     if not sentences:
         return [_nothing_to_compare(statistics, practical)] if practical else []
     if statistics.random:
         sentences += [_saving(statistics.of_arm(arm), statistics) for arm in dict.fromkeys(best.values())]
     sentences.append(seeds_sentence(statistics.seeds, statistics.alpha) or "")
-    for cost in best:
-        comparison = statistics.comparisons[Measure("AUC", statistics.metric, cost)]
+    for comparison in map(statistics.comparisons.__getitem__, best):
         if comparison.detectable:
             sentences.append(
                 f"In {comparison.measure.label}, 4 of 5 such studies find a true difference of "
@@ -212,6 +212,13 @@ def answer(statistics: Statistics) -> list[str]:
                 f"{statistics.alpha:g}, uncorrected); smaller ones are missed more often."
             )
     return [sentence for sentence in sentences if sentence]
+
+
+def lead_measures(statistics: Statistics) -> list[Measure]:
+    """What arms are compared in first: the area against each cost; the final value where every run has one round only."""
+    if statistics.curves and all(curve.rounds == 1 for curve in statistics.curves):
+        return [Measure("final", statistics.metric)]
+    return [Measure("AUC", statistics.metric, cost) for cost in statistics.task.cost_names]
 
 
 def _nothing_to_compare(statistics: Statistics, arms: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ classes, data, length of training) cannot be overridden.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -263,14 +263,14 @@ class LazyConfig:
         *parents, last = key.split(".")
         node = cfg
         for part in parents:
-            node = node[part] if isinstance(node, MutableMapping) and part in node else None
-        if not isinstance(node, MutableMapping) or last not in node:
+            node = node[place] if (place := _place(node, part)) is not None else None
+        if (place := _place(node, last)) is None:
             raise ConfigError(
                 f"this lazy config has no key {key}",
                 where=f"model.overrides.{key}={value}",
                 remedy=_nearest(key, _lazy_keys(cfg)) + f"its parts are {', '.join(cfg)}",
             )
-        node[last] = value
+        node[place] = value
 
     @property
     def batch_size(self) -> int:
@@ -315,11 +315,21 @@ def _names_code(key: str, value: Any) -> bool:
     return key.rpartition(".")[2].startswith("_")
 
 
+def _place(node: Any, part: str) -> str | int | None:
+    """Where a part of a dotted key lies: a key of a mapping, or the number of a list's item. None: nowhere."""
+    if isinstance(node, MutableSequence):
+        return int(part) if part.isdecimal() and int(part) < len(node) else None
+    return part if isinstance(node, MutableMapping) and part in node else None
+
+
 def _lazy_keys(node: Any, prefix: str = "") -> list[str]:
+    """All keys, and the items of lists that have keys of their own."""
     keys = []
-    for key in node:
-        keys.append(f"{prefix}{key}")
-        if isinstance(node[key], MutableMapping):
+    for key in node if isinstance(node, MutableMapping) else range(len(node)):
+        inner = isinstance(node[key], MutableMapping | MutableSequence)
+        if inner or isinstance(node, MutableMapping):
+            keys.append(f"{prefix}{key}")
+        if inner:
             keys += _lazy_keys(node[key], f"{prefix}{key}.")
     return keys
 

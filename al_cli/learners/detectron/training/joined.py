@@ -22,13 +22,13 @@ from al_cli.learners.detectron.training.average import WeightAverage
 from al_cli.learners.detectron.training.loss import NORMALIZER
 from al_cli.types import Checkpoint
 
-PREFIX = "joined."  # of its arrays among a checkpoint's extras
-ROUNDS = PREFIX + "rounds"
+_PREFIX = "joined."  # of its arrays among a checkpoint's extras
+_ROUNDS = _PREFIX + "rounds"
 
 
 def rounds_behind(start: Checkpoint | None) -> int:
     """How many rounds of its run this checkpoint has been trained in."""
-    return 0 if start is None else int(start.extras[ROUNDS])
+    return 0 if start is None else int(start.extras[_ROUNDS])
 
 
 class Joined(HookBase):
@@ -51,7 +51,7 @@ class Joined(HookBase):
     def before_train(self) -> None:
         if self.start is None:
             return
-        kept = {key.removeprefix(PREFIX): value for key, value in self.start.extras.items() if key.startswith(PREFIX)}
+        kept = {key.removeprefix(_PREFIX): value for key, value in self.start.extras.items() if key.startswith(_PREFIX)}
         for name, optimizer in self.optimizers.items():
             _put_state(optimizer, _below(kept, f"{name}."))
         if self.average is not None:
@@ -79,7 +79,7 @@ class Joined(HookBase):
         if scaler := _scaler(self.trainer):
             state = scaler.state_dict()
             kept |= {"scale": state["scale"], "scale_growth": state["_growth_tracker"]}
-        self.extras = {PREFIX + key: np.array(value) for key, value in kept.items()}
+        self.extras = {_PREFIX + key: np.array(value) for key, value in kept.items()}
 
 
 def _put_state(optimizer: torch.optim.Optimizer, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -14,8 +14,11 @@ averages of the maps are those of `Signal.IMAGE_FEATURES`; in inference a `MapRe
 
 A detector's training loss is one number a batch. Those of its images are computed from the maps the backbone has just
 returned: only the heads run again, image by image, without gradients, dropout or statistics being updated, and with
-random numbers of their own. The optimizer is Adam, not the detector's SGD, so that one rate suits pyramids of any scale;
-the paper's weight of the loss has no effect without a shared gradient, and is left out.
+random numbers of their own.
+
+`model.loss_prediction` says what moves the module. own: an Adam of its own, so that one rate suits pyramids of any scale.
+shared: the detector's optimizer, as in both papers: its rate, schedule and weight decay, the loss L with weight 1. Gradient
+clipping is of the detector's gradients alone either way.
 
 Knows no trainer but its hooks; the losses themselves are `loss`'s and the model's.
 """
@@ -105,10 +108,18 @@ class LossPrediction(HookBase):
     """A hook of Detectron2's trainer that trains a LossModule next to `model` and leaves the model as it would be without.
 
     `start` is the checkpoint that training continues from, if any: its module goes on from where it was. `seed` draws a
-    new one. Batches need two images at least (`require_pairs`).
+    new one. `shared`: the detector's optimizer, which is to move the module too, before its schedule is made; None: Adam.
+    Batches need two images at least (`require_pairs`).
     """
 
-    def __init__(self, model: Any, *, seed: int, start: Checkpoint | None = None):
+    def __init__(
+        self,
+        model: Any,
+        *,
+        seed: int,
+        start: Checkpoint | None = None,
+        shared: torch.optim.Optimizer | None = None,
+    ):
         self.model = model
         self.strides = strides_of(model)
         if start is not None and has_loss_module(start.extras):
@@ -120,7 +131,10 @@ class LossPrediction(HookBase):
                 torch.manual_seed(seed)
                 self.module = LossModule([shapes[name].channels for name in finest_first])
         self.module.to(self.model.device)
-        self.optimizer = torch.optim.Adam(self.module.parameters(), LR)
+        self.own = torch.optim.Adam(self.module.parameters(), LR) if shared is None else None
+        if shared is not None:
+            shared.add_param_group({"params": list(self.module.parameters())})
+        self._loss: Tensor | None = None  # of a step, until the detector's optimizer has forgotten the last gradients
         self._armed = False  # from the start of a step to its forward: validation runs the model in training mode too
 
     @property
@@ -153,10 +167,18 @@ class LossPrediction(HookBase):
         with torch.autocast(self.model.device.type, enabled=False), torch.enable_grad():
             sizes = [tuple(one["image"].shape[-2:]) for one in args[0]]
             features = torch.stack(image_features(self.strides, self._maps, sizes)).float()  # [B, D]
-            self.optimizer.zero_grad()
-            ranking_loss(self.module(features), losses).backward()
-            self.optimizer.step()
+            self._loss = ranking_loss(self.module(features), losses)
+            if self.own is not None:
+                self.own.zero_grad()
+                self._loss.backward()
+                self.own.step()
         del self._maps
+
+    def after_backward(self) -> None:
+        if self.own is None and self._loss is not None:
+            scaler = getattr(self.trainer, "grad_scaler", None)
+            (self._loss if scaler is None else scaler.scale(self._loss)).backward()
+        self._loss = None
 
 
 @torch.no_grad()

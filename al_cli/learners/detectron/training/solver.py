@@ -90,6 +90,18 @@ def _refuse_void(
         )
 
 
+def refuse_clipping_of_all(config: DetectronConfig) -> None:
+    """ConfigError where the model's own recipe clips all gradients of its optimizer by their common norm."""
+    if isinstance(config.cfg, CfgNode):
+        clip = config.cfg.SOLVER.CLIP_GRADIENTS
+        if clip.ENABLED and clip.CLIP_TYPE == "full_model":
+            raise ConfigError(
+                "the gradients of the loss prediction would count in the norm by which the detector's are clipped",
+                where="model.loss_prediction=shared model.overrides.SOLVER.CLIP_GRADIENTS.CLIP_TYPE=full_model",
+                remedy=f"set training.clip_gradients={clip.CLIP_VALUE:g} instead, which clips the detector's alone",
+            )
+
+
 def make_optimizer(
     config: DetectronConfig, spec: TrainingSpec, chosen: Numbers, model: nn.Module
 ) -> torch.optim.Optimizer:
@@ -124,8 +136,8 @@ def _own_optimizer(cfg: Any, chosen: Numbers, model: nn.Module) -> torch.optim.O
 
 
 @dataclass(frozen=True)
-class Part:
-    """Which part of its run a training is: part `number`, from 0, of `of` equal ones. The schedule lies over all of them."""
+class Stretch:
+    """Which stretch of its run a training is: `number`, from 0, of `of` equal ones. The schedule lies over all of them."""
 
     number: int = 0
     of: int = 1
@@ -138,7 +150,7 @@ def make_schedule(
     iterations: int,
     *,
     unit: int = 1,
-    part: Part = Part(),
+    part: Stretch = Stretch(),
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """The learning rate over `iterations` steps, as a scheduler to be stepped after each.
 

@@ -3,6 +3,7 @@
 import logging
 import time
 
+import detectron2.data.transforms as T
 import pytest
 import torch
 from detectron2 import model_zoo
@@ -11,6 +12,7 @@ from detectron2.modeling import build_model
 from detectron2.utils.file_io import PathManager
 
 from al_cli.errors import ConfigError, ModelError
+from al_cli.experiment.job import jobs_of
 from al_cli.learners.detectron.model.weights import load_weights, locate
 from al_cli.learners.detectron.model.zoo import build, choose_device, flatten_overrides, open_config
 from al_cli.learners.spec import ModelSpec
@@ -87,6 +89,38 @@ def test_overrides_reach_the_config_in_detectrons_types():
 def test_wrong_overrides(config, overrides, words):
     with pytest.raises(ConfigError) as error:
         open_config(spec(config, overrides=overrides), 3, CPU)
+    assert words in str(error.value)
+
+
+RESIZE = "dataloader.train.mapper.augmentations.0"
+
+
+def test_overrides_reach_into_the_lists_of_lazy_configs():
+    """As a person types them; ISAL's one size, 800, for Detectron2's six."""
+    [job] = jobs_of(["model=fcos_R50_FPN_1x", f"model.overrides.{RESIZE}.short_edge_length=[800]"])
+    opened = open_config(job.experiment.model, 3, CPU)
+    resize, flip = opened.augmentations(train=True, flip=True)
+    assert (resize.short_edge_length, resize.max_size, resize.sample_style) == ([800], 1333, "choice")
+    assert isinstance(flip, T.RandomFlip)
+    [six, _] = open_config(spec(ZOO["fcos"]), 3, CPU).augmentations(train=True, flip=True)
+    assert len(six.short_edge_length) == 6
+    scaled = open_config(spec(ZOO["fcos"], overrides={"model.pixel_std.0": 57.0}), 3, CPU)
+    assert scaled.cfg.model.pixel_std[0] == 57
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("dataloader.train.mapper.augmentations.2.short_edge_length", f"did you mean {RESIZE}.short_edge_length"),
+        (f"{RESIZE}.short_edge", f"did you mean {RESIZE}.short_edge_length"),
+        ("dataloader.train.mapper.augmentations.first", "has no key dataloader.train.mapper.augmentations.first"),
+        ("model.pixel_std.3", "has no key model.pixel_std.3"),
+        (f"{RESIZE}._target_", "would name a function"),
+    ],
+)
+def test_overrides_of_items_that_are_not_there_or_name_code_are_refused(key, words):
+    with pytest.raises(ConfigError) as error:
+        open_config(spec(ZOO["fcos"], overrides={key: 800}), 3, CPU)
     assert words in str(error.value)
 
 

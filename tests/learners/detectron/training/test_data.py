@@ -100,3 +100,22 @@ def test_ordered_batches_hold_one_size_each():
     batches = list(ordered_batches(records, lambda record: record, batch_size=3))
     assert [[one["image_id"] for one in batch] for batch in batches] == [[0, 1, 2], [3, 4], [5, 6], [7]]
     assert list(ordered_batches([], lambda record: record, batch_size=3)) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_without_shuffling_every_batch_has_the_next_images_of_the_order(shapes, workers):
+    """Over three passes; a batch over the end of one is filled from the beginning, and no process takes images ahead."""
+    ids = shapes.ids[[4, 0, 3, 1, 2]].tolist()
+    seen: list[int] = []
+
+    def recording(record: dict) -> dict:
+        seen.append(record["image_id"])
+        return record
+
+    records = to_dicts(shapes.select(ids), ids)
+    records[0]["width"] = 10  # another aspect: no reason to wait
+    batches = training_batches(records, recording, batch_size=2, seed=0, by_aspect=True, workers=workers, shuffle=False)
+    took = [[one["image_id"] for one in batch] for batch in islice(batches, 7)]
+    expected = (ids * 3)[:14]
+    assert took == [expected[i : i + 2] for i in range(0, 14, 2)]
+    assert workers or seen == expected, "the mapper sees exactly this order"

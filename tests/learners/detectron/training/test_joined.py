@@ -20,7 +20,7 @@ PLAIN = TrainingSpec(duration="epochs", epochs=1, init="join", batch_size=4, shu
 RECIPES = {
     "sgd, the model's own": replace(PLAIN, lr=1e-3),
     "adamw, cycle, average": replace(PLAIN, lr=1e-3, optimizer="adamw", schedule="one_cycle", ema=0.9),
-    "steps": replace(PLAIN, lr=1e-3, schedule="steps", milestones=[1], clip_gradients=1.0),
+    "steps, shared": replace(PLAIN, lr=1e-3, schedule="steps", milestones=[1], clip_gradients=1.0),
 }
 
 

@@ -13,6 +13,7 @@ from al_cli.errors import ConfigError
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import build, open_config
 from al_cli.learners.detectron.signals.tap import tap
+from al_cli.learners.detectron.training.average import WeightAverage
 from al_cli.learners.detectron.training.data import (
     CachedMapper,
     ImageCache,
@@ -53,11 +54,25 @@ def mapper(flip: bool = False) -> CachedMapper:
     return CachedMapper(ImageCache(), "BGR", labels=True, flip=flip)
 
 
-def trained(name: str, shapes: Dataset, *, observe: bool, iterations: int = 4, validate: bool = False, beside=()):
-    """The model after a few steps as the learner makes them, its loss curve, the hook, and the next random number."""
+def trained(
+    name: str,
+    shapes: Dataset,
+    *,
+    observe: bool,
+    iterations: int = 4,
+    validate: bool = False,
+    beside=(),
+    spec: TrainingSpec = SPEC,
+    shared: bool = False,
+    own=None,
+):
+    """The model after a few steps as the learner makes them, its loss curve, the hook, and the next random number. `own`
+    makes the module's optimizer."""
     config, model = open_config(MODELS[name], 3, CPU), fresh(name)
-    optimizer = make_optimizer(config, SPEC, numbers(config, SPEC), model)
-    hook = LossPrediction(model, seed=5) if observe else None
+    optimizer = make_optimizer(config, spec, numbers(config, spec), model)
+    hook = LossPrediction(model, seed=5, shared=optimizer if shared else None) if observe else None
+    if own is not None:
+        hook.own = own(hook.module.parameters())
     records = to_dicts(shapes)
     batches = training_batches(records, mapper(flip=True), batch_size=4, seed=0, by_aspect=True, workers=0)
 
@@ -68,9 +83,9 @@ def trained(name: str, shapes: Dataset, *, observe: bool, iterations: int = 4, v
         model,
         batches,
         optimizer,
-        make_schedule(config, SPEC, optimizer, iterations),
+        make_schedule(config, spec, optimizer, iterations),
         iterations=iterations,
-        ema=SPEC.ema,
+        average=WeightAverage(model, spec.ema),
         validate=loss if validate else None,
         observers=[*beside, *([hook] if hook else [])],
     )
@@ -99,6 +114,31 @@ def test_the_detector_is_the_same_to_the_bit(name, shapes):
     start = LossPrediction(without, seed=5).extras
     assert all(np.isfinite(value).all() for value in hook.extras.values())
     assert any(not np.array_equal(hook.extras[key], start[key]) for key in start)  # and it did learn something
+
+
+def test_in_the_detectors_optimizer_the_module_is_trained_and_the_detector_is_the_same_to_the_bit(shapes):
+    """ISAL D.2: one optimizer, one rate, weight 1, no gradient into the detector; and the norm that clips the detector's
+    gradients is theirs alone. The module's weights are those of a second optimizer of the same kind next to it."""
+
+    def alike(weights):
+        return torch.optim.AdamW(weights, SPEC.lr, weight_decay=0.05, fused=True)
+
+    for clip in (None, 0.5):
+        spec = replace(SPEC, weight_decay=0.05, clip_gradients=clip)
+        plain = trained("retinanet", shapes, observe=False, spec=spec, iterations=2)[0]
+        model, _, hook, _ = trained("retinanet", shapes, observe=True, spec=spec, iterations=2, shared=True)
+        assert all(torch.equal(model.state_dict()[key], value) for key, value in plain.state_dict().items())
+    by_hand = trained("retinanet", shapes, observe=True, spec=spec, iterations=2, own=alike)[2]
+    assert all(np.array_equal(hook.extras[key], value) for key, value in by_hand.extras.items())
+
+
+def test_a_recipe_that_clips_all_its_optimizer_moves_cannot_share_it():
+    full = {"SOLVER.CLIP_GRADIENTS": {"ENABLED": True, "CLIP_TYPE": "full_model", "CLIP_VALUE": 35.0}}
+    model = replace(MODELS["retinanet"], loss_prediction="shared", overrides=full)
+    spec, needs = replace(SPEC, optimizer=None), frozenset({Signal.PREDICTED_LOSS})
+    with pytest.raises(ConfigError, match=r"training.clip_gradients=35"):
+        DetectronLearner(model, spec, ("a",), iterations=1, device="cpu", needs=needs)
+    DetectronLearner(model, spec, ("a",), iterations=1, device="cpu")
 
 
 def test_beside_another_observer_both_learn_what_they_learn_alone(shapes):

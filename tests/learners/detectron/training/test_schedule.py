@@ -9,7 +9,7 @@ from al_cli.errors import ConfigError
 from al_cli.learners.detectron import learner as learner_module
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import open_config
-from al_cli.learners.detectron.training.solver import Part, make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.solver import Stretch, make_optimizer, make_schedule, numbers
 from al_cli.learners.spec import ModelSpec, TrainingSpec
 
 CPU = torch.device("cpu")
@@ -97,7 +97,7 @@ def test_parts_of_a_training_have_the_rates_of_the_whole(model, schedule):
     milestones = [25, 31] if schedule == "steps" else None
     spec = TrainingSpec(9, schedule=schedule, milestones=milestones, lr=0.3, init="join")
     whole = rates(model, spec, 36)
-    parts = [rate for number in range(4) for rate in rates(model, spec, 9, part=Part(number, 4))]
+    parts = [rate for number in range(4) for rate in rates(model, spec, 9, part=Stretch(number, 4))]
     assert parts == whole
     if schedule == "steps":
         assert whole[4:] == pytest.approx([0.3] * 21 + [0.03] * 6 + [0.003] * 5)
@@ -107,5 +107,5 @@ def test_rounds_of_different_sizes_take_their_share_of_the_run():
     """100 epochs, the rate to fall after 45: half-way through the third of five rounds, however many steps each has."""
     spec = TrainingSpec(duration="epochs", epochs=20, schedule="steps", milestones=[45], lr=1.0, init="join")
     for round, unit, before in ((1, 2, 40), (2, 3, 15), (3, 4, 0)):
-        seen = rates(FPN, spec, 20 * unit, unit=unit, part=Part(round, 5))
+        seen = rates(FPN, spec, 20 * unit, unit=unit, part=Stretch(round, 5))
         assert seen == pytest.approx([1.0] * before + [0.1] * (20 * unit - before))
