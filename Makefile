@@ -55,8 +55,9 @@ format: $(STAMP) ## rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(STAMP) ## write docs/samplers.md from the samplers' files and docstrings
+docs: $(STAMP) ## write docs/samplers.md from the samplers' files and docstrings, docs/documents.md from documents.yaml
 	$(BIN)/al samplers --markdown > docs/samplers.md
+	$(BIN)/python docs/documents_page.py > docs/documents.md
 
 lock: ## resolve requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock

@@ -138,9 +138,9 @@ class Forecast:
         return [*lines, f"{most or 'About '}{took}{at_once}, by the rates of what is in the store."]
 
 
-def forecast(jobs: Sequence[Job]) -> Forecast:
-    """What these runs still cost. Reads datasets and the store; writes nothing."""
-    splits_of: dict[str, Splits] = {}
+def forecast(jobs: Sequence[Job], read: dict[str, Splits] | None = None) -> Forecast:
+    """What these runs still cost. Reads datasets and the store; writes nothing. `read` gets the datasets, by `dataset_key`."""
+    splits_of = {} if read is None else read
     seen: set[str] = set()
     naive = done = stored = shared = 0
     needed: list[Training] = []

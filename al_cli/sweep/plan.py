@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from al_cli.errors import AlError, ConfigError, NotGiven, suggest
 from al_cli.experiment import compose
@@ -39,13 +39,40 @@ class Study:
     command: str
 
 
+class Asked(NamedTuple):
+    """What the words ask of a sweep, nothing composed yet. `runs` are the arms and behind them the reference, if there is
+    one; each has all overrides of its runs but the seed."""
+
+    arms: tuple[Arm, ...]
+    runs: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    known: Known
+
+    @property
+    def reference(self) -> bool:
+        return len(self.runs) > len(self.arms)
+
+
 def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
     """The checked runs of a sweep: arm by arm, the seeds of an arm one after the other, the reference last.
 
     So runs that share trainings, the arms of a seed, are apart, and two processes at once seldom wait for one another.
-    `words` are overrides for all runs, `arms.NAME.key=value` for those of one arm, and `seeds=[0,1]`, `arms=[a,b]` (some of
-    the arms), `reference=true|false`. ConfigError for the first run that cannot work.
+    `words` are those of `asked_of`. ConfigError for the first run that cannot work.
     """
+    asked = asked_of(sweep, words)
+    jobs: list[Job] = []
+    with phase("check the sweep", total=len(asked.runs), unit="arms") as step:
+        for arm in asked.runs:
+            jobs += jobs_of_arm(arm, asked.seeds, asked.known)
+            step()
+    folder = jobs[0].folder.parent
+    line = command("al", "sweep", path_word(sweep.typed), *words)
+    return Study(sweep, folder.name, folder, asked.arms, asked.seeds, asked.reference, tuple(jobs), line)
+
+
+def asked_of(sweep: Sweep, words: Sequence[str]) -> Asked:
+    """The arms and seeds that run. `words` are overrides for all runs, `arms.NAME.key=value` for those of one arm, and
+    `seeds=[0,1]`, `arms=[a,b]` (some of the arms), `reference=true|false`. ConfigError for what the words alone get wrong."""
     said, others = of_one_arm(words, [arm.name for arm in sweep.arms])
     own, rest = _split(others)
     arms, seeds, reference = _choose(sweep, own)
@@ -54,22 +81,14 @@ def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
     check_random(arms, shared, rest, changed)
     whole = tuple(Arm(arm.name, merge(shared, arm.overrides, rest, changed.get(arm.name, ()))) for arm in arms)
     check_distinct(whole, [word for word in words if key_of(word) not in OWN])
-    asked = list(whole)
+    runs = whole
     if reference:
-        asked.append(Arm(REFERENCE, merge(shared, ["sampler=random"], rest, [f"{REFERENCE}=true"])))
-    if len(asked) * len(seeds) > compose.MAX_RUNS:
-        what = f"{len(asked)} arms with {len(seeds)} seeds are {len(asked) * len(seeds):,} runs"
+        runs = (*whole, Arm(REFERENCE, merge(shared, ["sampler=random"], rest, [f"{REFERENCE}=true"])))
+    if (count := len(runs) * len(seeds)) > compose.MAX_RUNS:
+        what = f"{len(runs)} arms with {len(seeds)} seeds are {count:,} runs"
         remedy = f"one command makes at most {compose.MAX_RUNS:,}: a study can be run in parts, with arms=[...] or seeds=[...]"
         raise ConfigError(what, remedy=remedy)
-    jobs: list[Job] = []
-    known = known_from([*others, *itertools.chain(*changed.values())])
-    with phase("check the sweep", total=len(asked), unit="arms") as step:
-        for arm in asked:
-            jobs += _jobs(arm, seeds, known)
-            step()
-    folder = jobs[0].folder.parent
-    line = command("al", "sweep", path_word(sweep.typed), *words)
-    return Study(sweep, folder.name, folder, whole, seeds, reference, tuple(jobs), line)
+    return Asked(whole, runs, seeds, known_from([*others, *itertools.chain(*changed.values())]))
 
 
 def _split(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -102,7 +121,7 @@ def _choose(sweep: Sweep, own: dict[str, Any]) -> tuple[tuple[Arm, ...], tuple[i
     return tuple(arm for arm in sweep.arms if arm.name in names), seeds, reference
 
 
-def _jobs(arm: Arm, seeds: tuple[int, ...], known: Known) -> list[Job]:
+def jobs_of_arm(arm: Arm, seeds: tuple[int, ...], known: Known) -> list[Job]:
     """The runs of one arm. Composed once: they differ in their seed and name alone."""
     try:
         [config] = compose.compose_all([[*open_keys(arm.overrides), f"seed={seeds[0]}"]])

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from rich.table import Table
 
+from al_cli.experiment.effective import listed, training_in_words
 from al_cli.experiment.job import Job
 from al_cli.progress import out, say
+from al_cli.sweep.check import dataset_key
 from al_cli.sweep.execute import rounds_done, state
 from al_cli.sweep.forecast import forecast
+from al_cli.types import Splits
 
 
 def show(jobs: Sequence[Job], at_once: int = 1, source: str = "") -> None:
@@ -23,8 +26,33 @@ def show(jobs: Sequence[Job], at_once: int = 1, source: str = "") -> None:
     if refused := len(jobs) - len(able):
         runs = "1 run" if refused == 1 else f"{refused} runs"
         say(f"{runs} would be refused: the folder holds another run. study=NAME or run_name=NAME gives a new one.")
-    for sentence in forecast(able).sentences(at_once) if able else ():
+    read: dict[str, Splits] = {}
+    sentences = forecast(able, read).sentences(at_once) if able else []
+    for sentence in (*trainings_in_words(able, read), *sentences):
         say(sentence)
+
+
+def trainings_in_words(jobs: Sequence[Job], read: Mapping[str, Splits]) -> list[str]:
+    """A line for each recipe: how the trainings of these runs go, and of which arms where they differ. `read`: the data of
+    those that still train something."""
+    arms: dict[str, dict[str, None]] = {}
+    said: dict[str, str] = {}
+    for job in jobs:
+        if (splits := read.get(dataset_key(job))) is None:
+            continue
+        about = repr([job.config[key] for key in ("model", "training", "initial", "budget", "rounds", "reference")])
+        if about not in said:
+            said[about] = training_in_words(job.experiment, len(splits.train))
+        if words := said[about]:
+            arms.setdefault(words, {})[job.arm] = None
+    if len(arms) == 1:
+        return [f"Each training: {next(iter(arms))}."]
+    return [f"Each training of {few(list(names))}: {words}." for words, names in arms.items()]
+
+
+def few(names: Sequence[str]) -> str:
+    """`a, b and c`; of more than five names the first three and how many more."""
+    return listed(names if len(names) <= 5 else [*names[:3], f"{len(names) - 3} more"])
 
 
 def runs_table(jobs: Sequence[Job], states: Mapping[Path, str]) -> Table:

@@ -1,0 +1,126 @@
+"""What the settings of a run come out as: how long it trains and how the rate falls, what it sees, how much it labels.
+
+`effective` is what docs/documents.yaml is compared with, and what a dry run says in words. Reads no data: how many images
+the pool has is all it needs to know.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from al_cli import budget
+from al_cli.datasets.held_out import HeldOut
+from al_cli.experiment.sampling import imports
+from al_cli.experiment.settings import Experiment
+
+if TYPE_CHECKING:
+    from al_cli.learners.detectron.training.recipe import Course
+
+
+def effective(experiment: Experiment, pool: int) -> dict[str, Any]:
+    """The effective settings of a run whose data has `pool` images to label.
+
+    A value that differs between rounds is a list of them, the initial training first. Keys of the detector are missing for
+    the fake learner, those of each round where the pool's size does not determine it (a budget in boxes, imported picks).
+    """
+    found: dict[str, Any] = {"trainings": experiment.rounds}
+    sizes = _round_sizes(experiment, pool)
+    if sizes is not None:
+        found |= {"round_sizes": sizes, "labeled_at_end": sum(sizes)}
+    if experiment.model.family == "fake":
+        return found
+    from al_cli.learners.detectron.training.recipe import courses, recipe
+
+    found |= recipe(experiment.model, experiment.training)
+    if sizes is not None:
+        images = _trained_on(experiment, sizes)
+        found |= _over_rounds(courses(experiment.model, experiment.training, images, experiment.iterations))
+    return found
+
+
+def expected_pool(dataset: Mapping[str, Any], images: int) -> int:
+    """How many of so many images are left to label where this `dataset` of a configuration holds shares of them out."""
+    held_out = HeldOut.of(dataset)
+    return images - round(images * ((held_out.val or 0) + (held_out.test or 0)))
+
+
+def _round_sizes(experiment: Experiment, pool: int) -> list[int] | None:
+    """Images that each round labels, as `build.plan_rounds` has them."""
+    config = experiment.config
+    if config["budget_unit"] == "boxes" or imports(config):
+        return None
+    if experiment.reference:
+        return [pool]
+    return budget.images_per_round(pool, config["initial"], config["budget"], config["rounds"])
+
+
+def _trained_on(experiment: Experiment, sizes: Sequence[int]) -> list[int]:
+    """Images of each training, as `loop.Plan.trains_on` has them."""
+    validating = math.ceil(HeldOut.of(experiment.config["dataset"]).initial * sizes[0])
+    if experiment.training.data == "new":
+        return [sizes[0] - validating, *sizes[1:]]
+    return [sum(sizes[: round + 1]) - validating for round in range(len(sizes))]
+
+
+def _over_rounds(trainings: Sequence[Course]) -> dict[str, Any]:
+    """Lengths and milestones of all trainings; one value where they are the same but for whole steps."""
+    falls = [[round(step / one.epoch, 2) for step, _ in one.falls] for one in trainings]
+    last = falls[-1]
+    alike = all(
+        len(own) == len(last) and all(abs(a - b) <= 1 / one.epoch + 0.01 for a, b in zip(own, last, strict=True))
+        for own, one in zip(falls, trainings, strict=True)
+    )
+    gammas = {round(factor, 6) for one in trainings for _, factor in one.falls}
+    shares = [round(one.peak / one.iterations, 3) for one in trainings]
+    same_share = all(abs(s - shares[-1]) <= 1 / one.iterations for s, one in zip(shares, trainings, strict=True))
+    return {
+        "iterations": _same([one.iterations for one in trainings]),
+        "epochs": _same([round(one.iterations / one.epoch, 2) for one in trainings]),
+        "milestones_epochs": last if alike else falls,
+        "milestones_iterations": _same([[step for step, _ in one.falls] for one in trainings]),
+        "gamma": gammas.pop() if len(gammas) == 1 else None,
+        "warmup_share": shares[-1] if same_share else shares,
+    }
+
+
+def _same(values: list[Any]) -> Any:
+    return values[0] if all(value == values[0] for value in values) else values
+
+
+def training_in_words(experiment: Experiment, pool: int) -> str:
+    """`12 epochs, 8 images a step, rate 0.01, ...`: each training of this run. Empty for the fake learner, and where the size
+    of the pool does not say how long they are."""
+    found, training = effective(experiment, pool), experiment.training
+    if "iterations" not in found:
+        return ""
+    if training.counts_epochs:
+        most = "at most " if training.duration == "early_stop" else ""
+        length, milestones = f"{most}{found['epochs']:g} epochs", found["milestones_epochs"]
+    else:
+        length, milestones = f"{found['iterations']:,} steps", found["milestones_iterations"]
+    lr, flat = f"rate {found['lr']:g}", not milestones and not found["warmup_share"]
+    if milestones:
+        how = "tenfold" if found["gamma"] == 0.1 else "stepwise"
+        unit = "epochs" if training.counts_epochs else "steps"
+        lr += f", which falls {how} after {listed(f'{place:,.6g}' for place in milestones)} {unit}"
+    elif training.schedule == "one_cycle":
+        lr = f"{lr} at the most, in one cycle"
+    elif flat:
+        lr += " throughout"
+    size = found["image_size_train"]
+    if size is None:
+        images = "images as they are"
+    else:
+        sides = size[0] if isinstance(size[0], list) else [size[0]]
+        images = f"shorter side of images {' to '.join(f'{side}' for side in dict.fromkeys((sides[0], sides[-1])))} px"
+    return (
+        f"{length}, {found['batch_size']} images a step, {lr}; {images}; boxes from score {found['score_threshold']:g}"
+    )
+
+
+def listed(words: Iterable[str]) -> str:
+    """`8`, `8 and 11`, `8, 11 and 14`."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

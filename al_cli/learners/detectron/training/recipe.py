@@ -1,0 +1,161 @@
+"""What a recipe comes out as once Detectron2's config is open: rate and milestones, image sizes, thresholds.
+
+Nothing is read a second time: batch and rate are `solver.numbers`, the rate's course is the schedule that a training steps,
+sizes are the augmentations of the config, thresholds those of the built model. It is built on torch's meta device, where
+weights are neither drawn nor stored. Reads no image and downloads nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import detectron2.data.transforms as T
+import torch
+from detectron2.config import CfgNode
+from torch import nn
+
+from al_cli.learners.detectron.model.zoo import DetectronConfig, build, open_config
+from al_cli.learners.detectron.training.solver import Numbers, make_optimizer, make_schedule, numbers
+from al_cli.learners.spec import ModelSpec, TrainingSpec
+
+GRID = 256  # places at which the rate is looked at before its falls are located
+MOST_FALLS = 20  # a rate that falls more often falls continuously
+ALIKE = 1e-9  # two rates with a smaller relative difference are the same
+
+
+def recipe(model: ModelSpec, training: TrainingSpec) -> dict[str, Any]:
+    """What holds for every training of this detector, whatever its data. ConfigError as `open_config` and `numbers` raise it.
+
+    `image_size_train`, `image_size_test`: [shortest side, longest at most]; the first is a list where one is drawn for each
+    image, and the whole is None where images stay as they are.
+    """
+    config = _opened(model)
+    chosen = numbers(config, training)
+    optimizer = _optimizer(config, training, chosen)
+    group = optimizer.param_groups[0]
+    train = config.augmentations(train=True, flip=training.flip)
+    return {
+        "batch_size": chosen.batch_size,
+        "lr": chosen.lr,
+        "weight_decay": chosen.weight_decay,
+        "optimizer": _name_of(optimizer),
+        "momentum": group.get("momentum"),
+        "clip_gradients": training.clip_gradients if training.clip_gradients is not None else _own_clipping(config),
+        "flip": any(isinstance(step, T.RandomFlip) for step in train),
+        "image_size_train": _size(train),
+        "image_size_test": _size(config.augmentations(train=False, flip=False)),
+        **_thresholds(config, model),
+    }
+
+
+class Course(NamedTuple):
+    """One training on a number of images: its steps, the steps of an epoch, the steps after which the rate falls, to which
+    share of what it was before, and the step at which it is highest first."""
+
+    iterations: int
+    epoch: float
+    falls: tuple[tuple[int, float], ...]
+    peak: int
+
+
+def courses(model: ModelSpec, training: TrainingSpec, images: Sequence[int], length: int) -> list[Course]:
+    """The trainings of a run on so many images each, in order. `length` as `TrainingSpec.per_round` gives it."""
+    config = _opened(model)
+    chosen = numbers(config, training)
+    found = []
+    for count in images:
+        unit = math.ceil(count / chosen.batch_size) if training.counts_epochs else 1
+        steps = length * unit
+        optimizer = _optimizer(config, training, chosen)
+        rate = _rate(optimizer, make_schedule(config, training, optimizer, steps))
+        epoch = unit if training.counts_epochs else count / chosen.batch_size
+        found.append(Course(steps, epoch, *_shape(rate, steps)))
+    return found
+
+
+def _opened(model: ModelSpec) -> DetectronConfig:
+    return open_config(model, num_classes=2, device=torch.device("meta"))
+
+
+def _optimizer(config: DetectronConfig, training: TrainingSpec, chosen: Numbers) -> torch.optim.Optimizer:
+    """The optimizer of a training, of two layers in place of a detector."""
+    return make_optimizer(config, training, chosen, nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)))
+
+
+def _name_of(optimizer: torch.optim.Optimizer) -> str:
+    """`sgd` or `adamw`, as training.optimizer calls them; Detectron2 may have put its clipping around one."""
+    for name, kind in (("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)):
+        if isinstance(optimizer, kind):
+            return name
+    return type(optimizer).__name__.lower()
+
+
+def _own_clipping(config: DetectronConfig) -> float | None:
+    if isinstance(config.cfg, CfgNode) and config.cfg.SOLVER.CLIP_GRADIENTS.ENABLED:
+        return float(config.cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE)
+    return None
+
+
+def _size(steps: Sequence[Any]) -> list[Any] | None:
+    for step in steps:
+        if isinstance(step, T.ResizeShortestEdge):
+            sides = sorted({int(side) for side in step.short_edge_length})
+            if sides != [0]:
+                return [sides[0] if len(sides) == 1 else sides, int(step.max_size)]
+        elif isinstance(step, T.Resize):
+            return [*sorted(int(side) for side in step.shape)]
+    return None
+
+
+def _thresholds(config: DetectronConfig, spec: ModelSpec) -> dict[str, Any]:
+    """The score from which the built model gives a box, and the most boxes of an image."""
+    with torch.device("meta"):
+        model: Any = build(config, spec)
+    heads = getattr(model, "roi_heads", None)
+    if heads is None:
+        return {"score_threshold": model.test_score_thresh, "boxes_per_image": model.max_detections_per_image}
+    predictor = heads.box_predictor
+    last = predictor[-1] if isinstance(predictor, nn.ModuleList) else predictor
+    return {"score_threshold": last.test_score_thresh, "boxes_per_image": last.test_topk_per_image}
+
+
+def _rate(optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> Callable[[int], float]:
+    """The rate of a step of this training, counted from 0: what the schedule sets when it arrives there."""
+    begun = schedule.last_epoch
+    for group in optimizer.param_groups:
+        for weights in group["params"]:
+            weights.grad = torch.zeros_like(weights)
+    optimizer.step()  # a schedule wants to be stepped after it
+
+    def rate(step: int) -> float:
+        schedule.last_epoch = begun + step - 1
+        schedule.step()
+        return float(optimizer.param_groups[0]["lr"])
+
+    return rate
+
+
+def _shape(rate: Callable[[int], float], steps: int) -> tuple[tuple[tuple[int, float], ...], int]:
+    """Where the rate falls, and where it is highest first. No falls where it falls continuously."""
+    grid = sorted({round(place * (steps - 1) / GRID) for place in range(GRID + 1)})
+    rates = [rate(step) for step in grid]
+    high = rates.index(max(rates))
+    around = range(grid[max(0, high - 1)], grid[min(len(grid) - 1, high + 1)] + 1)
+    most = max(rate(step) for step in around)
+    peak = next(step for step in around if rate(step) >= most * (1 - ALIKE))
+    falls: list[tuple[int, float]] = []
+    at, value = peak, most
+    for step, end in zip(grid[high:], rates[high:], strict=True):
+        while step > at and end < value * (1 - ALIKE):
+            low, top = at, step  # the rate is `value` at low, and lower at top
+            while top - low > 1:
+                middle = (low + top) // 2
+                low, top = (middle, top) if rate(middle) >= value * (1 - ALIKE) else (low, middle)
+            at, before, value = top, value, rate(top)
+            falls.append((top, value / before))
+            if len(falls) > MOST_FALLS:
+                return (), peak
+    each_step = len(falls) > 2 and falls[-1][0] - falls[0][0] == len(falls) - 1
+    return () if each_step else tuple(falls), peak

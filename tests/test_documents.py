@@ -1,0 +1,166 @@
+"""docs/documents.yaml is what the shipped sweeps compose to, and docs/documents.md and README say its counts.
+
+Composed once for each arm that a row is about; of the arms that differ in their sampler alone, one stands for all others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documents import FILE, Experiment, Setting, count_words, read, same
+from documents_page import page
+
+from al_cli.errors import AlError, NotGiven, suggest
+from al_cli.experiment.effective import effective, expected_pool
+from al_cli.experiment.job import Job
+from al_cli.experiment.words import key_of
+from al_cli.sweep.file import Arm, Sweep, read_sweep, shipped_names
+from al_cli.sweep.plan import Asked, asked_of, jobs_of_arm
+
+if not FILE.is_file():
+    pytest.skip("docs/documents.yaml is not there yet", allow_module_level=True)
+TABLE = read()
+RUN = [one for one in TABLE.experiments if one.sweep]
+READINGS = [
+    (one, setting.what, reading.words)
+    for one in RUN
+    for setting in one.settings
+    for reading in setting.readings
+    if reading.words
+]
+OF_SAMPLERS = ("sampler", "schedule", "ud_split")  # what arms differ in
+ASKED = "effective.seeds", "effective.arms"  # of the study, not of a run
+_sweeps: dict[str, Sweep] = {}
+_jobs: dict[frozenset[str], Job] = {}
+_effective: dict[str, dict[str, Any]] = {}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """What stands for data and weights: planning reads neither."""
+    return tmp_path_factory.mktemp("data")
+
+
+def asked(one: Experiment, folder: Path, *more: str) -> Asked:
+    """The arms of this experiment's sweep with its words, and with what a user must give."""
+    if one.sweep not in _sweeps:
+        _sweeps[one.sweep] = read_sweep(one.sweep)
+    return asked_of(_sweeps[one.sweep], [*one.words, *more, f"dataset.root={folder}"])
+
+
+def job_of(arm: Arm, asked: Asked, folder: Path) -> Job:
+    """The first run of this arm; anything that has no default is a path here."""
+    words = frozenset(arm.overrides)
+    if words not in _jobs:
+        try:
+            [_jobs[words]] = jobs_of_arm(arm, asked.seeds[:1], asked.known)
+        except NotGiven as error:
+            given = f"{error.what.partition(' ')[0]}={folder}"
+            assert given not in words, error
+            _jobs[words] = job_of(Arm(arm.name, (*arm.overrides, given)), asked, folder)
+    return _jobs[words]
+
+
+def looked_at(setting: Setting, arms: Iterable[Arm]) -> list[Arm]:
+    """The arms that this row is about: its own, or all; of those alike but for their samplers the first."""
+    if setting.arm:
+        return [arm for arm in arms if arm.name == setting.arm]
+    if setting.key.split(".")[0] in OF_SAMPLERS:
+        return list(arms)
+    kinds: dict[frozenset[str], Arm] = {}
+    for arm in arms:
+        kinds.setdefault(frozenset(w for w in arm.overrides if key_of(w).split(".")[0] not in OF_SAMPLERS), arm)
+    return list(kinds.values())
+
+
+def value_in(job: Job, key: str, one: Experiment) -> Any:
+    """The composed or effective value of a dotted key. LookupError says what there is instead."""
+    if key.startswith("effective."):
+        config = job.config
+        about = [
+            config[name] for name in ("model", "training", "initial", "budget", "budget_unit", "rounds", "reference")
+        ]
+        pool = expected_pool(config["dataset"], one.pool or 10**6)
+        name = repr((about, config["dataset"].get("val"), pool))
+        if name not in _effective:
+            _effective[name] = effective(job.experiment, pool)
+        found: Any = _effective[name]
+        key = key.removeprefix("effective.")
+    else:
+        found = job.config
+    for part in key.split("."):
+        if isinstance(found, Mapping):
+            if part not in found:
+                raise LookupError(f"there is no {part}: {suggest(part, map(str, found))}")
+            found = found[part]
+        elif isinstance(found, list) and part.isdigit() and int(part) < len(found):
+            found = found[int(part)]
+        else:
+            raise LookupError(f"there is no {part} in {found!r}")
+    return found
+
+
+def wrong_in(setting: Setting, one: Experiment, words: Asked, folder: Path) -> list[str]:
+    """What is not as this row says it."""
+    if setting.key in ASKED:
+        value = list(words.seeds) if setting.key == ASKED[0] else [arm.name for arm in words.arms]
+        wanted = len(value) if isinstance(setting.here, int) else value
+        return (
+            [] if same(setting.here, wanted) else [f"{setting.what}: {setting.key} is {wanted!r}, not {setting.here!r}"]
+        )
+    arms = looked_at(setting, words.runs)
+    if not arms:
+        return [
+            f"{setting.what}: {one.sweep} has no arm {setting.arm}: {suggest(setting.arm, [a.name for a in words.runs])}"
+        ]
+    wrong: dict[str, list[str]] = {}  # of which arms each sentence is true
+    for arm in arms:
+        try:
+            value = value_in(job_of(arm, words, folder), setting.key, one)
+        except (LookupError, AlError) as error:
+            wrong.setdefault(f"{setting.key}: {error.args[0]}", []).append(arm.name)
+            continue
+        if not same(setting.here, value):
+            wrong.setdefault(f"{setting.key} is {value!r}, not {setting.here!r}", []).append(arm.name)
+    return [f"{setting.what} (arm {', '.join(names)}): {sentence}" for sentence, names in wrong.items()]
+
+
+@pytest.mark.parametrize("one", RUN, ids=lambda one: one.id)
+def test_what_is_here_is_what_the_sweep_composes_to(one, folder):
+    words = asked(one, folder)
+    wrong = [line for setting in one.settings if setting.key for line in wrong_in(setting, one, words, folder)]
+    assert not wrong, "\n".join([f"{one.id}, {one.sweep}:", *wrong])
+
+
+@pytest.mark.parametrize(("one", "what", "words"), READINGS, ids=lambda value: getattr(value, "id", None))
+def test_another_reading_can_be_had_and_is_another(one, what, words, folder):
+    default, other = asked(one, folder), asked(one, folder, *words)
+    before = {frozenset(arm.overrides) for arm in default.arms}
+    changed = [arm for arm in other.arms if frozenset(arm.overrides) not in before]
+    assert changed or other.seeds != default.seeds, f"{what}: {' '.join(words)} changes nothing"
+    for arm in changed[:1]:
+        job_of(arm, other, folder)
+
+
+def test_every_shipped_sweep_is_in_the_table_once_as_a_document_s_or_as_ours():
+    documents = {one.sweep for one in RUN}
+    assert documents | set(TABLE.ours) == set(shipped_names())
+    assert not documents & set(TABLE.ours)
+
+
+def test_the_page_is_made_from_the_table_and_begins_with_the_counts():
+    text = FILE.with_suffix(".md").read_text(encoding="utf-8")
+    assert text == page(TABLE), "make docs"
+    counts = count_words(TABLE)
+    assert text.splitlines()[0] == f"# {counts}"
+    numbers = [int(number) for number in re.findall(r"\d+", counts)]
+    assert numbers[0] == sum(numbers[1:4]) and numbers[4] == sum(numbers[5:8])
+
+
+def test_the_readme_says_the_counts():
+    readme = " ".join((FILE.parent.parent / "README.md").read_text(encoding="utf-8").split())
+    assert count_words(TABLE) in readme
