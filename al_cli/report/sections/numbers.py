@@ -78,7 +78,7 @@ def rates_of(row: ArmRound, task: Task) -> list[float | None]:
 
 
 def _with_values(names: Sequence[str], rounds: Sequence[ArmRound]) -> list[str]:
-    return [name for name in names if any(row.mean[name] is not None for row in rounds)]
+    return [name for name in names if any(row.mean.get(name) is not None for row in rounds)]
 
 
 def _shown_round(row: ArmRound, task: Task, names: Sequence[str]) -> list[Any]:
