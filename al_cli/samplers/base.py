@@ -157,9 +157,7 @@ def _allows(hint: Any, value: Any) -> bool:
         return any(_allows(choice, value) for choice in inner)
     if hint in (int, float):  # True is an int to Python, but no number to a reader of the configuration
         number = isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
-        return number and not (
-            isinstance(value, float) and not math.isfinite(value)
-        )  # no key and no record could hold it
+        return number and (isinstance(value, int) or math.isfinite(value))  # no key and no record could hold another
     return isinstance(value, hint) if isinstance(hint, type) else True
 
 
