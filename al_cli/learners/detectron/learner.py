@@ -30,7 +30,7 @@ from al_cli.learners.detectron.training.loss import mean_loss
 from al_cli.learners.detectron.training.loss_prediction import LossPrediction
 from al_cli.learners.detectron.training.solver import Numbers, make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import train as train_model
-from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, require_pairs
+from al_cli.learners.spec import InfluenceSpec, ModelSpec, TrainingSpec, provides, require_pairs
 from al_cli.types import Checkpoint, Dataset, Learner, Predictions, Signal
 
 
@@ -48,6 +48,7 @@ def opened(
         raise ConfigError(what, where="model.overrides", remedy="give a batch of at least 1 image")
     if Signal.PREDICTED_LOSS in needs:
         require_pairs(found.batch_size)
+    InfluenceSpec.of(model.influence).require_classes(num_classes)
     source(model)
     return chosen, config, found
 
