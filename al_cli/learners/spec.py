@@ -130,7 +130,9 @@ class InfluenceSpec:
     `reference`  whose loss is to fall: the validation images (section 3.2), the initial labeled ones (v2), all labeled ones
                  (v3), or `test`, the images that rounds are scored on, which are ISAL's validation images on VOC and COCO
                  (sections 4.2 and E.2): it chooses with the labels of what it is scored on
-    `threshold`  score from which a detection is a pseudo label; the paper names none, 0.5 is its released program's
+    `classes`    K of eq. 3: how many of its likeliest classes a pseudo label takes, one pass each; 1 was best (table 1)
+    `threshold`  score from which a detection is a pseudo label; the paper names none, 0.5 is its released program's. In the
+                 units of the detector's paper: FCOS' is class score x centerness, where Detectron2's score is the root of it
     `samples`    the most labeled images that estimate the Hessian, one a step; None: 500 for R-CNN, 5000 for dense
     `repeats`    estimates that are averaged
     `damping`    share of an estimate that each step forgets; 0.01 is the released program's
@@ -138,6 +140,7 @@ class InfluenceSpec:
     """
 
     reference: str = "val"
+    classes: int = 1
     threshold: float = 0.5
     samples: int | None = None
     repeats: int = 4
@@ -161,9 +164,9 @@ class InfluenceSpec:
                 where="model.influence.reference",
                 remedy=suggest(str(self.reference), REFERENCES),
             )
-        for key in ("samples", "repeats"):
+        for key in ("classes", "samples", "repeats"):
             value = getattr(self, key)
-            if value is not None or key == "repeats":
+            if value is not None or key != "samples":
                 _require_setting(isinstance(value, int) and value >= 1, key, value, "a count of at least 1")
         _require_setting(
             _finite(self.threshold) and 0 <= self.threshold <= 1, "threshold", self.threshold, "a score in [0, 1]"
@@ -172,6 +175,10 @@ class InfluenceSpec:
         if self.scale is not None:
             _require_setting(_finite(self.scale) and self.scale > 0, "scale", self.scale, "a number above 0, or null")
         return self
+
+    def require_classes(self, known: int) -> None:
+        """ConfigError for more classes of a pseudo label than the data has, which is `known` once the data is read."""
+        _require_setting(self.classes <= known, "classes", self.classes, f"at most {known}, the classes of the data")
 
 
 @dataclass(frozen=True)

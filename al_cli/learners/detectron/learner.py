@@ -39,7 +39,7 @@ from al_cli.learners.detectron.training.solver import (
     refuse_clipping_of_all,
 )
 from al_cli.learners.detectron.training.train import train as train_model
-from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, require_pairs
+from al_cli.learners.spec import InfluenceSpec, ModelSpec, TrainingSpec, provides, require_pairs
 from al_cli.types import Checkpoint, Dataset, Learner, Predictions, Signal
 
 
@@ -59,6 +59,7 @@ def opened(
         require_pairs(found.batch_size)
         if model.loss_prediction == "shared":
             refuse_clipping_of_all(config)
+    InfluenceSpec.of(model.influence).require_classes(num_classes)
     source(model)
     return chosen, config, found
 
