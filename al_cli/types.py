@@ -411,11 +411,13 @@ Select = Callable[..., Selection]  # (query, scores or None) -> query.budget ids
 
 @dataclass(frozen=True)
 class LossPoint:
-    """One point of a round's loss curves: `val_loss` is None where it was not measured."""
+    """One point of a round's loss curves: `val_loss` is None where it was not measured. `metric` is that of the task on the
+    validation images, where early stopping watches one; None also where it had no value."""
 
     iteration: int
     train_loss: float
     val_loss: float | None = None
+    metric: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -428,6 +430,10 @@ class Checkpoint:
     history: tuple[LossPoint, ...] = ()
     extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     epochs: float | None = None
+
+
+# A metric of predictions on exactly these images, higher is better: None where there is nothing to measure
+Judge = Callable[[Predictions, Dataset], float | None]
 
 
 class Learner(Protocol):
@@ -528,7 +534,9 @@ class RoundRecord:
     `picked` are the images this round labeled (the initial set in round 0), with their scores; `labeled` all so far in
     acquisition order: what annotators have been paid for. Where a round selects its training set from the whole pool,
     images that were labeled before are not among the picked, and labeled ones that it left out are not trained on.
-    `epochs` are those of the round's training (`Checkpoint.epochs`).
+    `val_loss` is the loss on the validation images with the weights that the training kept: its last ones, or, where it
+    stopped early, those that were best in what it watched, be that this loss or a metric. `epochs` are those of the round's
+    training (`Checkpoint.epochs`).
     """
 
     round: int

@@ -140,7 +140,7 @@ class FakeLearner(Learner):
         return np.array([float(self._blur[image.classes].sum()) for image in images.images])
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:
-        history = [(p.iteration, p.train_loss, p.val_loss) for p in checkpoint.history]
+        history = [(p.iteration, p.train_loss, p.val_loss, p.metric) for p in checkpoint.history]
         content = {"state": checkpoint.state, "history": history, "epochs": checkpoint.epochs}
         write_atomic(path, json.dumps(content))
 

@@ -189,11 +189,12 @@ class TrainingSpec:
                   as cumulative has, selected again from the whole pool each round (Lund 4.1.5)
     `init`        reset: from the starting weights each round; continue: from the last round's; join: one training over
                   all rounds that new images join on its way: weights, momentum and the place in the schedule go on
-    `duration`    iterations: a number of steps; epochs: a number of passes over the images; early_stop: passes until the
-                  validation loss no longer falls, back to the weights where it was lowest (Lund 4.1.2)
+    `duration`    iterations: a number of steps; epochs: a number of passes over the images; early_stop: passes until
+                  validation (`stop_on`) no longer gets better, back to the weights where it was best (Lund 4.1.2)
     `iterations`, `iterations_per`   steps per round, or per run (split evenly over its rounds); for duration iterations
     `epochs`      passes of a round (at most, where it stops early); for durations epochs and early_stop
-    `patience`    early_stop ends after this many measurements without a new lowest validation loss
+    `patience`    early_stop ends after this many measurements without a better one
+    `stop_on`     what early_stop watches on the validation images: their loss, or a metric of the task (Lund 4.1.2)
     `batch_size`  images a step
     `optimizer`   sgd (momentum 0.9), adamw, or None
     `lr`          peak learning rate; None: the model's own, scaled with the batch size (Goyal et al., 2017)
@@ -218,6 +219,7 @@ class TrainingSpec:
     iterations_per: str = "round"
     epochs: int | None = None
     patience: int | None = None
+    stop_on: str = "loss"
     batch_size: int | None = None
     optimizer: str | None = None
     lr: float | None = None
@@ -258,6 +260,15 @@ class TrainingSpec:
             )
         self._check_duration()
         self._check_milestones()
+        if not isinstance(self.stop_on, str):
+            what = f"training.stop_on is {written(self.stop_on)}, which is no text"
+            raise ConfigError(what, remedy="give loss, or a metric of the task")
+        if self.stop_on != "loss" and self.duration != "early_stop":
+            raise ConfigError(
+                f"training.stop_on={self.stop_on} would do nothing: this training has a length of its own",
+                where=f"training.duration={self.duration}",
+                remedy="set training.duration=early_stop, or training.stop_on=loss",
+            )
         if self.data == "reselect" and self.goes_on:
             raise ConfigError(
                 "training.data=reselect starts each round from the starting weights: continued weights have seen images "
@@ -296,7 +307,7 @@ class TrainingSpec:
                 )
         if self.duration == "early_stop" and (self.val_every or 1) > (self.epochs or 1):
             raise ConfigError(
-                f"the validation loss would be measured once, after all {self.epochs} epochs, so nothing could stop earlier",
+                f"validation would be measured once, after all {self.epochs} epochs, so nothing could stop earlier",
                 where=f"training.val_every={self.val_every}",
                 remedy="training.val_every counts epochs here; give training.val_every=1",
             )
@@ -324,6 +335,11 @@ class TrainingSpec:
                 where=f"training.milestones={written(self.milestones)}",
                 remedy="give a list such as [8,11]",
             )
+
+    @property
+    def stops_by(self) -> str | None:
+        """The metric by which trainings stop early; None where they go by the loss, or do not stop."""
+        return None if self.stop_on == "loss" else self.stop_on
 
     @property
     def counts_epochs(self) -> bool:
