@@ -18,7 +18,7 @@ from al_cli.errors import RunError
 from al_cli.report import page as page_module
 from al_cli.report import study, write
 from al_cli.report.of_run.terminal import rounds_table
-from al_cli.report.page import Section
+from al_cli.report.page import Figure, Section
 from al_cli.report.sections import costs, differences, hardest, numbers, selected
 from al_cli.report.statistics.curves import ArmRound, average_rounds
 from al_cli.report.story import tell
@@ -244,6 +244,35 @@ def test_no_runs(tmp_path):
     with pytest.raises(RunError, match="no runs here"):
         write.report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_or_a_person_chooses_the_metric_of_the_page(samples):
+    for arm in ("random", "entropy"):
+        for seed in (1, 2):
+            samples.run(f"{arm}_s{seed}", seed=seed, rounds=2, sampler={"name": arm})
+    assert "compared in" not in write.report_text(samples.root) and "AUC of AP against" in write.report_text(
+        samples.root
+    )
+    claim = {"arm": "entropy", "against": "random", "metric": "AUC of AP50", "cost": "boxes"}
+    (samples.root / "study.json").write_text(
+        json.dumps({"arms": [{"name": "random"}, {"name": "entropy"}], "claim": claim})
+    )
+    found = study.read_study(samples.root)
+    in_ap50, in_ap07 = tell(found), tell(found, metric=TASK.metric("AP07"))
+    for document, name in ((in_ap50, "AP50"), (in_ap07, "AP07")):
+        text = page_module.markdown(document)
+        assert "entropy is better than random in AUC of AP50 against boxes" in text, "a claim stays what it is"
+        assert document.subtitle.endswith(f"; compared in {name}") and f"| final {name}" in text
+        assert f"AUC of {name} against images" in text and "AUC of AP " not in text and "final AP " not in text
+        drawn = {b.name: b for b in document.blocks() if isinstance(b, Figure)}
+        slug = name.lower()
+        assert {slug, f"{slug}_vs_images", f"{slug}_by_round", "ap_by_size"} <= set(drawn)
+        assert drawn[slug].draw.args[1].name == drawn[f"{slug}_by_round"].draw.args[1].name == name
+        assert drawn[slug].caption.startswith(f"{name} against labeled boxes")
+        [arms] = [b for b in document.blocks() if isinstance(b, ReportTable) and b.name == "arms"]
+        assert name in arms.for_people[0]
+    with pytest.raises(RunError, match=r"no metric 'AP_07'.*did you mean AP07\?"):
+        write.report_text(samples.root, metric="AP_07")
 
 
 def test_seeds_beyond_three_get_tables_of_their_own(samples):
