@@ -41,7 +41,7 @@ def tell(
 ) -> Document:
     """The whole report of a study, in `metric` (None: that of its claim, or the task's primary one). Without `dataset` it has
     no sheets of images. RunError for a claim that is none."""
-    story = Story(study, target, metric, dataset)
+    story = Story(study, target, dataset, metric)
     if not study.arms:
         sections = [Section("answer", "The answer", [Paragraph("No run has finished a round yet.", strong=True)])]
         return Document(study.name, story.subtitle(), [*sections, story.missing()], [numbers.every_round_table(study)])
@@ -63,7 +63,13 @@ def tell(
 class Story:
     """The sections of one study's report, and what they share: statistics, the looks of the arms, which have a colour."""
 
-    def __init__(self, study: StudyFolder, target: Target | None, metric: Metric | None, dataset: hardest.Load | None):
+    def __init__(
+        self,
+        study: StudyFolder,
+        target: Target | None,
+        dataset: hardest.Load | None,
+        metric: Metric | None = None,
+    ):
         self.study, self.dataset, self.task = study, dataset, study.task
         curves = curves_of([run for arm in study.arms for run in study.of_arm(arm)], self.task)
         self.unfinished = find_missing(study)
