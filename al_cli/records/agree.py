@@ -50,10 +50,13 @@ def refuse(run: RunFiles, config: Mapping[str, Any]) -> NoReturn:
 
 
 def keep_task(run: RunFiles, task: Task) -> None:
-    """Write task.json once. The configuration names the task too, so what differs here is a Task that was edited since."""
+    """Write task.json once. The configuration names the task too, so what differs here is a Task that was edited since.
+
+    A run that began with fewer metrics goes on with these in its tables; the records of its later rounds have all.
+    """
     path, text = run.path / "task.json", json_text(task.describe())
     if run.is_intact(path):
-        if not task.like(before := run.task()):
+        if not task.covers(before := run.task()):
             raise RunError(
                 f"this folder holds a run that measured {', '.join(before.metric_names)}, and task {task.name} measures "
                 f"{', '.join(task.metric_names)} now",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from al_cli.errors import AlError, RunError
 from al_cli.records.folder import RunFolder
@@ -57,6 +58,9 @@ def rebuilt_tables(
     """File name -> content of the tables of a round as its record, its predictions and the data give them; and the metrics.
     RunError where the predictions are not as they were written."""
     evaluation = task.judge(run.predictions(record.round), scored)
+    names = {*record.metrics, *run.task().metric_names}  # an earlier version of the task may have measured less
+    measured = {name: value for name, value in evaluation.metrics.items() if name in names}
+    evaluation = replace(evaluation, metrics=measured)
     picked, labeled = splits.train.select(record.picked), splits.train.select(record.labeled)
     return derived_tables(record, evaluation, picked, labeled, task), evaluation.metrics
 

@@ -37,11 +37,12 @@ from al_cli.records.rounds import (
     round_name,
     round_row,
     round_texts,
+    shown_columns,
 )
 from al_cli.records.settings import as_stored, parse_config, what_is
 from al_cli.records.stop import Stop, stop_of
 from al_cli.system import read_regular, sha256
-from al_cli.tasks import Task, default, described
+from al_cli.tasks import Task, described, earliest
 from al_cli.types import LossPoint, Predictions, RoundRecord
 
 # Of the files that `folder` lists. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
@@ -80,7 +81,7 @@ class RunFiles:
         be read."""
         path = self.path / "task.json"
         if not path.is_file():
-            return default()
+            return earliest()
         try:
             return described(json.loads(read_regular(path)))
         except (OSError, ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
@@ -162,10 +163,9 @@ class RunFiles:
         """File name -> content of the tables of the whole run."""
         task = self.task()
         also = measured(records)
-        columns = round_columns(task, also)
         return {
-            "rounds.csv": csv_text(columns, [round_row(record, task, also) for record in records]),
-            "rounds.md": markdown_text(columns, [round_texts(record, task, also) for record in records]),
+            "rounds.csv": csv_text(round_columns(task, also), [round_row(record, task, also) for record in records]),
+            "rounds.md": markdown_text(shown_columns(task, also), [round_texts(record, task, also) for record in records]),
         }
 
     def round_path(self, round: int) -> Path:

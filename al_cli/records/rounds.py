@@ -165,23 +165,33 @@ def measured(records: Iterable[RoundRecord]) -> tuple[str, ...]:
 def round_columns(task: Task, also: Sequence[str]) -> list[str]:
     """What a row about one round has, in tables of a run and of a study: costs, metrics, what belongs to both, and what of
     these rounds was `measured`."""
-    return ["round", *task.cost_names, *task.metric_names, "val_loss", "ud", *also]
+    return ["round", *task.cost_names, *task.metric_names, *task.rates, "val_loss", "ud", *also]
 
 
 def round_row(record: RoundRecord, task: Task, also: Sequence[str]) -> list[Any]:
     """The cells of `round_columns`."""
     costs, metrics = [cost.of(record) for cost in task.costs], [record.metrics.get(name) for name in task.metric_names]
-    return [record.round, *costs, *metrics, record.val_loss, record.ud, *(getattr(record, name) for name in also)]
+    rates = [cost.rate(record.metrics.get(task.primary.name), cost.of(record)) for cost in task.rates.values()]
+    extra = [getattr(record, name) for name in also]
+    return [record.round, *costs, *metrics, *rates, record.val_loss, record.ud, *extra]
+
+
+def shown_columns(task: Task, also: Sequence[str]) -> list[str]:
+    """The columns that people see of such a row: the metrics of narrow tables only."""
+    return [name for name in round_columns(task, also) if name not in _left_out(task)]
 
 
 def round_texts(record: RoundRecord, task: Task, also: Sequence[str]) -> list[Any]:
-    """The same cells for people: each metric with the decimals of its own, and whole epochs without any."""
-    row, first = round_row(record, task, also), 1 + len(task.costs)
-    for position, metric in enumerate(task.metrics, first):
-        row[position] = metric.text(row[position])
-    if "epochs" in also and record.epochs is not None:
-        row[len(row) - len(also) + also.index("epochs")] = f"{round(record.epochs, 2):g}"
-    return row
+    """The cells of `shown_columns`: each metric with the decimals of its own, and whole epochs without any."""
+    cells = dict(zip(round_columns(task, also), round_row(record, task, also), strict=True))
+    texts = {metric.name: metric.text(cells[metric.name]) for metric in task.tabled}
+    if cells.get("epochs") is not None:
+        texts["epochs"] = f"{round(cells['epochs'], 2):g}"
+    return [texts.get(name, cells[name]) for name in shown_columns(task, also)]
+
+
+def _left_out(task: Task) -> set[str]:
+    return {*task.metric_names, *task.rates} - {metric.name for metric in task.tabled}
 
 
 def _metrics_row(record: RoundRecord, task: Task) -> list[Any]:

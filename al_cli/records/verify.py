@@ -18,7 +18,6 @@ from al_cli.errors import AlError, ConfigError, RunError, first_line
 from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.find import folders_below
 from al_cli.records.folder import RunFolder
-from al_cli.records.formats import json_text
 from al_cli.records.mend import rebuilt_tables
 from al_cli.records.rounds import CHECKPOINT, PICKED, RESELECTED, VALIDATES, follows, round_name
 from al_cli.records.study import STUDY_FILE, read_study_file
@@ -165,7 +164,7 @@ class Check:
             )
             return None
         own = tasks.named(name)
-        if json_text(own.describe()) != json_text(written.describe()):
+        if not own.covers(written):
             self.say("task.json", f"does not describe the task {name}")
             return None
         return own

@@ -118,7 +118,8 @@ def _html_block(block: Block, folder: Path) -> str:
         return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in block.items) + "</ul>"
     if isinstance(block, ReportTable):
         note = f'<p class="note">{escape(block.note)}</p>' if block.note else ""
-        return f'<div class="wide" tabindex="0">{block.html()}</div>{note}'
+        table = f'<div class="wide" tabindex="0">{block.html()}</div>{note}'
+        return f"<details><summary>{escape(block.title)}</summary>{table}</details>" if block.folded else table
     caption = f"<figcaption>{escape(block.caption)}</figcaption>"
     if isinstance(block, Figure):
         svg = inline_svg((folder / f"{block.name}.svg").read_text(encoding="utf-8"), block.name, block.caption)

@@ -208,8 +208,9 @@ class Story:
         return section
 
     def numbers(self) -> Section:
+        more = numbers.more_table(self.statistics.rounds, self.task)
         tables = [numbers.arms_table(self.statistics.rounds, self.task), *numbers.appendix_tables(self.study)]
-        return Section("numbers", "All numbers", list(tables))
+        return Section("numbers", "All numbers", [*tables, *([more] if more else [])])
 
     def selected(self) -> Section:
         section = Section("selected", "What was selected")

@@ -113,7 +113,8 @@ def read_study(study_dir: Path | str) -> StudyFolder:
 
 
 def one_task(runs: Sequence[Run]) -> Task:
-    """The task of all these runs; detection where none can be read. RunError where there are two."""
+    """The task of all these runs, with the metrics that all of them measured; detection where none can be read. RunError
+    where there are two."""
     readable = [(run, run.summary.task) for run in runs if run.summary.task]
     if not readable:
         return default()
@@ -126,6 +127,7 @@ def one_task(runs: Sequence[Run]) -> Task:
                 where=str(run.path.parent),
                 remedy="move the runs of one task into a study folder of their own",
             )
+        task = task.shared_with(other)
     return task
 
 

@@ -30,8 +30,8 @@ class ReportTable:
     """`columns` and `rows` are the CSV's; `shown` what people read (columns, rows of text), the same where None.
 
     `groups` are (label, width) of a line above the columns; `shade` [rows][columns] in 0..1 darkens cells (None: not).
-    `upright`: on the page the columns' names run upwards (a matrix of long names). `note` is printed below. An empty table has
-    its header alone.
+    `upright`: on the page the columns' names run upwards (a matrix of long names). `folded`: the page shows its title alone
+    until one clicks on it. `note` is printed below. An empty table has its header alone.
     """
 
     name: str
@@ -42,6 +42,7 @@ class ReportTable:
     groups: Sequence[tuple[str, int]] = ()
     shade: Sequence[Sequence[float | None]] | None = None
     upright: bool = False
+    folded: bool = False
     note: str = ""
 
     @property

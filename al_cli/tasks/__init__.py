@@ -6,7 +6,7 @@ from al_cli.errors import ConfigError, suggest
 from al_cli.lookup import NOBODY, Known, NotKnown, find
 from al_cli.tasks.base import Breakdown, Cost, Evaluation, Metric, Task, described
 
-__all__ = ["DEFAULT", "Breakdown", "Cost", "Evaluation", "Metric", "Task", "default", "described", "named"]
+__all__ = ["DEFAULT", "Breakdown", "Cost", "Evaluation", "Metric", "Task", "default", "described", "earliest", "named"]
 
 DEFAULT = "detection"  # also of runs that were made before there was a choice
 BUILT_IN = (DEFAULT,)
@@ -35,3 +35,10 @@ def named(name: str, known: Known = NOBODY) -> Task:
 
 def default() -> Task:
     return named(DEFAULT)
+
+
+def earliest() -> Task:
+    """What a run measured whose folder has no description: the default task, as it was before there was another."""
+    from al_cli.tasks.detection import EARLIEST
+
+    return EARLIEST

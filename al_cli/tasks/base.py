@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from al_cli.types import MEASURED, Dataset, Predictions
@@ -98,16 +98,22 @@ def _count_images(dataset: Dataset) -> int:
 class Cost:
     """What labels cost: an axis of curves and tables. `name` is a plural noun: `images`.
 
-    `column` is the number of a record that holds it: `images`, or `boxes` (what `count` counts in a dataset).
+    `column` is the number of a record that holds it: `images`, or `boxes` (what `count` counts in a dataset). With `per`
+    tables also have the primary metric per so many of it (ISAL, tables 8 to 11, has 10,000 boxes); 0: they have not.
     """
 
     name: str
     column: Literal["images", "boxes"] = "images"
     count: Callable[[Dataset], int] = field(default=_count_images, compare=False)
+    per: int = 0
 
     def of(self, record: Any) -> int:
         """What had been paid by the end of a record's round."""
         return int(getattr(record, self.column))
+
+    def rate(self, value: float | None, paid: float) -> float | None:
+        """What a metric's value is per `per` of this cost; None where there is no value, or nothing was paid."""
+        return None if value is None or not paid else self.per * value / paid
 
 
 @dataclass(frozen=True)
@@ -129,10 +135,11 @@ def _cannot_evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
 
 @dataclass(frozen=True)
 class Task:
-    """`metrics` are those of tables, reports and claims, the primary one first (a record may hold more); `costs` the axes.
+    """`metrics` are those of files, reports and claims, the primary one first (a record may hold more); `costs` the axes.
 
     `evaluate(predictions, dataset)` judges predictions on exactly these images. `curves` are the metrics that one run's plot
-    draws together (all without a breakdown, where empty), `line` those of a round's log line (all, where empty).
+    draws together (all without a breakdown, where empty), `line` those of a round's log line and `table` those of the tables
+    that people read first (all, where empty).
     ValueError for a task whose parts do not fit each other.
     """
 
@@ -143,6 +150,7 @@ class Task:
     curves: tuple[str, ...] = ()
     line: tuple[str, ...] = ()
     breakdown: Breakdown | None = None
+    table: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [metric.name for metric in self.metrics]
@@ -153,7 +161,7 @@ class Task:
         columns = [cost.column for cost in self.costs]
         if len(set(columns)) < len(columns):
             raise ValueError(f"task {self.name} has two costs in one column of the records: {', '.join(columns)}")
-        asked = [*self.curves, *self.line, *(self.breakdown.labels if self.breakdown else ())]
+        asked = [*self.curves, *self.line, *self.table, *(self.breakdown.labels if self.breakdown else ())]
         if unknown := [name for name in asked if name not in names]:
             raise ValueError(f"task {self.name} has no metric {unknown[0]}: its metrics are {', '.join(names)}")
 
@@ -192,6 +200,16 @@ class Task:
         """The metrics of a round's log line."""
         return tuple(metric for metric in self.metrics if not self.line or metric.name in self.line)
 
+    @property
+    def tabled(self) -> tuple[Metric, ...]:
+        """The metrics of tables that must not become wide."""
+        return tuple(metric for metric in self.metrics if not self.table or metric.name in self.table)
+
+    @property
+    def rates(self) -> dict[str, Cost]:
+        """The columns of the primary metric per so many of a cost: `METRIC per 10,000 boxes` -> its cost."""
+        return {f"{self.primary.name} per {cost.per:,} {cost.name}": cost for cost in self.costs if cost.per}
+
     def judge(self, predictions: Predictions, dataset: Dataset) -> Evaluation:
         """`evaluate`, and ValueError where it gives not all metrics of the task."""
         evaluation = self.evaluate(predictions, dataset)
@@ -209,17 +227,50 @@ class Task:
         return next((cost.count(dataset) for cost in self.costs if cost.column == "boxes"), dataset.box_count)
 
     def like(self, other: Task) -> bool:
-        """Whether runs of the two can be compared: the same name, metrics, primary one and costs."""
-        return (self.name, self.metric_names, self.cost_names) == (other.name, other.metric_names, other.cost_names)
+        """Whether runs of the two can be compared, in the metrics that both have: the same name, primary metric and costs."""
+        one, two = ((task.name, task.primary.name, task.primary.unit, task.cost_names) for task in (self, other))
+        return one == two
+
+    def covers(self, other: Task) -> bool:
+        """Whether a run that began as `other`, an earlier form of this task, can go on and be judged again: nothing of what
+        it measured is gone or has changed."""
+        return self.like(other) and other._measured <= self._measured
+
+    @property
+    def _measured(self) -> set[tuple[str, str]]:
+        return {(metric.name, metric.unit) for metric in self.metrics}
+
+    def shared_with(self, other: Task) -> Task:
+        """This task with those of its metrics and columns alone that `other` has too (which it is like)."""
+        metrics = tuple(metric for metric in self.metrics if (metric.name, metric.unit) in other._measured)
+        names = {metric.name for metric in metrics}
+        breakdown = self.breakdown
+        if breakdown:
+            labels = {name: label for name, label in breakdown.labels.items() if name in names}
+            breakdown = replace(breakdown, labels=labels) if labels else None
+        pairs = zip(self.costs, other.costs, strict=True)
+        curves, line, table = (
+            tuple(name for name in part if name in names) for part in (self.curves, self.line, self.table)
+        )
+        return replace(
+            self,
+            metrics=metrics,
+            costs=tuple(replace(cost, per=cost.per if cost.per == its.per else 0) for cost, its in pairs),
+            curves=curves,
+            line=line,
+            table=table,
+            breakdown=breakdown,
+        )
 
     def describe(self) -> dict[str, Any]:
         """All of the task but its functions, as plain data: what `described` reads."""
         return {
             "name": self.name,
             "metrics": [asdict(metric) for metric in self.metrics],
-            "costs": [{"name": cost.name, "column": cost.column} for cost in self.costs],
+            "costs": [{"name": cost.name, "column": cost.column, "per": cost.per} for cost in self.costs],
             "curves": list(self.curves),
             "line": list(self.line),
+            "table": list(self.table),
             "breakdown": None
             if self.breakdown is None
             else {
@@ -243,6 +294,7 @@ def described(content: Any) -> Task:
             costs=tuple(Cost(**cost) for cost in content["costs"]),
             curves=tuple(content["curves"]),
             line=tuple(content["line"]),
+            table=tuple(content.get("table", ())),  # runs that began before there was a choice have none
             breakdown=breakdown and Breakdown(**{**breakdown, "labels": dict(breakdown["labels"])}),
         )
     except (TypeError, KeyError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""Object detection: COCO's average precision, in percent, from Predictions and a Dataset, for every learner.
+"""Object detection: COCO's twelve numbers and VOC 2007's, in percent, from Predictions and a Dataset, for every learner.
 
 Source: Lin et al. 2014 and the COCO detection challenge's evaluator (IoU 0.50:0.05:0.95, 101 recall points, at most 100
 detections an image, crowd regions ignored). faster-coco-eval computes it in C++: the numbers of pycocotools up to
@@ -15,8 +15,8 @@ import numpy as np
 from al_cli.tasks.base import PERCENT, Breakdown, Cost, Evaluation, Metric, Task
 from al_cli.types import Dataset, Predictions
 
-# Name and position in the evaluator's summary (`stats`), which has COCO's own order.
-_SUMMARY = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR1": 6, "AR10": 7, "AR100": 8}
+# The evaluator's summary (`stats`), in COCO's own order.
+_SUMMARY = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
 def evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
@@ -24,8 +24,8 @@ def evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
 
     An image without objects contributes its false positives; one without detections its misses. A class or a size range
     that never occurs in the ground truth is None (COCO's -1) and enters no mean. Everything is in percent: `metrics`
-    has AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100; `per_class` has class, images (with at least one object of
-    it), boxes (without crowd regions), AP, AP50.
+    has COCO's AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl (the last three at 100 detections), and AP07
+    (`_voc_2007`); `per_class` has class, images (with at least one object of it), boxes (without crowd regions), AP, AP50.
 
     Raises ValueError when the predictions do not cover exactly the dataset's images or have other classes.
     """
@@ -40,10 +40,12 @@ def evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
     )  # takes [] as "detected nothing"; pycocotools fails there
     run = COCOeval_faster(truth, detected, "bbox", print_function=_silent)
     run.run()
-    metrics = {name: _percent(float(run.stats[position])) for name, position in _SUMMARY.items()}
-
     # [T,R,K,A,M]: IoU thresholds, recall points, classes by ascending category id, areas (0 is all), detection limits
     precision = run.eval["precision"].reshape(*run.eval["counts"])[:, :, :, 0, -1]
+    found = {name: _percent(float(value)) for name, value in zip(_SUMMARY, run.stats, strict=True)}
+    found["AP07"] = _voc_2007(precision)
+    metrics = {metric.name: found[metric.name] for metric in TASK.metrics}
+
     boxes = np.zeros((len(dataset), len(dataset.class_names)), dtype=np.int64)  # [N,C] objects without crowd regions
     for counts, image in zip(boxes, dataset.images, strict=True):
         counts += np.bincount(image.classes[~image.crowd], minlength=len(counts))
@@ -141,6 +143,21 @@ def _mean_percent(precision: np.ndarray) -> float | None:
     return 100 * float(valid.mean()) if valid.size else None
 
 
+def _voc_2007(precision: np.ndarray) -> float | None:
+    """PASCAL VOC 2007's mean AP at IoU 0.5 (Everingham et al. 2010, section 4.2) from COCO's precision [T,R,K], in percent.
+
+    A class's AP is the mean, over the recalls 0, 0.1, ..., 1, of the highest precision at that recall or above: every tenth
+    of COCO's 101 recall points. None where no class occurs.
+
+    Detections are matched as COCO does, which VOC's program does not: a detection there belongs to the object that it
+    overlaps most and is false where that one is taken, here it may still get the next best. VOC's difficult objects are
+    crowd regions here: ignored, but measured as a share of the detection and for any number of them. VOC adds a pixel to
+    widths and heights, and has no limit of 100 detections an image and class. The point 0.7 is the double above 7/10, so
+    a recall of exactly 7/10 does not reach it.
+    """
+    return _mean_percent(precision[0, ::10])
+
+
 def _silent(*_: Any, **__: Any) -> None:
     """The evaluator reports its progress through this; nobody needs it."""
 
@@ -148,6 +165,8 @@ def _silent(*_: Any, **__: Any) -> None:
 def _metric(name: str, title: str = "") -> Metric:
     return Metric(name, PERCENT, decimals=2, highest=100.0, title=title)
 
+
+_FIRST = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 TASK = Task(
     "detection",
@@ -158,15 +177,31 @@ TASK = Task(
         _metric("APs"),
         _metric("APm"),
         _metric("APl"),
+        _metric("AP07", "AP₀₇"),
+        _metric("AR1"),
+        _metric("AR10"),
+        _metric("AR100"),
+        _metric("ARs"),
+        _metric("ARm"),
+        _metric("ARl"),
     ),
-    costs=(Cost("images"), Cost("boxes", "boxes", count=lambda dataset: dataset.box_count)),
+    costs=(Cost("images"), Cost("boxes", "boxes", count=lambda dataset: dataset.box_count, per=10_000)),
     evaluate=evaluate,
     curves=("AP", "AP50", "AP75"),
     line=("AP", "AP50", "APs", "APm", "APl"),
+    table=_FIRST,
     breakdown=Breakdown(
         "size",
         what="object size",
         groups="small, medium and large objects, in COCO's ranges",
         labels={"APs": "small (< 32² px)", "APm": "medium (32²–96² px)", "APl": "large (> 96² px)"},
     ),
+)
+
+# What runs measured that say no task: they began before there was a choice.
+EARLIEST = replace(
+    TASK,
+    metrics=TASK.metrics[: len(_FIRST)],
+    costs=tuple(replace(cost, per=0) for cost in TASK.costs),
+    table=(),
 )

@@ -158,9 +158,9 @@ def test_what_a_round_that_selects_anew_trained_on(tmp_path):
 def test_tables_of_a_run(tmp_path):
     make(tmp_path, 0, 1)
     assert (tmp_path / "rounds.csv").read_text() == (
-        "round,images,boxes,AP,AP50,AP75,APs,APm,APl,val_loss,ud\n"
-        "0,2,1,33.3333,50,0,1e-07,,,,\n"
-        "1,3,3,34.3333,50,0,1e-07,,,1.25,0.5\n"
+        'round,images,boxes,AP,AP50,AP75,APs,APm,APl,AP07,AR1,AR10,AR100,ARs,ARm,ARl,"AP per 10,000 boxes",val_loss,ud\n'
+        "0,2,1,33.3333,50,0,1e-07,,,,5,,,,,,333333.3333,,\n"
+        "1,3,3,34.3333,50,0,1e-07,,,,5,,,,,,114444.4444,1.25,0.5\n"
     )
     lines = (tmp_path / "rounds.md").read_text().splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]

@@ -15,13 +15,16 @@ from rich.console import Console
 from sample_runs import SampleRuns, build_samples
 
 from al_cli.errors import RunError
+from al_cli.report import page as page_module
 from al_cli.report import study, write
 from al_cli.report.of_run.terminal import rounds_table
+from al_cli.report.page import Section
 from al_cli.report.sections import costs, differences, hardest, numbers, selected
-from al_cli.report.statistics.curves import average_rounds
+from al_cli.report.statistics.curves import ArmRound, average_rounds
 from al_cli.report.story import tell
 from al_cli.report.study import curves_of
 from al_cli.report.table import ReportTable
+from al_cli.tasks import earliest
 from al_cli.tasks.detection import TASK
 
 
@@ -354,3 +357,51 @@ def test_tables_load_no_matplotlib():
     modules = "from al_cli.report import study; from al_cli.report.of_run import plots, show, terminal"
     code = f"import sys; {modules}; assert 'matplotlib' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ISAL, tables 8 and 9: (mean AP as a share, mean boxes, 10k AP / bbox num) of ISAL and of random.
+ISAL = {
+    "isal": [(0.02366667, 1338, 0.17688092), (0.12766667, 2777.66667, 0.45961839), (0.596, 12967.6667, 0.45960466)],
+    "random": [(0.12833333, 36603.6667, 0.03506024), (0.199, 73457, 0.02709068), (0.218, 80139, 0.02720273)],
+}
+
+
+def test_the_primary_metric_per_ten_thousand_boxes_is_that_of_isal():
+    other = dict.fromkeys((*TASK.metric_names, "val_loss"))
+    rounds = [
+        ArmRound(arm, k, 3, {"images": 500.0, "boxes": boxes}, other | {"AP": 100 * ap}, other)
+        for arm, rows in ISAL.items()
+        for k, (ap, boxes, _) in enumerate(rows)
+    ]
+    expected = [100 * rate for rows in ISAL.values() for _, _, rate in rows]  # AP in percent
+    table = numbers.arms_table(rounds, TASK)
+    assert [row[table.columns.index("AP per 10,000 boxes")] for row in table.rows] == pytest.approx(expected, rel=1e-6)
+    more = numbers.more_table(rounds, TASK)
+    assert more.columns == ["arm", "round", "seeds", "images", "boxes", "AP per 10,000 boxes"]
+    assert [row[-1] for row in more.rows] == ["17.69", "45.96", "45.96", "3.51", "2.71", "2.72"]
+    assert numbers.more_table(rounds, earliest()) is None
+    nothing = TASK.costs[1]
+    assert nothing.rate(20.0, 0) is nothing.rate(None, 10) is None
+
+
+def test_all_metrics_are_in_files_and_those_without_room_are_folded(samples, tmp_path):
+    build(samples)
+    found = study.read_study(samples.root)
+    document = tell(found)
+    tables = {block.name: block for block in document.blocks() if isinstance(block, ReportTable)}
+    record = found.of_arm("random")[0].records[2]
+    row = pd.read_csv(samples.root / "random_s10/rounds.csv").iloc[2]
+    assert row["AP per 10,000 boxes"] == pytest.approx(1e4 * record.metrics["AP"] / record.boxes, abs=1e-4)
+    assert [row[name] for name in TASK.metric_names] == pytest.approx(
+        [record.metrics[name] for name in TASK.metric_names], abs=1e-4, nan_ok=True
+    )
+    for name in TASK.metric_names:
+        assert name in tables["runs"].columns and f"{name}_std" in tables["arms"].columns
+    more = tables["more"].for_people[0]
+    assert more[5:] == ["AP07", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "AP per 10,000 boxes"]
+    for name in ("runs", "arms", "appendix_a"):
+        assert not {"AP07", "AR1", "AR100"} & set(tables[name].for_people[0]), name
+    page = page_module.html(
+        replace(document, sections=[Section("n", "All numbers", [tables["more"], tables["arms"]])]), tmp_path
+    )
+    assert page.count("<details>") == 1 and "<summary>More numbers: mean ± standard deviation" in page

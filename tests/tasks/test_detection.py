@@ -3,6 +3,7 @@
 import contextlib
 import io
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from al_cli.tasks.detection import coco_ground_truth, coco_results, evaluate
+from al_cli.tasks.detection import TASK, coco_ground_truth, coco_results, evaluate
 from al_cli.types import Dataset, Image, Predictions
 
-NAMES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100")
+COCOS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
 def random_case(seed, *, n=25, categories=(7, 3, 90, 1), crowd=False, areas=False, absent=(), quality=6.0):
@@ -107,8 +108,8 @@ def test_same_numbers_as_pycocotools(case, seed):
     expected = pycocotools_stats(predictions, dataset)
     assert max(expected[:3]) > 0
     metrics = evaluate(predictions, dataset).metrics
-    assert tuple(metrics) == NAMES
-    assert list(metrics.values()) == [in_percent(value) for value in expected[:9]]
+    assert tuple(metrics) == TASK.metric_names == (*COCOS[:6], "AP07", *COCOS[6:])
+    assert [metrics[name] for name in COCOS] == [in_percent(value) for value in expected]
 
 
 @pytest.mark.parametrize("case", ["crowd and own areas", "classes absent", "category id 0"])
@@ -137,7 +138,7 @@ def test_three_hundred_random_sets_agree_with_pycocotools(start):
         )
         expected = pycocotools_stats(predictions, dataset)
         found = evaluate(predictions, dataset).metrics
-        for name, value in zip(NAMES, expected, strict=False):
+        for name, value in zip(COCOS, expected, strict=True):
             assert found[name] == in_percent(value), (seed, name)
 
 
@@ -161,7 +162,7 @@ def test_ap_does_not_depend_on_how_images_and_categories_are_numbered(base, seed
 def test_no_detections_at_all_is_zero_not_an_error():
     _, dataset = random_case(0)
     result = evaluate(nothing_found(dataset), dataset)
-    assert dict(result.metrics) == dict.fromkeys(NAMES, 0.0)
+    assert dict(result.metrics) == dict.fromkeys(TASK.metric_names, 0.0)
     assert {row["AP"] for row in result.per_class} == {0.0}
 
 
@@ -186,6 +187,77 @@ def test_by_hand():
     # moved by 10 px: IoU 40/60 = 0.667 passes 0.50, 0.55, 0.60 and 0.65 of the ten thresholds
     moved = Predictions([0], [0, 1], [[10, 0, 60, 50]], [0.9], [0], 1)
     assert evaluate(moved, Dataset(["thing"], [image])).metrics["AP"] == pytest.approx(0.4 * 100 * 51 / 101)
+
+
+# ---- PASCAL VOC 2007
+
+
+def apart(seed, images=8, classes=3):
+    """Objects that do not touch, and detections with scores of their own: moved, doubled, of the wrong class, on nothing."""
+    rng = np.random.default_rng(seed)
+    made, tables = [], []
+    for i in range(images):
+        cells = rng.permutation(9)[: rng.integers(1, 7)]
+        corners = 100 * np.stack([cells % 3, cells // 3], 1)
+        boxes = np.concatenate([corners, corners + rng.integers(30, 90, (len(cells), 2))], 1).astype(float)
+        labels = rng.integers(0, classes, len(cells))
+        made.append(Image(i, Path(f"{i}.jpg"), 300, 300, boxes, labels))
+        times = rng.integers(0, 3, len(cells))
+        found = np.repeat(boxes, times, axis=0) + rng.normal(0, 5, (times.sum(), 4))
+        found = np.concatenate([found, rng.uniform(0, 200, (2, 1)) + np.array([0, 0, 40, 40])])
+        kinds = np.concatenate([np.repeat(labels, times), rng.integers(0, classes, 2)])
+        kinds = np.where(rng.random(len(kinds)) < 0.1, (kinds + 1) % classes, kinds)
+        tables.append((found, np.sort(rng.random(len(found)))[::-1], kinds))
+    offsets = np.concatenate([[0], np.cumsum([len(found) for found, _, _ in tables])])
+    columns = (np.concatenate(column) for column in zip(*tables, strict=True))
+    return Predictions(range(images), offsets, *columns, num_classes=classes), Dataset(list("abc")[:classes], made)
+
+
+def voc_2007(predictions, dataset, label):
+    """A class's AP by the rules of VOC's own program, with fractions; None where there are no objects."""
+    truth = {i.id: [box for box, c in zip(i.boxes, i.classes, strict=True) if c == label] for i in dataset.images}
+    positives, taken, right, curve = sum(map(len, truth.values())), set(), 0, []
+    rows = [row for row in np.argsort(-predictions.scores) if predictions.classes[row] == label]
+    for n, row in enumerate(rows, 1):
+        image = int(predictions.image_ids[predictions.row_image[row]])
+        shares = [overlap(predictions.boxes[row].astype(float), box) for box in truth[image]]
+        best = (image, int(np.argmax(shares))) if shares else None
+        if best and max(shares) >= 0.5 and best not in taken:  # else false, and where it is taken too
+            taken.add(best)
+            right += 1
+        curve.append((Fraction(right, positives or 1), Fraction(right, n)))
+    tenths = [Fraction(k, 10) for k in range(11)]
+    tenths[7] += Fraction(1, 10**9)  # the double that stands for it is above 7/10
+    points = [max([p for recall, p in curve if recall >= tenth], default=Fraction(0)) for tenth in tenths]
+    return sum(points) / 11 if positives else None
+
+
+def overlap(one, other):
+    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    both = sides.clip(0).prod()
+    return both / ((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod() - both)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_ap07_is_what_voc_s_program_gives_where_objects_lie_apart(seed):
+    predictions, dataset = apart(seed)
+    of_classes = [ap for label in range(3) if (ap := voc_2007(predictions, dataset, label)) is not None]
+    expected = float(100 * sum(of_classes) / len(of_classes))
+    found = evaluate(predictions, dataset).metrics
+    assert 0 < expected < 100 and expected != pytest.approx(found["AP50"], abs=0.01)
+    assert found["AP07"] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("objects", "right", "points"), [(2, 1, 6), (5, 3, 7), (3, 2, 7), (4, 3, 8), (10, 7, 7)])
+def test_ap07_by_hand(objects, right, points):
+    """Precision 1 at the recalls up to right/objects: so many of 11 points. Of 7/10 the point 0.7 is lost, as it is in AP."""
+    boxes = [[60 * k, 0, 60 * k + 50, 50] for k in range(objects)]
+    image = Image(0, Path("a.png"), 600, 100, boxes, [0] * objects)
+    found = Predictions([0], [0, right], boxes[:right], np.linspace(0.9, 0.5, right), [0] * right, 1)
+    metrics = evaluate(found, Dataset(["thing"], [image])).metrics
+    assert metrics["AP07"] == pytest.approx(100 * points / 11)
+    assert metrics["AR1"] == pytest.approx(100 / objects)
+    assert metrics["ARm"] == metrics["AR100"] and metrics["ARs"] is metrics["ARl"] is None
 
 
 def test_other_images_or_classes_are_refused():

@@ -107,7 +107,8 @@ def test_the_default_is_no_part_of_a_folders_name():
 
 def test_old_folders_are_detection(tmp_path):
     (tmp_path / "config.yaml").write_text("rounds: 2\n")
-    assert RunFolder(tmp_path).task() is TASK and RunFolder(tmp_path).config()["task"] == "detection"
+    assert RunFolder(tmp_path).task() == tasks.earliest() and TASK.covers(tasks.earliest())
+    assert RunFolder(tmp_path).config()["task"] == "detection"
     RunFolder.create(tmp_path, {"rounds": 2, "task": "detection"}, {}).close()  # and go on as that
     (tmp_path / "task.json").write_text("{")
     with pytest.raises(RunError, match="the task cannot be read"):
@@ -230,7 +231,7 @@ FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "detecti
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_only_the_task_names_its_metrics_and_costs(path):
     name, text = path.relative_to(PACKAGE).as_posix(), path.read_text()
-    metric = re.search(r"\bAPs?\b|\b(AP50|AP75|APm|APl)\b|\bap_", text)
+    metric = re.search(r"\bAPs?\b|\b(AP50|AP75|AP07|APm|APl|AR1|AR10|AR100|ARs|ARm|ARl)\b|\bap_", text)
     assert metric is None or name in PROSE, f"{name} names the metric {metric[0]} of detection"
     literals = [node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
     assert "boxes" not in literals or name in GEOMETRY, f"{name} names the cost boxes of detection"

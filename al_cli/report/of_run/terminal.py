@@ -19,7 +19,7 @@ def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:
     """
     with_loss = any(record.val_loss is not None for record in records)
     with_ud = any(record.ud is not None for record in records)
-    columns = ["round", *(["ud"] if with_ud else []), *task.cost_names, *task.metric_names]
+    columns = ["round", *(["ud"] if with_ud else []), *task.cost_names, *(metric.name for metric in task.tabled)]
     columns += ["val\nloss"] if with_loss else []
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # detection's fits 80 columns
     for name in columns:
@@ -31,7 +31,7 @@ def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:
         if with_ud:
             cells.append("" if record.ud is None else f"{record.ud:g}")
         cells += [f"{cost.of(record):,}" for cost in task.costs]
-        cells += [metric.text(record.metrics.get(metric.name)) for metric in task.metrics]
+        cells += [metric.text(record.metrics.get(metric.name)) for metric in task.tabled]
         if with_loss:
             cells.append("" if record.val_loss is None else f"{record.val_loss:.3f}")
         if best is not None and record.metrics.get(primary) == best:

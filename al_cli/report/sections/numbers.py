@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from al_cli.records.rounds import measured, round_columns, round_row, round_texts
+from al_cli.records.rounds import measured, round_columns, round_row, round_texts, shown_columns
 from al_cli.report.statistics.curves import ArmRound
 from al_cli.report.study import Run, StudyFolder
 from al_cli.report.table import ReportTable, mean_and_std
@@ -27,42 +27,74 @@ def every_round_table(study: StudyFolder) -> ReportTable:
         rows += [head + round_row(record, task, also) for record in run.records]
         shown += [head + round_texts(record, task, also) for record in run.records]
         if not run.records:
-            rows.append(head + [None] * (len(columns) - len(head)))
-            shown.append(rows[-1])
-    return ReportTable("runs", "Every round of every run", columns, rows, (columns, shown))
+            rows.append(head + [None] * len(round_columns(task, also)))
+            shown.append(head + [None] * len(shown_columns(task, also)))
+    for_people = ["run", "arm", "seed", "state", *shown_columns(task, also)]
+    return ReportTable("runs", "Every round of every run", columns, rows, (for_people, shown))
 
 
 def arms_table(rounds: Sequence[ArmRound], task: Task) -> ReportTable:
-    """Mean and standard deviation over seeds of each arm and round. People see no column that is empty, and no
-    epochs: a figure has them where they say anything."""
-    also = [name for name in MEASURED if any(row.mean[name] is not None for row in rounds)]
+    """Mean and standard deviation over seeds of each arm and round; the file has all metrics, and the rates of `rates_of`.
+    People see the metrics of narrow tables, no column that is empty, and no epochs: a figure has them where they say
+    anything."""
+    also = _with_values(MEASURED, rounds)
     columns, metrics = ["arm", "round", "seeds", *task.cost_names], (*task.metric_names, "val_loss", *also)
-    decimals = {metric.name: metric.decimals for metric in task.metrics} | {"val_loss": 3} | dict.fromkeys(MEASURED, 3)
     rows = [
         [row.arm, row.round, row.n, *row.costs.values()]
         + [cells[name] for name in metrics for cells in (row.mean, row.std)]
+        + rates_of(row, task)
         for row in rounds
     ]
-    names = [name for name in metrics if name != "epochs" and any(row.mean[name] is not None for row in rounds)]
-    shown = []
-    for row in rounds:
-        cells = [mean_and_std(row.mean[name], row.std[name], decimals[name]) for name in names]
-        shown.append([row.arm, row.round, row.n, *map(round, row.costs.values()), *cells])
+    names = _with_values([*(metric.name for metric in task.tabled), "val_loss", *also], rounds)
+    names = [name for name in names if name != "epochs"]
     return ReportTable(
         "arms",
         _titled("Mean ± standard deviation over seeds", task),
-        [*columns, *(f"{name}_{what}" for name in metrics for what in ("mean", "std"))],
+        [*columns, *(f"{name}_{what}" for name in metrics for what in ("mean", "std")), *task.rates],
         rows,
-        ([*columns, *names], shown),
+        ([*columns, *names], [_shown_round(row, task, names) for row in rounds]),
     )
 
 
+def more_table(rounds: Sequence[ArmRound], task: Task) -> ReportTable | None:
+    """The metrics that `arms_table` has no room for, and the primary one per so many of a cost. None where there are none."""
+    known = [name for k, name in enumerate(task.rates) if any(rates_of(row, task)[k] is not None for row in rounds)]
+    names = _with_values([metric.name for metric in task.metrics if metric not in task.tabled], rounds)
+    if not names and not known:
+        return None
+    columns = ["arm", "round", "seeds", *task.cost_names, *names, *known]
+    rows = []
+    for row in rounds:
+        rates = dict(zip(task.rates, rates_of(row, task), strict=True))
+        rows.append(_shown_round(row, task, names) + [task.primary.text(rates[name]) for name in known])
+    return ReportTable(
+        "more", _titled("More numbers: mean ± standard deviation over seeds", task), columns, rows, folded=True
+    )
+
+
+def rates_of(row: ArmRound, task: Task) -> list[float | None]:
+    """The primary metric's mean per so many of the mean cost (ISAL, tables 8 to 11), for each of the task's rates."""
+    return [cost.rate(row.mean[task.primary.name], row.costs[cost.name]) for cost in task.rates.values()]
+
+
+def _with_values(names: Sequence[str], rounds: Sequence[ArmRound]) -> list[str]:
+    return [name for name in names if any(row.mean[name] is not None for row in rounds)]
+
+
+def _shown_round(row: ArmRound, task: Task, names: Sequence[str]) -> list[Any]:
+    """A round as people read it: what it had cost, then mean and deviation of each of these."""
+    decimals = {metric.name: metric.decimals for metric in task.metrics} | {"val_loss": 3} | dict.fromkeys(MEASURED, 3)
+    cells = [mean_and_std(row.mean[name], row.std[name], decimals[name]) for name in names]
+    return [row.arm, row.round, row.n, *map(round, row.costs.values()), *cells]
+
+
 def appendix_tables(study: StudyFolder) -> list[ReportTable]:
-    """Every run's rounds, the seeds of an arm side by side (thesis, appendix A), three seeds a table.
+    """Every run's rounds, the seeds of an arm side by side (thesis, appendix A), three seeds a table, in the
+    metrics of narrow tables.
 
     Runs of one arm with the same seed (another name, other sampling seeds) are next to each other too.
     """
-    metrics = study.task.metrics
+    metrics = study.task.tabled
     members = {arm: study.of_arm(arm) for arm in study.arms}
     headings = _headings(members)
     tables = []
