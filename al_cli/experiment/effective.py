@@ -26,42 +26,40 @@ def effective(experiment: Experiment, pool: int) -> dict[str, Any]:
     the fake learner, those of each round where the pool's size does not determine it (a budget in boxes, imported picks).
     """
     found: dict[str, Any] = {"trainings": experiment.rounds}
-    sizes = _round_sizes(experiment, pool)
-    if sizes is not None:
-        found |= {"round_sizes": sizes, "labeled_at_end": sum(sizes)}
+    images = _images(experiment, pool)
+    if images is not None:
+        found |= {"round_sizes": images[0], "labeled_at_end": sum(images[0])}
     if experiment.model.family == "fake":
         return found
     from al_cli.learners.detectron.training.recipe import courses, recipe
 
     found |= recipe(experiment.model, experiment.training)
-    if sizes is not None:
-        images = _trained_on(experiment, sizes)
-        found |= _over_rounds(courses(experiment.model, experiment.training, images, experiment.iterations))
+    if images is not None:
+        trainings = courses(experiment.model, experiment.training, images[1], experiment.iterations)
+        found |= _over_run(trainings) if experiment.training.init == "join" else _over_rounds(trainings)
     return found
 
 
 def expected_pool(dataset: Mapping[str, Any], images: int) -> int:
-    """How many of so many images are left to label where this `dataset` of a configuration holds shares of them out."""
+    """How many images there are to label where the data has so many: this `dataset` of a configuration may hold shares of
+    them out, and repeat the others."""
     held_out = HeldOut.of(dataset)
-    return images - round(images * ((held_out.val or 0) + (held_out.test or 0)))
+    left = images - round(images * ((held_out.val or 0) + (held_out.test or 0)))
+    return left * (dataset.get("repeat") or 1)
 
 
-def _round_sizes(experiment: Experiment, pool: int) -> list[int] | None:
-    """Images that each round labels, as `build.plan_rounds` has them."""
+def _images(experiment: Experiment, pool: int) -> tuple[list[int], list[int]] | None:
+    """Images that each round labels, as `build.plan_rounds` has them, and those of its training, as `loop.Plan.trains_on`."""
     config = experiment.config
     if config["budget_unit"] == "boxes" or imports(config):
         return None
+    sizes = budget.images_per_round(pool, config["initial"], config["budget"], config["rounds"])
+    validating = math.ceil(HeldOut.of(config["dataset"]).initial * sizes[0])
     if experiment.reference:
-        return [pool]
-    return budget.images_per_round(pool, config["initial"], config["budget"], config["rounds"])
-
-
-def _trained_on(experiment: Experiment, sizes: Sequence[int]) -> list[int]:
-    """Images of each training, as `loop.Plan.trains_on` has them."""
-    validating = math.ceil(HeldOut.of(experiment.config["dataset"]).initial * sizes[0])
+        return [pool], [pool - validating]
     if experiment.training.data == "new":
-        return [sizes[0] - validating, *sizes[1:]]
-    return [sum(sizes[: round + 1]) - validating for round in range(len(sizes))]
+        return sizes, [sizes[0] - validating, *sizes[1:]]
+    return sizes, [sum(sizes[: round + 1]) - validating for round in range(len(sizes))]
 
 
 def _over_rounds(trainings: Sequence[Course]) -> dict[str, Any]:
@@ -85,6 +83,23 @@ def _over_rounds(trainings: Sequence[Course]) -> dict[str, Any]:
     }
 
 
+def _over_run(stretches: Sequence[Course]) -> dict[str, Any]:
+    """The same of a training that goes on over all rounds: milestones and warm-up are those of the whole."""
+    found = _over_rounds(stretches)
+    begun = [sum(one.iterations / one.epoch for one in stretches[:number]) for number in range(len(stretches))]
+    steps = [sum(one.iterations for one in stretches[:number]) for number in range(len(stretches))]
+    whole = begun[-1] + stretches[-1].iterations / stretches[-1].epoch
+    top = max(range(len(stretches)), key=lambda number: stretches[number].highest)
+    found["milestones_epochs"] = [
+        round(start + step / one.epoch, 2) for start, one in zip(begun, stretches, strict=True) for step, _ in one.falls
+    ]
+    found["milestones_iterations"] = [
+        start + step for start, one in zip(steps, stretches, strict=True) for step, _ in one.falls
+    ]
+    found["warmup_share"] = round((begun[top] + stretches[top].peak / stretches[top].epoch) / whole, 3)
+    return found
+
+
 def _same(values: list[Any]) -> Any:
     return values[0] if all(value == values[0] for value in values) else values
 
@@ -100,6 +115,8 @@ def training_in_words(experiment: Experiment, pool: int) -> str:
         length, milestones = f"{most}{found['epochs']:g} epochs", found["milestones_epochs"]
     else:
         length, milestones = f"{found['iterations']:,} steps", found["milestones_iterations"]
+    if training.init == "join":
+        length += " a round of one training over all rounds"
     lr, flat = f"rate {found['lr']:g}", not milestones and not found["warmup_share"]
     if milestones:
         how = "tenfold" if found["gamma"] == 0.1 else "stepwise"

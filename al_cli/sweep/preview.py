@@ -15,6 +15,8 @@ from al_cli.sweep.execute import rounds_done, state
 from al_cli.sweep.forecast import forecast
 from al_cli.types import Splits
 
+OF_A_TRAINING = ("dataset", "model", "training", "initial", "budget", "budget_unit", "rounds", "reference")
+
 
 def show(jobs: Sequence[Job], at_once: int = 1, source: str = "") -> None:
     """Print the runs and the forecast of their trainings, with `at_once` runs at a time."""
@@ -40,7 +42,7 @@ def trainings_in_words(jobs: Sequence[Job], read: Mapping[str, Splits]) -> list[
     for job in jobs:
         if (splits := read.get(dataset_key(job))) is None:
             continue
-        about = repr([job.config[key] for key in ("model", "training", "initial", "budget", "rounds", "reference")])
+        about = repr([job.config[key] for key in OF_A_TRAINING])
         if about not in said:
             said[about] = training_in_words(job.experiment, len(splits.train))
         if words := said[about]:

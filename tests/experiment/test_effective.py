@@ -97,6 +97,7 @@ PLANNED = {
     "new ones, a part validates": ["training=thesis", "dataset.val=20% of initial"],
     "selected again": ["training.data=reselect"],
     "all labels at once": ["reference=true"],
+    "all labels but those that validate": ["reference=true", "dataset.val=20% of initial"],
 }
 
 
@@ -147,3 +148,37 @@ def test_a_recipe_in_words():
     lund = training_in_words(experiment("training=lund", "model=retinanet_R50_FPN_3x"), 6000)
     assert lund.startswith("at most 100 epochs, 20 images a step, rate 0.0125 throughout")
     assert training_in_words(experiment("model=fake"), 1000) == ""
+
+
+JOIN = [
+    "model=retinanet_R50_FPN_3x",
+    "training.init=join",
+    "training.duration=epochs",
+    "training.epochs=20",
+    "rounds=4",
+]
+
+
+def test_milestones_of_one_training_over_all_rounds_are_those_of_the_run():
+    """DataHunt's 2% + 4 x 10% of 10 000 images, 20 epochs each: after 60 of 100 epochs a round begins, and after 90 none."""
+    steps = ["training.schedule=steps", "training.milestones=[60,90]", "initial=0.02", "budget=0.1"]
+    found = effective(experiment(*JOIN, *steps), 10_000)
+    assert found["milestones_epochs"] == [60, 90] and found["gamma"] == 0.1 and found["epochs"] == 20
+    assert found["round_sizes"] == [200, 1000, 1000, 1000, 1000]
+    assert found["milestones_iterations"] == [20 * (25 + 150 + 275), 20 * (25 + 150 + 275 + 400) + 10 * 525]
+    own = effective(experiment(*JOIN), 10_000)  # 210 000 and 250 000 of 270 000 steps
+    assert own["milestones_epochs"] == pytest.approx([100 * 21 / 27, 100 * 25 / 27], abs=0.01)
+    assert "20 epochs a round of one training over all rounds" in training_in_words(experiment(*JOIN, *steps), 10_000)
+
+
+def test_milestones_that_are_typed_are_met_to_the_step():
+    found = effective(experiment(*FCOS, "training.schedule=steps", "training.milestones=[8,11]", "initial=500"), 5717)
+    assert found["milestones_epochs"] == [8, 11] and found["warmup_share"] == 0.1
+    assert found["milestones_iterations"][0] == [8 * 63, 11 * 63]
+    counted = effective(experiment(*C4, "training.schedule=steps", "training.milestones=[100,400]"), 6500)
+    assert counted["milestones_iterations"] == [100, 400] and counted["milestones_epochs"] == [0.15, 0.62]
+
+
+def test_images_that_are_repeated_count_as_often():
+    run = experiment("dataset.repeat=4", "dataset.val=20%")
+    assert expected_pool(run.config["dataset"], 1000) == 3200

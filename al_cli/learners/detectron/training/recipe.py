@@ -17,12 +17,13 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from al_cli.learners.detectron.model.zoo import DetectronConfig, build, open_config
-from al_cli.learners.detectron.training.solver import Numbers, make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.solver import Numbers, Stretch, make_optimizer, make_schedule, numbers
 from al_cli.learners.spec import ModelSpec, TrainingSpec
 
 GRID = 256  # places at which the rate is looked at before its falls are located
 MOST_FALLS = 20  # a rate that falls more often falls continuously
 ALIKE = 1e-9  # two rates with a smaller relative difference are the same
+FALLEN = 0.9  # a stretch that begins below this share of the rate before it begins with a fall
 
 
 def recipe(model: ModelSpec, training: TrainingSpec) -> dict[str, Any]:
@@ -52,26 +53,33 @@ def recipe(model: ModelSpec, training: TrainingSpec) -> dict[str, Any]:
 
 class Course(NamedTuple):
     """One training on a number of images: its steps, the steps of an epoch, the steps after which the rate falls, to which
-    share of what it was before, and the step at which it is highest first."""
+    share of what it was before, the step at which it is highest first, the rate there, and that of the last step."""
 
     iterations: int
     epoch: float
     falls: tuple[tuple[int, float], ...]
     peak: int
+    highest: float
+    last: float
 
 
 def courses(model: ModelSpec, training: TrainingSpec, images: Sequence[int], length: int) -> list[Course]:
-    """The trainings of a run on so many images each, in order. `length` as `TrainingSpec.per_round` gives it."""
+    """The trainings of a run on so many images each, in order. `length` as `TrainingSpec.per_round` gives it. With
+    training.init=join they are stretches of one, and a fall at step 0 is one from the stretch before."""
     config = _opened(model)
     chosen = numbers(config, training)
-    found = []
-    for count in images:
+    found: list[Course] = []
+    for number, count in enumerate(images):
         unit = math.ceil(count / chosen.batch_size) if training.counts_epochs else 1
         steps = length * unit
         optimizer = _optimizer(config, training, chosen)
-        rate = _rate(optimizer, make_schedule(config, training, optimizer, steps))
+        part = Stretch(number, len(images)) if training.init == "join" else Stretch()
+        rate = _rate(optimizer, make_schedule(config, training, optimizer, steps, unit=unit, part=part))
+        falls, peak = _shape(rate, steps)
+        if part.number and rate(0) < FALLEN * found[-1].last:
+            falls = ((0, rate(0) / found[-1].last), *falls)
         epoch = unit if training.counts_epochs else count / chosen.batch_size
-        found.append(Course(steps, epoch, *_shape(rate, steps)))
+        found.append(Course(steps, epoch, falls, peak, rate(peak), rate(steps - 1)))
     return found
 
 
