@@ -51,7 +51,7 @@ def expected_pool(dataset: Mapping[str, Any], images: int) -> int:
 def _images(experiment: Experiment, pool: int) -> tuple[list[int], list[int]] | None:
     """Images that each round labels, as `build.plan_rounds` has them, and those of its training, as `loop.Plan.trains_on`."""
     config = experiment.config
-    if config["budget_unit"] == "boxes" or imports(config):
+    if config["budget_unit"] != "images" or imports(config):
         return None
     sizes = budget.images_per_round(pool, config["initial"], config["budget"], config["rounds"])
     validating = math.ceil(HeldOut.of(config["dataset"]).initial * sizes[0])

@@ -186,7 +186,7 @@ def announce(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:
             plan.evaluate,
         )
     amounts = f"{', '.join(sizes)} images"
-    if plan.unit == "boxes":
+    if plan.unit != "images":
         amounts = f"{', '.join(sizes[:1])} images" + (f", then {', '.join(sizes[1:])} boxes" if sizes[1:] else "")
     if experiment.reference:
         log.info("a reference: %s trains once, on all %d images", experiment.model.name, pool)

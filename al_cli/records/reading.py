@@ -107,7 +107,7 @@ class RunFiles:
 
     @property
     def why_ended(self) -> str:
-        """`stopped at AP 21.93 >= 21.7 after round 6`, where a value ended the run; else nothing."""
+        """`stopped at METRIC 21.93 >= 21.7 after round 6`, where a value ended the run; else nothing."""
         stop = self.stop()
         return stop.words(self.readable_records()) if stop else ""
 
