@@ -61,7 +61,8 @@ class Plan:
     `carry_weights`: start from the last round's weights, else from the starting weights.
     `holdout`: how many of the initial images validate instead of training. `evaluate`: the split that rounds are scored on,
     val while a recipe is tuned: then nothing reads test. `early_stop`: what trainings watch
-    that end with their best weights, `loss` or a metric; None: they end with their last. `picks` [rounds + 1] are the images
+    that end with their best weights, `loss` or a metric; None: they end with their last.
+    `measure_loss` of the images that rounds are scored on, too. `picks` [rounds + 1] are the images
     of each round where they were chosen elsewhere; an empty round 0 is drawn. `skipped`: how many rounds a reference leaves
     out. It labels everything in its one round and takes the training seed of the other runs' last round. `stop`: the run ends
     after the round that reaches it, and `sizes` are the most that it may have.
@@ -77,6 +78,7 @@ class Plan:
     carry_weights: bool = False
     holdout: int = 0
     early_stop: str | None = None
+    measure_loss: bool = False
     keep_checkpoints: bool = False
     picks: tuple[tuple[int, ...], ...] | None = None
     skipped: int = 0
@@ -164,6 +166,11 @@ def run(
             predictions = learner.infer(scored)
             evaluation = task.judge(predictions, scored)
 
+        losses = None
+        if plan.measure_loss:
+            with clock("loss"):
+                losses = learner.loss(scored)
+
         labeled = splits.train.select(pool.labeled)
         kept = kept_point(checkpoint.history, plan.early_stop)
         record = RoundRecord(
@@ -180,6 +187,7 @@ def run(
             val_loss=kept.val_loss if kept else None,
             hashes=folder.weights_before(round),
             epochs=checkpoint.epochs,
+            **(losses.means if losses else {}),
         )
         with clock("save"):
             folder.begin_round(round)
@@ -196,6 +204,7 @@ def run(
             names={image.id: image.name for image in splits.train.images},
             timing={**clock.timing(), **extra_timing()},
             validating=start.heldout,
+            losses=losses,
         )
         previous = folder.write_round(done)
         past.drop(round, max(whole, default=round))

@@ -440,6 +440,24 @@ class Checkpoint:
 Judge = Callable[[Predictions, Dataset], float | None]
 
 
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """The training loss of N images, each on its own: `total` [N], and the parts of it that are about classes and about boxes,
+    [N] each, NaN where a learner cannot say. A total may have other parts."""
+
+    total: NDArray[np.float64]
+    classes: NDArray[np.float64]
+    boxes: NDArray[np.float64]
+
+    @property
+    def means(self) -> dict[str, float | None]:
+        """Means over the images, by the names of `RoundRecord`; None where nothing was measured."""
+        parts = {"loss": self.total, "class_loss": self.classes, "box_loss": self.boxes}
+        return {
+            name: float(part.mean()) if len(part) and np.isfinite(part).all() else None for name, part in parts.items()
+        }
+
+
 class Learner(Protocol):
     """A detector that can be trained and asked. After `fit` or `load`, `infer` and `loss` answer with those weights.
 
@@ -471,8 +489,8 @@ class Learner(Protocol):
         are the images that rounds are scored on: no practical method looks at them."""
         ...
 
-    def loss(self, images: Dataset) -> NDArray[np.float64]:
-        """[N] training loss of each labeled image, without updating anything."""
+    def loss(self, images: Dataset) -> Losses:
+        """The training loss of each labeled image, without updating anything."""
         ...
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None: ...
@@ -528,7 +546,7 @@ class Selector(Protocol):
 
 
 # Numbers of a record that not every run has: a record of an earlier version lacks them, and some are measured where asked for
-MEASURED = ("epochs",)
+MEASURED = ("epochs", "loss", "class_loss", "box_loss")
 
 
 @dataclass(frozen=True)
@@ -540,7 +558,8 @@ class RoundRecord:
     images that were labeled before are not among the picked, and labeled ones that it left out are not trained on.
     `val_loss` is the loss on the validation images with the weights that the training kept: its last ones, or, where it
     stopped early, those that were best in what it watched, be that this loss or a metric. `epochs` are those of the round's
-    training (`Checkpoint.epochs`).
+    training (`Checkpoint.epochs`). `loss` is the mean over the images that the round is scored on, `class_loss` and `box_loss`
+    its parts (`Losses`); None where a run measures none (`measure_loss`).
     """
 
     round: int
@@ -556,6 +575,9 @@ class RoundRecord:
     val_loss: float | None
     hashes: Mapping[str, str]
     epochs: float | None = None
+    loss: float | None = None
+    class_loss: float | None = None
+    box_loss: float | None = None
 
     @property
     def oracle(self) -> bool:

@@ -290,3 +290,29 @@ def test_a_selection_scores_are_kept_with_their_images(splits, tmp_path):
     _, records = play(splits, tmp_path, "sampler=entropy")
     assert all(np.isfinite(score) for score in records[1].scores)
     assert list(records[1].scores) == sorted(records[1].scores, reverse=True)
+
+
+def test_the_loss_of_the_scored_images_is_measured_where_asked_for(splits, tmp_path):
+    words = ["sampler=random", "rounds=1", "initial=6", "budget=3"]
+    spy, records = play(splits, tmp_path, *words, "measure_loss=true")
+    last = spy.loss(splits.test)
+    assert [records[1].loss, records[1].class_loss, records[1].box_loss] == [
+        part.mean() for part in (last.total, last.classes, last.boxes)
+    ]
+    assert records[0].loss > records[1].loss > records[1].class_loss > records[1].box_loss > 0
+    table = pd.read_csv(tmp_path / "run/rounds.csv")
+    assert table["class_loss"].tolist() == pytest.approx([record.class_loss for record in records], abs=1e-4)
+    rows = pd.read_csv(tmp_path / "run/round_01/image_losses.csv")
+    assert rows["image_id"].tolist() == splits.test.ids.tolist()
+    assert rows["box_loss"].tolist() == pytest.approx(last.boxes.tolist(), abs=1e-4)
+    assert "loss_s" in RunFolder(tmp_path / "run").timing(1)
+
+    _, plain = play(splits, tmp_path / "plain", *words)
+    assert {(record.loss, record.class_loss, record.box_loss) for record in plain} == {(None, None, None)}
+    assert not (tmp_path / "plain/run/round_01/image_losses.csv").exists()
+    assert "loss" not in pd.read_csv(tmp_path / "plain/run/rounds.csv").columns
+    assert [replace(r, loss=None, class_loss=None, box_loss=None, hashes={}) for r in records] == [
+        replace(r, hashes={}) for r in plain
+    ], "measuring changes nothing else"
+    with pytest.raises(ConfigError, match="measure_loss is 'often'"):
+        experiment("measure_loss=often")

@@ -102,6 +102,7 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         carry_weights=training.goes_on,
         holdout=math.ceil(validates * sizes[0]),
         early_stop=training.stop_on if training.duration == "early_stop" else None,
+        measure_loss=config["measure_loss"],
         keep_checkpoints=training.keep_checkpoints == "all",
         picks=picks,
         skipped=config["rounds"] if experiment.reference else 0,

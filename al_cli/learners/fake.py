@@ -18,7 +18,7 @@ from al_cli.errors import ModelError, RunError
 from al_cli.progress import phase
 from al_cli.rng import rng_for
 from al_cli.system import write_atomic
-from al_cli.types import Checkpoint, Dataset, Image, Learner, LossPoint, Predictions, Signal
+from al_cli.types import Checkpoint, Dataset, Image, Learner, Losses, LossPoint, Predictions, Signal
 
 FEATURES = 8
 PASSES = 5  # of dropout
@@ -101,13 +101,13 @@ class FakeLearner(Learner):
             case Signal.TRUE_BOXES:
                 return np.array([(~image.crowd).sum() for image in images.images])
             case Signal.TRUE_LOSS:
-                return self.loss(images)
+                return self._losses(images)
             case Signal.PREDICTED_LOSS:
-                return self.loss(images) + 0.1 * self._noise("loss", images)[:, 0]
+                return self._losses(images) + 0.1 * self._noise("loss", images)[:, 0]
             case Signal.INFLUENCE:
-                return 0.1 * self._noise("influence", images)[:, 0] - self.loss(images)
+                return 0.1 * self._noise("influence", images)[:, 0] - self._losses(images)
             case Signal.GRADIENT_SIMILARITY:
-                return np.tanh(self._noise("gradient", images)[:, 0] - self.loss(images))
+                return np.tanh(self._noise("gradient", images)[:, 0] - self._losses(images))
             case _:
                 raise NotImplementedError(
                     f"the fake learner does not know the signal {signal}: add a case in learners/fake.py"
@@ -141,7 +141,11 @@ class FakeLearner(Learner):
     def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
         """Nothing here is measured against labeled images."""
 
-    def loss(self, images: Dataset) -> NDArray[np.float64]:
+    def loss(self, images: Dataset) -> Losses:
+        total = self._losses(images)
+        return Losses(total, 0.75 * total, 0.25 * total)
+
+    def _losses(self, images: Dataset) -> NDArray[np.float64]:
         return np.array([float(self._blur[image.classes].sum()) for image in images.images])
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:

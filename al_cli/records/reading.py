@@ -26,6 +26,8 @@ from al_cli.records.formats import (
 )
 from al_cli.records.rounds import (
     CHECKPOINT,
+    IMAGE_LOSSES,
+    LOSS_COLUMNS,
     PICKED,
     RESELECTED,
     Candidate,
@@ -165,7 +167,9 @@ class RunFiles:
         also = measured(records)
         return {
             "rounds.csv": csv_text(round_columns(task, also), [round_row(record, task, also) for record in records]),
-            "rounds.md": markdown_text(shown_columns(task, also), [round_texts(record, task, also) for record in records]),
+            "rounds.md": markdown_text(
+                shown_columns(task, also), [round_texts(record, task, also) for record in records]
+            ),
         }
 
     def round_path(self, round: int) -> Path:
@@ -270,6 +274,13 @@ class RunFiles:
                 float(row["train_loss"]),
                 *(float(row[name]) if row.get(name) else None for name in ("val_loss", "metric")),
             ),
+        )
+
+    def image_losses(self, round: int) -> list[tuple[float, ...]]:
+        """Loss, class part and box part of each image that a finished round was scored on, NaN for a part that the learner
+        cannot say. RunError where none was measured."""
+        return self._rows(
+            round, IMAGE_LOSSES, lambda row: tuple(float(row[name] or "nan") for name in LOSS_COLUMNS[2:])
         )
 
     def trained_on(self, round: int) -> tuple[int, ...]:

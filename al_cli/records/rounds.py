@@ -12,9 +12,11 @@ import numpy as np
 
 from al_cli.records.formats import content_hash, csv_text, json_text, predictions_bytes
 from al_cli.tasks import Evaluation, Task
-from al_cli.types import MEASURED, Choice, Dataset, LossPoint, Predictions, RoundRecord, StageLog
+from al_cli.types import MEASURED, Choice, Dataset, Losses, LossPoint, Predictions, RoundRecord, StageLog
 
 CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
+LOSS_COLUMNS = ("image_id", "image", "loss", "class_loss", "box_loss")
+IMAGE_LOSSES = "image_losses.csv"
 # Outcomes; else the name of the stage that dropped the image. VALIDATES: picked, and never trained on.
 PICKED, RESELECTED, VALIDATES = "picked", "reselected", "validates"
 CHECKPOINT = "checkpoint.pth"
@@ -31,7 +33,7 @@ class Round:
 
     `scored` are the images of `predictions`, `picked` and `labeled` those of `record.picked` and `record.labeled`; boxes in
     tables leave crowd regions out. `names` are file names by id, of the candidates at least. `validating` are the labeled
-    images that are never trained on.
+    images that are never trained on. `losses` are those of the scored images, where they were measured.
     `timing` is all that may differ between equal runs.
     """
 
@@ -46,6 +48,7 @@ class Round:
     names: Mapping[int, str]
     timing: Mapping[str, Any]
     validating: Sequence[int] = ()
+    losses: Losses | None = None
 
     def __post_init__(self) -> None:
         for name in ("picked", "labeled"):
@@ -83,6 +86,7 @@ def round_files(done: Round, task: Task) -> dict[str, str | bytes]:
         "predictions.npz": predictions_bytes(done.predictions, done.scored),
         "losses.csv": csv_text(columns, losses),
         "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(done)),
+        **({} if done.losses is None else {IMAGE_LOSSES: csv_text(LOSS_COLUMNS, _loss_rows(done.scored, done.losses))}),
     }
 
 
@@ -223,6 +227,12 @@ def _candidate_rows(done: Round) -> Iterator[Sequence[Any]]:
     for image_id, score, stage in zip(*columns, strict=True):
         outcome = outcomes[stage] if stage else chosen.get(image_id, RESELECTED)
         yield image_id, done.names[image_id], score, stage or None, outcome
+
+
+def _loss_rows(scored: Dataset, losses: Losses) -> Iterator[Sequence[Any]]:
+    parts = (losses.total.tolist(), losses.classes.tolist(), losses.boxes.tolist())
+    for image, *values in zip(scored.images, *parts, strict=True):
+        yield image.id, image.name, *values
 
 
 def _class_rows(picked: Dataset, labeled: Dataset) -> list[list[Any]]:

@@ -17,7 +17,13 @@ from al_cli.records.formats import plain_yaml
 from al_cli.tasks import DEFAULT
 
 # Settings that configurations of this format may lack, and what they meant
-ADDED = {"task": DEFAULT, "portable": False, "evaluate": "test", "stop": {"metric": None, "at": None}}
+ADDED = {
+    "task": DEFAULT,
+    "portable": False,
+    "evaluate": "test",
+    "measure_loss": False,
+    "stop": {"metric": None, "at": None},
+}
 ADDED_TO_TRAINING = {"milestones": None, "shuffle": True, "stop_on": "loss"}
 # How far a run goes: more of it is the same run, continued. A reference trains once and never ends earlier.
 FAR = ("rounds", "ud_split", "stop.metric", "stop.at")

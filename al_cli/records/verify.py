@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import isclose
+from math import isclose, isnan, nan
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from al_cli import tasks
 from al_cli.datasets.held_out import scored_split
@@ -19,13 +21,23 @@ from al_cli.records.data import DataRecord, read_data_record
 from al_cli.records.find import folders_below
 from al_cli.records.folder import RunFolder
 from al_cli.records.mend import rebuilt_tables
-from al_cli.records.rounds import CHECKPOINT, PICKED, RESELECTED, VALIDATES, follows, round_name
+from al_cli.records.rounds import (
+    CHECKPOINT,
+    IMAGE_LOSSES,
+    LOSS_COLUMNS,
+    PICKED,
+    RESELECTED,
+    VALIDATES,
+    follows,
+    round_name,
+)
 from al_cli.records.study import STUDY_FILE, read_study_file
 from al_cli.system import read_regular
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord, Splits
 
 MAX_LISTED = 20  # lines about rounds that done.json counts and that are not there
+CSV_ROUNDS = 1e-4  # tables have four decimals
 CHANGED, MISSING = "not as it was written", "missing"
 
 
@@ -218,6 +230,7 @@ class Check:
             what = "its weights" if labels else "its labeled images"
             self.say(f"{name}/record.json", f"{what} do not follow from round {previous.round}")
         self._candidates(record, previous)
+        self._losses(record)
         return bad
 
     def _candidates(self, record: RoundRecord, previous: RoundRecord | None) -> None:
@@ -235,6 +248,24 @@ class Check:
             self.say(name, "an image was selected again that was never labeled")
         elif any(row.outcome not in stages for row in rows if row.outcome not in (PICKED, RESELECTED, VALIDATES)):
             self.say(name, "it names a stage that is not in the record")
+
+    def _losses(self, record: RoundRecord) -> None:
+        """That the losses of the record are the means of those of the images. Whether these are right only the model tells."""
+        said = [getattr(record, name) for name in LOSS_COLUMNS[2:]]
+        if said == [None] * len(said) and IMAGE_LOSSES not in record.hashes:
+            return
+        name = round_name(record.round)
+        try:
+            rows = self.folder.image_losses(record.round)
+        except AlError as error:
+            if IMAGE_LOSSES not in record.hashes:  # else it was said already
+                self.say(f"{name}/{IMAGE_LOSSES}", error.what)
+            return
+        every = np.array(rows, float).reshape(-1, len(said))
+        for column, mean, values in zip(LOSS_COLUMNS[2:], said, every.T, strict=True):
+            now = float(values.mean()) if len(values) else nan
+            if not (isnan(now) if mean is None else isclose(mean, now, abs_tol=CSV_ROUNDS)):
+                self.say(f"{name}/record.json", f"{column} is {mean}, and the mean of {IMAGE_LOSSES} is {now:.4f}")
 
     def _again(self, record: RoundRecord, splits: Splits, evaluate: str, task: Task, bad: list[str]) -> None:
         """Evaluate the predictions again, and make the tables of the round again. `bad`: files that were said already."""

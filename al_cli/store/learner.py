@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from al_cli.learners.identity import file_digest
-from al_cli.records.formats import load_predictions, predictions_bytes
+from al_cli.records.formats import load_predictions, npz_bytes, predictions_bytes
 from al_cli.store.disk import Store
 from al_cli.system import unfinished
-from al_cli.types import Checkpoint, Dataset, Learner, Predictions, Signal
+from al_cli.types import Checkpoint, Dataset, Learner, Losses, Predictions, Signal
 
 log = logging.getLogger("al")
 MAX_TABLE_MIB = 256  # a larger table of predictions is quicker to compute again than worth its disk
@@ -118,8 +117,14 @@ class StoredLearner(Learner):
         self.known = {name: maybe_digest(images) for name, images in given.items()}
         self.inner.inform(labeled=labeled, initial=initial, val=val, scored=scored)
 
-    def loss(self, images: Dataset) -> NDArray[np.float64]:
-        return self.inner.loss(images)
+    def loss(self, images: Dataset) -> Losses:
+        return self.store.get(
+            "inference",
+            {**self.answering, "weights": self.weights, "images": digest(images), "asked": "loss"},
+            read=read_losses,
+            make=lambda: self.inner.loss(images),
+            write=write_losses,
+        ).result
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:
         """A copy of the store's file. No hard link: whoever trains on in place, in the run's folder, would edit the store."""
@@ -133,6 +138,16 @@ class StoredLearner(Learner):
         self._checkpoint, self._file = self.inner.load(path), None
         self.weights = file_digest(path)
         return self._checkpoint
+
+
+def write_losses(losses: Losses, folder: Path) -> dict[str, Any]:
+    (folder / "losses.npz").write_bytes(npz_bytes(vars(losses)))
+    return {"images": len(losses.total)}
+
+
+def read_losses(folder: Path) -> Losses:
+    with (folder / "losses.npz").open("rb") as file, np.load(file, allow_pickle=False) as data:
+        return Losses(**{name: data[name] for name in data.files})
 
 
 def write_table(table: Predictions, folder: Path) -> dict[str, Any] | None:

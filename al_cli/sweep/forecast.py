@@ -17,9 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from al_cli import loop
 from al_cli.datasets.held_out import scored_split
 from al_cli.errors import RunError
@@ -33,7 +30,7 @@ from al_cli.store.disk import Entry, Got, Store, Writer
 from al_cli.store.learner import maybe_digest
 from al_cli.store.strategy import StoredStrategy
 from al_cli.sweep.check import dataset_key
-from al_cli.types import Checkpoint, Dataset, Learner, Pool, Predictions, Signal, Splits
+from al_cli.types import Checkpoint, Dataset, Learner, Losses, Pool, Predictions, Signal, Splits
 
 
 class NotStored(Exception):
@@ -83,7 +80,7 @@ class Untrained(Learner):
 
     def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None: ...
 
-    def loss(self, images: Dataset) -> NDArray[np.float64]:
+    def loss(self, images: Dataset) -> Losses:
         raise AssertionError("a forecast measures nothing")
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None: ...

@@ -87,7 +87,7 @@ def test_a_loaded_learner_answers_as_the_trained_one(trained, build, splits):
     assert checkpoint.history and checkpoint.epochs is not None
     assert checkpoint.epochs == fit(build(), splits, 1).epochs
     assert_same(other.infer(splits.test, PROBS), learner.infer(splits.test, PROBS))
-    assert np.array_equal(other.loss(splits.test), learner.loss(splits.test))
+    assert np.array_equal(other.loss(splits.test).total, learner.loss(splits.test).total)
 
 
 def test_boxes_are_best_first_with_the_score_of_their_class(trained, splits):
@@ -119,11 +119,11 @@ def test_no_images_give_an_empty_table(trained, splits):
     nothing = splits.test.select([])
     table = learner.infer(nothing, learner.provides)
     assert len(table) == len(table.scores) == 0 and table.columns.keys() == learner.provides
-    assert learner.loss(nothing).shape == (0,)
+    assert learner.loss(nothing).total.shape == (0,)
 
 
 def test_an_image_has_its_loss_in_any_company(trained, splits):
-    losses = trained[0].loss(splits.test)
+    losses = trained[0].loss(splits.test).total
     assert losses.shape == (len(splits.test),) and losses.dtype == np.float64 and np.isfinite(losses).all()
     some = splits.test.select(splits.test.ids[[7, 2]])
-    assert np.array_equal(trained[0].loss(some), losses[[2, 7]])
+    assert np.array_equal(trained[0].loss(some).total, losses[[2, 7]])

@@ -350,7 +350,13 @@ def test_config_is_stored_and_the_same_one_is_taken_up_again(tmp_path):
     before = tree(tmp_path)
     same = json.loads(json.dumps(CONFIG))
     with RunFolder.create(tmp_path, dict(reversed(same.items())), {"device": "cpu"}) as folder:
-        added = {"task": "detection", "portable": False, "evaluate": "test", "stop": {"metric": None, "at": None}}
+        added = {
+            "task": "detection",
+            "portable": False,
+            "evaluate": "test",
+            "measure_loss": False,
+            "stop": {"metric": None, "at": None},
+        }
         assert folder.config() == added | CONFIG
         assert folder.total_rounds == 3
     assert tree(tmp_path) == before

@@ -8,6 +8,7 @@ from sample_runs import SampleRuns, scenes
 
 from al_cli.report.drawing import curves, style
 from al_cli.report.of_run import plots
+from al_cli.report.of_run.terminal import rounds_table
 from al_cli.report.page import Figure
 from al_cli.report.sections import numbers
 from al_cli.report.statistics.curves import average_rounds
@@ -82,3 +83,25 @@ def test_epochs_that_follow_from_the_settings_are_not_drawn(samples, tmp_path, m
 def test_a_run_that_stops_early_draws_them(study, monkeypatch):
     monkeypatch.setattr(style, "save", lambda figure, *paths: list(paths))
     assert "epochs.png" in [path.name for path in plots.plot_run(study.runs[0].path)]
+
+
+def test_loss_and_parts_are_drawn_where_they_were_measured(study, samples, tmp_path, monkeypatch):
+    assert "loss" not in figures(tell(study))
+    others = SampleRuns(tmp_path / "study", samples.splits)
+    for seed in (1, 2):
+        losses = {"loss": 2.0 * seed, "class_loss": 1.0 * seed, "box_loss": 0.5}
+        folder = others.run(f"a_s{seed}", seed=seed, rounds=2, sampler={"name": "a"}, measured=lambda _, m=losses: m)
+    found = read_study(others.root)
+    figure = figures(tell(found))["loss"]
+    assert figure.caption.startswith("Lower is better")
+    panels = kept(monkeypatch, lambda: figure.draw(Path("x.png"))).axes
+    assert [axes.get_title() for axes in panels] == ["loss", "class part", "box part"]
+    assert [np.asarray(axes.lines[0].get_ydata()).tolist() for axes in panels] == [[3, 3], [1.5, 1.5], [0.5, 0.5]]
+    assert "lower is better" in panels[0].get_ylabel()
+    assert "loss_parts.png" in [path.name for path in plots.plot_run(folder.path)]
+    table = rounds_table(folder.records(), found.task)
+    heads = [column.header for column in table.columns]
+    assert list(table.columns[heads.index("class\nloss")].cells) == ["2.000", "2.000"]
+    assert (
+        "class_loss_mean" in numbers.arms_table(average_rounds(curves_of(found.runs, found.task)), found.task).columns
+    )

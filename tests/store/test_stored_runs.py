@@ -58,6 +58,28 @@ def test_nor_under_another_regime(al, few, more):
     assert made(Path("outputs/s/again"))["training"] == 0
 
 
+def test_losses_are_kept_by_weights_and_images(tmp_path):
+    """A loss is asked of the learner once for the same weights and images, and never taken for that of others."""
+    asked = []
+
+    class Asked(FakeLearner):
+        def loss(self, images):
+            asked.append(len(images))
+            return super().loss(images)
+
+    data, same = random_dataset(12), {"code": "", "versions": "", "device": "", "kernels": ""}
+    one, other = (StoredLearner(Asked(CLASSES), Store(tmp_path), identity=same, asking={}) for _ in range(2))
+    for learner in (one, other):
+        learner.fit(data.select(data.ids[:3]), val=None, seed=1, init=None)
+    losses, again = one.loss(data), other.loss(data)
+    assert asked == [12] and vars(losses).keys() == vars(again).keys()
+    for name, column in vars(losses).items():
+        assert column.tolist() == getattr(again, name).tolist() and len(set(column.tolist())) > 3
+    other.loss(data.select(data.ids[:5]))
+    other.fit(data.select(data.ids[:4]), val=None, seed=1, init=None)
+    assert other.loss(data).total.tolist() != losses.total.tolist() and asked == [12, 5, 12]
+
+
 def test_which_images_a_stage_chooses_from_is_in_the_key(al, few):
     al(*few, "sampler=half_random", "rounds=1", "run_name=outside")
     al(*few, "sampler=half_random", "rounds=1", "sampler.stages.2.of=all", "run_name=all")

@@ -42,7 +42,7 @@ from al_cli.learners.detectron.training.solver import (
 )
 from al_cli.learners.detectron.training.train import train as train_model
 from al_cli.learners.spec import InfluenceSpec, ModelSpec, TrainingSpec, provides, require_pairs
-from al_cli.types import Checkpoint, Dataset, Judge, Learner, Predictions, Signal
+from al_cli.types import Checkpoint, Dataset, Judge, Learner, Losses, Predictions, Signal
 
 
 def opened(
@@ -216,8 +216,8 @@ class DetectronLearner(Learner):
         if self._trained is not None:
             self._trained.inform(self._labels)
 
-    def loss(self, images: Dataset) -> NDArray[np.float64]:
-        """[N] the training loss of each image on its own, without updating anything; the same after save and load.
+    def loss(self, images: Dataset) -> Losses:
+        """The training loss of each image on its own, without updating anything; the same after save and load.
 
         An image without objects has the loss of its background. Dense detectors divide by their initial normaliser
         (about 90), not by the image's own number of positives, so that the loss grows with the objects missed.

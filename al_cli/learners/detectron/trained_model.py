@@ -16,11 +16,11 @@ from al_cli.learners.detectron.influence.source import InfluenceSource
 from al_cli.learners.detectron.signals.columns import DetectionArrays, predictions, true_boxes
 from al_cli.learners.detectron.signals.tap import MapReader, Tap, tap
 from al_cli.learners.detectron.training.determinism import deterministic
-from al_cli.learners.detectron.training.loss import batch_losses
+from al_cli.learners.detectron.training.loss import batch_parts, class_and_box
 from al_cli.learners.detectron.training.loss_prediction import has_loss_module, loss_reader
 from al_cli.learners.spec import InfluenceSpec, ModelSpec
 from al_cli.progress import phase
-from al_cli.types import Dataset, Predictions, Signal
+from al_cli.types import Dataset, Losses, Predictions, Signal
 
 INFLUENCE_SIGNALS = frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
 SignalSource = Callable[[Dataset], NDArray[Any]]  # answers one signal of images or classes: [N] or [N, D], or [C]
@@ -55,7 +55,7 @@ class TrainedModel:
         self.tap = self._tap_with(self._readers)
         # What the inference pass cannot answer. A signal of the pass itself is read off the backbone's maps instead.
         self._sources: dict[Signal, SignalSource] = {
-            Signal.TRUE_LOSS: self.loss,
+            Signal.TRUE_LOSS: lambda images: self.loss(images).total,
             Signal.TRUE_BOXES: true_boxes,
             Signal.CLASS_DIFFICULTY: lambda _images: self.extras["class_difficulty"],
         }
@@ -78,15 +78,15 @@ class TrainedModel:
         others = {signal: self._sources[signal](images) for signal in sorted(signals - tapped)}
         return predictions(images.ids, found, tapped, others, num_classes, read.prob_kind)
 
-    def loss(self, images: Dataset) -> NDArray[np.float64]:
+    def loss(self, images: Dataset) -> Losses:
         """See `DetectronLearner.loss`."""
         batches = self.reader.batches(images, labels=True, batch_size=1)
-        values = []
+        rows = []
         with phase("loss", total=len(images)) as step, deterministic(self.reader.threads):
-            for value, count in batch_losses(self.model, batches, as_in_training=False):
-                values.append(value)
+            for parts, count in batch_parts(self.model, batches, as_in_training=False):
+                rows.append((float(sum(parts.values())), *class_and_box(parts)))
                 step(count)
-        return np.array(values, dtype=np.float64)
+        return Losses(*np.array(rows, dtype=np.float64).reshape(-1, 3).T)
 
     def _tap_with(self, readers: Mapping[Signal, MapReader]) -> Tap:
         return tap(self.model, passes=self.spec.dropout_passes, readers=readers)

@@ -19,6 +19,11 @@ from al_cli.tasks import Metric, Task
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LOSS_PARTS = {
+    "loss": "loss",
+    "class_loss": "class part",
+    "box_loss": "box part",
+}  # number of a round -> its name in figures
 Looks = Mapping[str, Mapping[str, Any]]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from al_cli.records import RunFolder, round_name
 from al_cli.records.settings import stops_early
 from al_cli.report.drawing import style
+from al_cli.report.drawing.curves import LOSS_PARTS
 from al_cli.report.drawing.sheets import contact_sheet, save_sheet
 from al_cli.tasks import Cost, Metric, Task
 from al_cli.types import LossPoint, RoundRecord, Splits
@@ -42,6 +43,9 @@ def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
     losses = [folder.losses(record.round) for record in records]
     if any(losses):
         written += plot_losses(losses, plots / "losses.png")
+    if any(record.loss is not None for record in records):
+        label = "loss of the scored images (lower is better)"
+        written += plot_run_measured(records, task, LOSS_PARTS, label, plots / "loss_parts.png")
     if stops_early(folder.config()) and len({record.epochs for record in records} - {None}) > 1:
         written += plot_run_measured(records, task, EPOCHS, "epochs of the training", plots / "epochs.png")
     counts = [folder.class_counts(record.round) for record in records]

@@ -11,16 +11,19 @@ from rich.text import Text
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord
 
+LOSSES_SHOWN = ("val_loss", "loss", "class_loss", "box_loss")
+
 
 def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:
     """The rounds so far in the columns of the thesis' appendix A, the best primary metric in bold. Empty where none.
 
-    Columns that no round has a value for (val_loss without a validation split, ud without a UD stage) are left out.
+    Columns that no round has a value for (val_loss without a validation split, ud without a UD stage, losses that were not
+    measured) are left out.
     """
-    with_loss = any(record.val_loss is not None for record in records)
+    losses = [name for name in LOSSES_SHOWN if any(getattr(record, name) is not None for record in records)]
     with_ud = any(record.ud is not None for record in records)
     columns = ["round", *(["ud"] if with_ud else []), *task.cost_names, *(metric.name for metric in task.tabled)]
-    columns += ["val\nloss"] if with_loss else []
+    columns += [name.replace("_", "\n") for name in losses]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # detection's fits 80 columns
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
@@ -32,8 +35,7 @@ def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:
             cells.append("" if record.ud is None else f"{record.ud:g}")
         cells += [f"{cost.of(record):,}" for cost in task.costs]
         cells += [metric.text(record.metrics.get(metric.name)) for metric in task.tabled]
-        if with_loss:
-            cells.append("" if record.val_loss is None else f"{record.val_loss:.3f}")
+        cells += ["" if (value := getattr(record, name)) is None else f"{value:.3f}" for name in losses]
         if best is not None and record.metrics.get(primary) == best:
             position = columns.index(primary)
             cells[position] = Text(str(cells[position]), style="bold")

@@ -1,4 +1,5 @@
-"""What rounds measure besides the task's metrics, by labels: how long trainings took (Lund, figures 4.27 and 4.28)."""
+"""What rounds measure besides the task's metrics, by labels: how long trainings took (Lund, figures 4.27 and 4.28),
+and the loss of the images that rounds are scored on (figures 4.31 to 4.46)."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from al_cli.records.settings import stops_early
-from al_cli.report.drawing.curves import Looks, plot_measured
+from al_cli.report.drawing.curves import LOSS_PARTS, Looks, plot_measured
 from al_cli.report.page import Figure
 from al_cli.report.statistics.curves import ArmRound
 from al_cli.report.study import StudyFolder
@@ -15,8 +16,16 @@ OVER_SEEDS = "mean over seeds, one standard deviation shaded"
 
 
 def measured_figures(study: StudyFolder, rounds: Sequence[ArmRound], cost: str, looks: Looks) -> list[Figure]:
-    """The epochs of each training where validation stopped them, and not all at the same number; else nothing."""
+    """The loss and its parts where a run measured them; the epochs of each training where validation stopped them, and not all
+    at the same number."""
     found = []
+    if any(row.mean["loss"] is not None for row in rounds):
+        caption = (
+            "Lower is better: the loss of the images that rounds are scored on, and its parts about classes and about boxes, "
+            f"against labeled {cost}, {OVER_SEEDS}. The scales differ."
+        )
+        draw = partial(plot_measured, rounds, LOSS_PARTS, "loss (lower is better)", cost, looks)
+        found.append(Figure("loss", caption, draw))
     epochs = {record.epochs for run in study.runs if stops_early(run.config) for record in run.records} - {None}
     if len(epochs) > 1:
         caption = f"Epochs of each round's training until it stopped, against labeled {cost}: {OVER_SEEDS}."

@@ -32,7 +32,8 @@ class RunCurve:
     """One run: per finished round what had been paid in each cost, and each metric (None where it has no value).
 
     `complete`: it has all the rounds it was to have. `start` and `end` name the sets of images labeled after the first
-    and the last round here (a hash: equal sets, equal names). `stopped`: the value that ended the run early, a metric and a number.
+    and the last round here (a hash: equal sets, equal names). `stopped`: the value that ended the run
+    early, a metric and a number.
     """
 
     run: str

@@ -73,7 +73,7 @@ def test_twice_the_same_bytes_and_again_after_save_and_load(trained, shapes, tmp
     loaded = fresh.load(tmp_path / "a.pth")
     assert same_weights(loaded, checkpoint) and loaded.history == checkpoint.history
     assert_same(fresh.infer(shapes.test, SIGNALS), one.infer(shapes.test, SIGNALS))
-    assert np.array_equal(fresh.loss(shapes.test), one.loss(shapes.test))
+    assert np.array_equal(fresh.loss(shapes.test).total, one.loss(shapes.test).total)
 
 
 def test_the_number_of_cores_does_not_matter(trained, shapes):
@@ -111,7 +111,7 @@ def test_oracles_come_from_the_labels(trained, shapes):
     images = Dataset(shapes.test.class_names, (crowded, *shapes.test.images[1:]))
     p = one.infer(images, frozenset({Signal.TRUE_BOXES, Signal.TRUE_LOSS}))
     assert p.columns[Signal.TRUE_BOXES].tolist() == [0, *(len(image.boxes) for image in images.images[1:])]
-    assert np.array_equal(p.columns[Signal.TRUE_LOSS], one.loss(images))
+    assert np.array_equal(p.columns[Signal.TRUE_LOSS], one.loss(images).total)
     assert_same(one.infer(images), replace(p, columns={}))
 
 
@@ -174,7 +174,7 @@ def test_training_lowers_the_loss_of_images_it_never_saw(shapes):
     fit(untrained, shapes)
     longer = learner(training=replace(TRAINING, iterations=60, val_every=20))
     history = fit(longer, shapes).history
-    assert longer.loss(shapes.test).mean() < 0.7 * untrained.loss(shapes.test).mean()
+    assert longer.loss(shapes.test).total.mean() < 0.7 * untrained.loss(shapes.test).total.mean()
     assert [point.iteration for point in history if point.val_loss is not None] == [20, 40, 60]
 
 
@@ -260,10 +260,10 @@ def test_a_run_s_learner_is_judged_by_its_task(trained, shapes, yolo_root):
 
 def test_losses_of_single_images(trained, shapes):
     one, _ = trained
-    losses = one.loss(shapes.test)
+    losses = one.loss(shapes.test).total
     assert losses.shape == (len(shapes.test),) and losses.dtype == np.float64 and np.isfinite(losses).all()
     some = shapes.test.select(shapes.test.ids[[7, 2]])
-    assert np.array_equal(one.loss(some), losses[[2, 7]])
+    assert np.array_equal(one.loss(some).total, losses[[2, 7]])
 
 
 def test_images_without_detections_and_no_images(shapes):
@@ -274,7 +274,7 @@ def test_images_without_detections_and_no_images(shapes):
     assert p.columns[Signal.PROBS].shape == (0, 3) and p.columns[Signal.IMAGE_FEATURES].shape[0] == len(p)
     nothing = blind.infer(shapes.test.select([]), SIGNALS)
     assert len(nothing) == 0 and nothing.columns.keys() == SIGNALS
-    assert blind.loss(shapes.test.select([])).shape == (0,)
+    assert blind.loss(shapes.test.select([])).total.shape == (0,)
 
 
 def test_negatives_alone_can_be_trained_on(shapes):

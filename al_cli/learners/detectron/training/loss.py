@@ -8,13 +8,15 @@ Knows no optimizer, and predicts nothing: that is `loss_prediction`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from detectron2.utils.events import EventStorage
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -23,9 +25,30 @@ from al_cli.learners.detectron.training.data import Batch
 NORMALIZER = "loss_normalizer"  # RetinaNet and FCOS divide by a running mean of their positives, kept on the model
 
 
-@torch.no_grad()
+# Detectron2's names of what is about classes and about boxes: Faster R-CNN (with its proposals, and stages of a cascade),
+# RetinaNet, FCOS. FCOS' centerness is of neither, and in the sum only.
+CLASS_PART = re.compile(r"loss_(rpn_)?cls(_stage\d+)?|loss_fcos_cls")
+BOX_PART = re.compile(r"loss_box_reg(_stage\d+)?|loss_rpn_loc|loss_fcos_loc")
+
+
 def batch_losses(model: nn.Module, batches: Iterable[Batch], *, as_in_training: bool) -> Iterator[tuple[float, int]]:
-    """The loss of each batch and its number of images.
+    """The loss of each batch and its number of images (`batch_parts`)."""
+    for parts, images in batch_parts(model, batches, as_in_training=as_in_training):
+        yield float(sum(parts.values())), images
+
+
+def class_and_box(parts: Mapping[str, Tensor]) -> tuple[float, float]:
+    """What of a loss is about classes, and what about boxes; NaN where no part of it is."""
+    found = ([part for name, part in parts.items() if of.fullmatch(name)] for of in (CLASS_PART, BOX_PART))
+    of_classes, of_boxes = (float(sum(some)) if some else math.nan for some in found)
+    return of_classes, of_boxes
+
+
+@torch.no_grad()
+def batch_parts(
+    model: nn.Module, batches: Iterable[Batch], *, as_in_training: bool
+) -> Iterator[tuple[dict[str, Tensor], int]]:
+    """The parts of each batch's loss, by Detectron2's names, and its number of images.
 
     Dense detectors divide by the running number of positives that training left (`as_in_training`), or by its initial
     value, which is the same after a checkpoint was loaded.
@@ -38,7 +61,7 @@ def batch_losses(model: nn.Module, batches: Iterable[Batch], *, as_in_training: 
                 torch.manual_seed(0)
                 losses = model(batch)
             _set_normalizer(model, former)
-            yield float(sum(losses.values())), len(batch)
+            yield losses, len(batch)
 
 
 def mean_loss(model: nn.Module, batches: Iterable[Batch]) -> float:
