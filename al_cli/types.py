@@ -25,7 +25,11 @@ class Signal(StrEnum):
 
     PROBS = "probs"  # [M, C] class probabilities of each box, without background
     BOX_FEATURES = "box_features"  # [M, D] the vector the box head classified
+    CENTER_FEATURES = "center_features"  # [M, D] the class tower's map at the center of each box: dense detectors
     IMAGE_FEATURES = "image_features"  # [N, D]
+    TOWER_FEATURES = (
+        "tower_features"  # [N, D] the mean of the class tower's maps and that of the box tower's: dense detectors
+    )
     DROPOUT = "dropout"  # [T, M, C]
     JITTER = "jitter"  # [M, J] IoU of each box with its match on the image under J levels of noise
     PROPOSAL_IOU = "proposal_iou"  # [M] IoU of each box with the proposal it was refined from
@@ -39,7 +43,7 @@ class Signal(StrEnum):
 
 # Which axis of a column runs over boxes; every other column runs over images on axis 0, or over classes.
 ROW_AXIS: dict[Signal, int] = {
-    **dict.fromkeys((Signal.PROBS, Signal.BOX_FEATURES, Signal.JITTER, Signal.PROPOSAL_IOU), 0),
+    **dict.fromkeys((Signal.PROBS, Signal.BOX_FEATURES, Signal.CENTER_FEATURES, Signal.JITTER, Signal.PROPOSAL_IOU), 0),
     Signal.DROPOUT: 1,
 }
 IMAGE_AXIS: dict[Signal, int] = {

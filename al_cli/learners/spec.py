@@ -21,6 +21,7 @@ from al_cli.types import Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
 REFERENCES = ("val", "initial", "labeled", "test")  # of influence
+TOWERS = frozenset({Signal.TOWER_FEATURES, Signal.CENTER_FEATURES})  # of dense detectors
 FAMILIES = ("rcnn", "retinanet", "fcos", "fake")
 
 
@@ -109,6 +110,8 @@ def provides(model: ModelSpec) -> frozenset[Signal]:
     given |= {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}
     if model.architecture == "rcnn":
         given.add(Signal.PROPOSAL_IOU)
+    else:
+        given |= TOWERS
     if model.dropout is not None:
         given.add(Signal.DROPOUT)
     return frozenset(given)
@@ -118,6 +121,11 @@ def remedy_for(model: ModelSpec, lacking: Collection[Signal]) -> str:
     """What to do about signals that this model does not provide, and why it does not where that can be said."""
     if Signal.PROPOSAL_IOU in lacking:
         return "a dense detector refines no proposals; take a Faster R-CNN, for example model=faster_rcnn_R50_FPN_3x"
+    if TOWERS & set(lacking):
+        return (
+            "a Faster R-CNN has no towers; take a dense detector, for example model=retinanet_R50_FPN_3x, or another feature "
+            "(coreset: feature=image; ccms_kmedoids: feature=box)"
+        )
     if Signal.DROPOUT in lacking:
         return "it has no dropout layers; set model.dropout=0.2 to train with them"
     return f"it provides {', '.join(sorted(provides(model)))}; take another sampler or model"
