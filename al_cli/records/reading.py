@@ -165,7 +165,9 @@ class RunFiles:
         also = measured(records)
         return {
             "rounds.csv": csv_text(round_columns(task, also), [round_row(record, task, also) for record in records]),
-            "rounds.md": markdown_text(shown_columns(task, also), [round_texts(record, task, also) for record in records]),
+            "rounds.md": markdown_text(
+                shown_columns(task, also), [round_texts(record, task, also) for record in records]
+            ),
         }
 
     def round_path(self, round: int) -> Path:

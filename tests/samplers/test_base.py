@@ -9,13 +9,8 @@ from hydra._internal.utils import _locate
 
 from al_cli import samplers
 from al_cli.errors import ConfigError
-<<<<<<< HEAD
-from al_cli.samplers import ccms_kmedoids, class_entropy, dcus, entropy, probabilistic, random, top
-from al_cli.samplers.base import Between, bind, declaration_of, needs_of, score, selection
-=======
-from al_cli.samplers import ccms_kmedoids, class_entropy, coreset, entropy, probabilistic, random, top
+from al_cli.samplers import ccms_kmedoids, class_entropy, coreset, dcus, entropy, probabilistic, random, top
 from al_cli.samplers.base import Between, bind, declaration_of, labeled_of, needs_of, score, selection
->>>>>>> fe7cda7 (TOWER_FEATURES and CENTER_FEATURES of dense detectors: coreset on the towers as ISAL, boxes compared at their center as PPAL's program)
 from al_cli.samplers.catalog import read_stages
 from al_cli.types import Signal
 
