@@ -22,7 +22,7 @@ def splits(yolo_root) -> Splits:
 
 def learner(**influence) -> DetectronLearner:
     low = {"MODEL.RETINANET.SCORE_THRESH_TEST": 0.01}
-    settings = {"threshold": 0.01, "samples": 2, "repeats": 1, **influence}
+    settings = {"threshold": 0.01, "samples": 2, "repeats": 1, "scale": 1e3, **influence}
     spec = ModelSpec("tiny_retinanet", "tiny_retinanet", "none", low, influence=settings)
     training = TrainingSpec(iterations=1, batch_size=2, optimizer="adamw", lr=1e-3)
     return DetectronLearner(spec, training, CLASSES, iterations=1, device="cpu")

@@ -7,10 +7,9 @@ import pytest
 import torch
 from narrow_models import FCOS_LAZY, FPN, RETINANET, assert_same, counting, images, stock
 
-from al_cli.errors import ConfigError
-from al_cli.experiment.job import jobs_of
 from al_cli.learners.detectron.signals.tap import tap
 from al_cli.learners.detectron.signals.views import outputs_of
+from al_cli.learners.spec import ModelSpec, provides, remedy_for
 from al_cli.types import Signal
 
 BOTH = frozenset({Signal.CENTER_FEATURES, Signal.TOWER_FEATURES})
@@ -100,11 +99,9 @@ def test_they_cost_no_pass_and_change_no_box(model, monkeypatch):
 
 
 def test_a_faster_rcnn_has_no_towers(models):
+    """And what to do is said of each of the two."""
     assert not BOTH & tap(models[FPN]).provides
-    words = ["model=tiny_faster_rcnn", "dataset=digits"]
-    for more in (
-        ["sampler=coreset", "sampler.stages.0.select.feature=towers"],
-        ["sampler=ccms", "sampler.stages.1.select.feature=center"],
-    ):
-        with pytest.raises(ConfigError, match=r"a Faster R-CNN has no towers.*feature=image.*feature=box"):
-            jobs_of([*words, *more])
+    rcnn, dense = (ModelSpec("m", f"tiny_{name}", "none") for name in ("faster_rcnn", "retinanet"))
+    assert provides(dense) - provides(rcnn) == BOTH
+    for signal in BOTH:
+        assert "take a dense detector, for example model=retinanet" in remedy_for(rcnn, {signal})
