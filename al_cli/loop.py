@@ -34,6 +34,7 @@ from al_cli.types import (
     Dataset,
     Image,
     Learner,
+    LossPoint,
     Pool,
     Predictions,
     Request,
@@ -59,11 +60,11 @@ class Plan:
     them are labeled and paid for. `shuffle` them in each epoch, else each takes them in the order in which they were labeled.
     `carry_weights`: start from the last round's weights, else from the starting weights.
     `holdout`: how many of the initial images validate instead of training. `evaluate`: the split that rounds are scored on,
-    val while a recipe is tuned: then nothing reads test. `early_stop`: a training ends with the weights
-    of its lowest validation loss, not its last. `picks` [rounds + 1] are the images of each round where they were chosen
-    elsewhere; an empty round 0 is drawn. `skipped`: how many rounds a reference leaves out. It labels everything in its one
-    round and takes the training seed of the other runs' last round. `stop`: the run ends after the round that reaches it, and
-    `sizes` are the most that it may have.
+    val while a recipe is tuned: then nothing reads test. `early_stop`: what trainings watch
+    that end with their best weights, `loss` or a metric; None: they end with their last. `picks` [rounds + 1] are the images
+    of each round where they were chosen elsewhere; an empty round 0 is drawn. `skipped`: how many rounds a reference leaves
+    out. It labels everything in its one round and takes the training seed of the other runs' last round. `stop`: the run ends
+    after the round that reaches it, and `sizes` are the most that it may have.
     """
 
     sizes: tuple[int, ...]
@@ -75,7 +76,7 @@ class Plan:
     shuffle: bool = True
     carry_weights: bool = False
     holdout: int = 0
-    early_stop: bool = False
+    early_stop: str | None = None
     keep_checkpoints: bool = False
     picks: tuple[tuple[int, ...], ...] | None = None
     skipped: int = 0
@@ -164,7 +165,7 @@ def run(
             evaluation = task.judge(predictions, scored)
 
         labeled = splits.train.select(pool.labeled)
-        losses = [point.val_loss for point in checkpoint.history if point.val_loss is not None]
+        kept = kept_point(checkpoint.history, plan.early_stop)
         record = RoundRecord(
             round=round,
             seed=plan.seed,
@@ -176,7 +177,7 @@ def run(
             images=len(labeled),
             boxes=task.count_labels(labeled),
             metrics=evaluation.metrics,
-            val_loss=(min(losses) if plan.early_stop else losses[-1]) if losses else None,
+            val_loss=kept.val_loss if kept else None,
             hashes=folder.weights_before(round),
             epochs=checkpoint.epochs,
         )
@@ -203,6 +204,15 @@ def run(
     folder.set_aside_from(previous.round + 1)  # it was made again, and reached the value now
     past.drop(previous.round)
     folder.write_tables()
+
+
+def kept_point(history: Sequence[LossPoint], early_stop: str | None) -> LossPoint | None:
+    """The measurement of the weights that a training ended with (`Plan.early_stop`); None where nothing was measured."""
+    points = [point for point in history if point.val_loss is not None]
+    if early_stop == "loss":
+        return min(points, key=lambda point: point.val_loss or 0.0, default=None)
+    judged = [point for point in points if point.metric is not None] if early_stop else []
+    return max(judged, key=lambda point: point.metric or 0.0) if judged else points[-1] if points else None
 
 
 @dataclass

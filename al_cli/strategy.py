@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.errors import ConfigError
-from al_cli.samplers.base import Needs, declaration_of, name_of, needs_of, together
+from al_cli.samplers.base import Needs, declaration_of, labeled_of, name_of, needs_of, together
 from al_cli.types import (
     ORACLES,
     Choice,
@@ -125,7 +125,7 @@ class Stage:
     @property
     def labeled(self) -> Needs:
         """Signals of the labeled images that score and selection read; None where neither looks at those."""
-        return together(declaration_of(part).labeled for part in (self.score, self.select) if part is not None)
+        return together(labeled_of(part) for part in (self.score, self.select) if part is not None)
 
     @property
     def held_out(self) -> Needs:

@@ -25,7 +25,11 @@ class Signal(StrEnum):
 
     PROBS = "probs"  # [M, C] class probabilities of each box, without background
     BOX_FEATURES = "box_features"  # [M, D] the vector the box head classified
+    CENTER_FEATURES = "center_features"  # [M, D] the class tower's map at the center of each box: dense detectors
     IMAGE_FEATURES = "image_features"  # [N, D]
+    TOWER_FEATURES = (
+        "tower_features"  # [N, D] the mean of the class tower's maps and that of the box tower's: dense detectors
+    )
     DROPOUT = "dropout"  # [T, M, C]
     JITTER = "jitter"  # [M, J] IoU of each box with its match on the image under J levels of noise
     PROPOSAL_IOU = "proposal_iou"  # [M] IoU of each box with the proposal it was refined from
@@ -39,7 +43,7 @@ class Signal(StrEnum):
 
 # Which axis of a column runs over boxes; every other column runs over images on axis 0, or over classes.
 ROW_AXIS: dict[Signal, int] = {
-    **dict.fromkeys((Signal.PROBS, Signal.BOX_FEATURES, Signal.JITTER, Signal.PROPOSAL_IOU), 0),
+    **dict.fromkeys((Signal.PROBS, Signal.BOX_FEATURES, Signal.CENTER_FEATURES, Signal.JITTER, Signal.PROPOSAL_IOU), 0),
     Signal.DROPOUT: 1,
 }
 IMAGE_AXIS: dict[Signal, int] = {
@@ -411,11 +415,13 @@ Select = Callable[..., Selection]  # (query, scores or None) -> query.budget ids
 
 @dataclass(frozen=True)
 class LossPoint:
-    """One point of a round's loss curves: `val_loss` is None where it was not measured."""
+    """One point of a round's loss curves: `val_loss` is None where it was not measured. `metric` is that of the task on the
+    validation images, where early stopping watches one; None also where it had no value."""
 
     iteration: int
     train_loss: float
     val_loss: float | None = None
+    metric: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -428,6 +434,10 @@ class Checkpoint:
     history: tuple[LossPoint, ...] = ()
     extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     epochs: float | None = None
+
+
+# A metric of predictions on exactly these images, higher is better: None where there is nothing to measure
+Judge = Callable[[Predictions, Dataset], float | None]
 
 
 class Learner(Protocol):
@@ -528,7 +538,9 @@ class RoundRecord:
     `picked` are the images this round labeled (the initial set in round 0), with their scores; `labeled` all so far in
     acquisition order: what annotators have been paid for. Where a round selects its training set from the whole pool,
     images that were labeled before are not among the picked, and labeled ones that it left out are not trained on.
-    `epochs` are those of the round's training (`Checkpoint.epochs`).
+    `val_loss` is the loss on the validation images with the weights that the training kept: its last ones, or, where it
+    stopped early, those that were best in what it watched, be that this loss or a metric. `epochs` are those of the round's
+    training (`Checkpoint.epochs`).
     """
 
     round: int

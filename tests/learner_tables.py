@@ -9,7 +9,9 @@ ANY = (-np.inf, np.inf)
 SIGNALS = {
     Signal.PROBS: (("M", "C"), (0, 1)),
     Signal.BOX_FEATURES: (("M", None), ANY),
+    Signal.CENTER_FEATURES: (("M", None), ANY),
     Signal.IMAGE_FEATURES: (("N", None), ANY),
+    Signal.TOWER_FEATURES: (("N", None), ANY),
     Signal.DROPOUT: ((None, "M", "C"), (0, 1)),
     Signal.JITTER: (("M", 6), (0, 1)),
     Signal.PROPOSAL_IOU: (("M",), (0, 1)),

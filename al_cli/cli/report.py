@@ -4,6 +4,10 @@ import argparse
 from pathlib import Path
 
 HELP = "does A beat B? a page with statistics, tables and figures of a study"
+EPILOG = """\
+al report outputs/digits --metric METRIC: every curve, area and test in that metric, such as the one that a paper reports.
+The study's task.json has the names, and a wrong one is answered with all of them.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target",
         metavar="METRIC=VALUE",
         help="count the labels needed to reach this; percent may be given as a share (default: random's own final value)",
+    )
+    parser.add_argument(
+        "--metric",
+        metavar="METRIC",
+        help="compare everything in this metric (default: that of the study's claim, or the first of its task)",
     )
     parser.add_argument(
         "--format",
@@ -31,8 +40,8 @@ def act(args: argparse.Namespace) -> None:
 
     load = Moved(args.overrides, "report").load
     if args.format == "md":
-        say(write.report_text(args.study, target=args.target))
+        say(write.report_text(args.study, target=args.target, metric=args.metric))
         return
-    written = write.report(args.study, target=args.target, dataset=load)
+    written = write.report(args.study, target=args.target, metric=args.metric, dataset=load)
     say(written.opening)
     say(f"wrote {written.page}, and {len(written.files)} tables and figures next to it")

@@ -1,6 +1,7 @@
 """The parts of a run, built from a checked configuration: dataset, plan of the rounds, learner, store."""
 
 import hashlib
+import inspect
 import itertools
 import logging
 import math
@@ -17,11 +18,12 @@ from al_cli.errors import ConfigError, RunError, first_line
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.identity import asking_identity, training_identity
 from al_cli.learners.spec import InfluenceSpec
+from al_cli.samplers.base import function_of
 from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
-from al_cli.types import Learner, OwnSplits, RoundRecord, Signal, Splits
+from al_cli.types import Judge, Learner, OwnSplits, RoundRecord, Signal, Splits
 
 log = logging.getLogger("al")
 
@@ -99,7 +101,7 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         shuffle=training.shuffle,
         carry_weights=training.goes_on,
         holdout=math.ceil(validates * sizes[0]),
-        early_stop=training.duration == "early_stop",
+        early_stop=training.stop_on if training.duration == "early_stop" else None,
         keep_checkpoints=training.keep_checkpoints == "all",
         picks=picks,
         skipped=config["rounds"] if experiment.reference else 0,
@@ -133,7 +135,9 @@ def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
     uses = []
     sampler = f"sampler {experiment.config['sampler']['name']}"
     if experiment.training.duration == "early_stop":
-        uses.append(UseOfVal("early stopping goes by the validation loss", "set training.duration=epochs"))
+        metric = experiment.training.stops_by
+        watched = "the validation loss" if metric is None else f"{metric} on validation images"
+        uses.append(UseOfVal(f"early stopping goes by {watched}", "set training.duration=epochs"))
     if influence_reference(experiment) == "val":
         instead = "set model.influence.reference=labeled"
         uses.append(UseOfVal(f"{sampler} measures influence on validation images", instead))
@@ -246,7 +250,23 @@ def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learn
         trainings=experiment.rounds,
         device=device,
         needs=needs,
+        judge=judge_of(experiment),
     )
+
+
+def judge_of(experiment: Experiment) -> Judge | None:
+    """The metric by which trainings stop, as a function of predictions; None where they do not stop by one."""
+    metric, task = experiment.training.stops_by, experiment.task
+    return None if metric is None else lambda predictions, dataset: task.judge(predictions, dataset).metrics[metric]
+
+
+def judging_code(experiment: Experiment) -> dict[str, Any]:
+    """The code of the task, as a part of what determines the weights where trainings stop by one of its metrics."""
+    if experiment.training.stops_by is None:
+        return {}
+    named, _, _ = str(experiment.config["task"]).rpartition(".")
+    judging = inspect.unwrap(function_of(experiment.task.evaluate)).__module__
+    return {"judge": code_of_modules({judging, *([named] if named else [])})}
 
 
 def check_learner(experiment: Experiment, class_names: tuple[str, ...]) -> None:
@@ -280,6 +300,7 @@ def through_store(
         device=learner.device,
         needs=experiment.strategy.needs,
     )
+    identity |= judging_code(experiment)
     stored = StoredLearner(learner, store, identity=identity, asking=asking_identity(experiment.model))
     stages, shown = experiment.config["sampler"]["stages"], experiment.shown["sampler"]["stages"]
     if shown != stages:  # an entry says no secret, and is another one for another value

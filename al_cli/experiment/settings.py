@@ -128,6 +128,8 @@ def check(
     training.check()
     training.per_round(plain["rounds"] + 1)
     check_length(training, typed)
+    if training.stops_by is not None:
+        one_of(training.stops_by, "training.stop_on", ("loss", *task.metric_names))
     for name in ("reference", "store", "plots", "portable"):
         if not isinstance(plain[name], bool):
             raise ConfigError(f"{name} is {written(plain[name])}", remedy="give true or false")

@@ -80,6 +80,8 @@ class FakeLearner(Learner):
                 return probs
             case Signal.BOX_FEATURES:
                 return np.pad(probs, ((0, 0), (0, FEATURES)))[:, :FEATURES] + 0.01
+            case Signal.CENTER_FEATURES:
+                return np.pad(probs, ((0, 0), (0, FEATURES)))[:, :FEATURES] + 0.02
             case Signal.DROPOUT:
                 draws = 0.3 * self._noise("dropout", images, rows=True, width=PASSES * self.num_classes)
                 passes = probs[:, None] * np.exp(draws.reshape(-1, PASSES, self.num_classes))  # [M, T, C]
@@ -92,6 +94,9 @@ class FakeLearner(Learner):
                 return self._blur
             case Signal.IMAGE_FEATURES:
                 features = [rng_for(0, 0, f"image/{image.name}").normal(size=FEATURES) for image in images.images]
+                return np.array(features).reshape(-1, FEATURES)
+            case Signal.TOWER_FEATURES:
+                features = [rng_for(0, 0, f"towers/{image.name}").normal(size=FEATURES) for image in images.images]
                 return np.array(features).reshape(-1, FEATURES)
             case Signal.TRUE_BOXES:
                 return np.array([(~image.crowd).sum() for image in images.images])
@@ -140,7 +145,7 @@ class FakeLearner(Learner):
         return np.array([float(self._blur[image.classes].sum()) for image in images.images])
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:
-        history = [(p.iteration, p.train_loss, p.val_loss) for p in checkpoint.history]
+        history = [(p.iteration, p.train_loss, p.val_loss, p.metric) for p in checkpoint.history]
         content = {"state": checkpoint.state, "history": history, "epochs": checkpoint.epochs}
         write_atomic(path, json.dumps(content))
 

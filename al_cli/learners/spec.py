@@ -21,6 +21,7 @@ from al_cli.types import Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
 REFERENCES = ("val", "initial", "labeled", "test")  # of influence
+TOWERS = frozenset({Signal.TOWER_FEATURES, Signal.CENTER_FEATURES})  # of dense detectors
 FAMILIES = ("rcnn", "retinanet", "fcos", "fake")
 
 
@@ -109,6 +110,8 @@ def provides(model: ModelSpec) -> frozenset[Signal]:
     given |= {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}
     if model.architecture == "rcnn":
         given.add(Signal.PROPOSAL_IOU)
+    else:
+        given |= TOWERS
     if model.dropout is not None:
         given.add(Signal.DROPOUT)
     return frozenset(given)
@@ -118,6 +121,11 @@ def remedy_for(model: ModelSpec, lacking: Collection[Signal]) -> str:
     """What to do about signals that this model does not provide, and why it does not where that can be said."""
     if Signal.PROPOSAL_IOU in lacking:
         return "a dense detector refines no proposals; take a Faster R-CNN, for example model=faster_rcnn_R50_FPN_3x"
+    if TOWERS & set(lacking):
+        return (
+            "a Faster R-CNN has no towers; take a dense detector, for example model=retinanet_R50_FPN_3x, or another feature "
+            "(coreset: feature=image; ccms_kmedoids: feature=box)"
+        )
     if Signal.DROPOUT in lacking:
         return "it has no dropout layers; set model.dropout=0.2 to train with them"
     return f"it provides {', '.join(sorted(provides(model)))}; take another sampler or model"
@@ -130,7 +138,9 @@ class InfluenceSpec:
     `reference`  whose loss is to fall: the validation images (section 3.2), the initial labeled ones (v2), all labeled ones
                  (v3), or `test`, the images that rounds are scored on, which are ISAL's validation images on VOC and COCO
                  (sections 4.2 and E.2): it chooses with the labels of what it is scored on
-    `threshold`  score from which a detection is a pseudo label; the paper names none, 0.5 is its released program's
+    `classes`    K of eq. 3: how many of its likeliest classes a pseudo label takes, one pass each; 1 was best (table 1)
+    `threshold`  score from which a detection is a pseudo label; the paper names none, 0.5 is its released program's. In the
+                 units of the detector's paper: FCOS' is class score x centerness, where Detectron2's score is the root of it
     `samples`    the most labeled images that estimate the Hessian, one a step; None: 500 for R-CNN, 5000 for dense
     `repeats`    estimates that are averaged
     `damping`    share of an estimate that each step forgets; 0.01 is the released program's
@@ -138,6 +148,7 @@ class InfluenceSpec:
     """
 
     reference: str = "val"
+    classes: int = 1
     threshold: float = 0.5
     samples: int | None = None
     repeats: int = 4
@@ -161,9 +172,9 @@ class InfluenceSpec:
                 where="model.influence.reference",
                 remedy=suggest(str(self.reference), REFERENCES),
             )
-        for key in ("samples", "repeats"):
+        for key in ("classes", "samples", "repeats"):
             value = getattr(self, key)
-            if value is not None or key == "repeats":
+            if value is not None or key != "samples":
                 _require_setting(isinstance(value, int) and value >= 1, key, value, "a count of at least 1")
         _require_setting(
             _finite(self.threshold) and 0 <= self.threshold <= 1, "threshold", self.threshold, "a score in [0, 1]"
@@ -172,6 +183,10 @@ class InfluenceSpec:
         if self.scale is not None:
             _require_setting(_finite(self.scale) and self.scale > 0, "scale", self.scale, "a number above 0, or null")
         return self
+
+    def require_classes(self, known: int) -> None:
+        """ConfigError for more classes of a pseudo label than the data has, which is `known` once the data is read."""
+        _require_setting(self.classes <= known, "classes", self.classes, f"at most {known}, the classes of the data")
 
 
 @dataclass(frozen=True)
@@ -182,11 +197,12 @@ class TrainingSpec:
                   as cumulative has, selected again from the whole pool each round (Lund 4.1.5)
     `init`        reset: from the starting weights each round; continue: from the last round's; join: one training over
                   all rounds that new images join on its way: weights, momentum and the place in the schedule go on
-    `duration`    iterations: a number of steps; epochs: a number of passes over the images; early_stop: passes until the
-                  validation loss no longer falls, back to the weights where it was lowest (Lund 4.1.2)
+    `duration`    iterations: a number of steps; epochs: a number of passes over the images; early_stop: passes until
+                  validation (`stop_on`) no longer gets better, back to the weights where it was best (Lund 4.1.2)
     `iterations`, `iterations_per`   steps per round, or per run (split evenly over its rounds); for duration iterations
     `epochs`      passes of a round (at most, where it stops early); for durations epochs and early_stop
-    `patience`    early_stop ends after this many measurements without a new lowest validation loss
+    `patience`    early_stop ends after this many measurements without a better one
+    `stop_on`     what early_stop watches on the validation images: their loss, or a metric of the task (Lund 4.1.2)
     `batch_size`  images a step
     `optimizer`   sgd (momentum 0.9), adamw, or None
     `lr`          peak learning rate; None: the model's own, scaled with the batch size (Goyal et al., 2017)
@@ -211,6 +227,7 @@ class TrainingSpec:
     iterations_per: str = "round"
     epochs: int | None = None
     patience: int | None = None
+    stop_on: str = "loss"
     batch_size: int | None = None
     optimizer: str | None = None
     lr: float | None = None
@@ -251,6 +268,15 @@ class TrainingSpec:
             )
         self._check_duration()
         self._check_milestones()
+        if not isinstance(self.stop_on, str):
+            what = f"training.stop_on is {written(self.stop_on)}, which is no text"
+            raise ConfigError(what, remedy="give loss, or a metric of the task")
+        if self.stop_on != "loss" and self.duration != "early_stop":
+            raise ConfigError(
+                f"training.stop_on={self.stop_on} would do nothing: this training has a length of its own",
+                where=f"training.duration={self.duration}",
+                remedy="set training.duration=early_stop, or training.stop_on=loss",
+            )
         if self.data == "reselect" and self.goes_on:
             raise ConfigError(
                 "training.data=reselect starts each round from the starting weights: continued weights have seen images "
@@ -289,7 +315,7 @@ class TrainingSpec:
                 )
         if self.duration == "early_stop" and (self.val_every or 1) > (self.epochs or 1):
             raise ConfigError(
-                f"the validation loss would be measured once, after all {self.epochs} epochs, so nothing could stop earlier",
+                f"validation would be measured once, after all {self.epochs} epochs, so nothing could stop earlier",
                 where=f"training.val_every={self.val_every}",
                 remedy="training.val_every counts epochs here; give training.val_every=1",
             )
@@ -317,6 +343,11 @@ class TrainingSpec:
                 where=f"training.milestones={written(self.milestones)}",
                 remedy="give a list such as [8,11]",
             )
+
+    @property
+    def stops_by(self) -> str | None:
+        """The metric by which trainings stop early; None where they go by the loss, or do not stop."""
+        return None if self.stop_on == "loss" else self.stop_on
 
     @property
     def counts_epochs(self) -> bool:

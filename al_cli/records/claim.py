@@ -1,6 +1,9 @@
 """The claim that a study states beforehand, as its file or study.json has it.
 
 claim: {arm: ccms, against: random, metric: AUC, cost: images, alpha: 0.05}
+
+`metric` is `AUC` or `AUC_log` of the task's primary metric, `AUC of METRIC` or `AUC_log of METRIC` of any, or `METRIC`, the
+final value.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from al_cli.errors import RunError, suggest
-from al_cli.tasks import Task
+from al_cli.tasks import Metric, Task
 
 CLAIM_KEYS = ("arm", "against", "metric", "cost", "alpha")
 AREAS = ("AUC", "AUC_log")  # over a linear and a logarithmic cost
@@ -18,7 +21,7 @@ AREAS = ("AUC", "AUC_log")  # over a linear and a logarithmic cost
 
 @dataclass(frozen=True)
 class Claim:
-    """`arm` is better than `against`. `metric`: AUC or AUC_log of the task's primary metric, or a metric's final value.
+    """`arm` is better than `against` in `metric`, which is as it was written: `what_is_claimed` reads it.
 
     `cost` is what an AUC is taken over, and what the study's curves are drawn against first; a final value does not depend
     on it.
@@ -46,12 +49,32 @@ def parse_claim(claim: Mapping[str, Any], task: Task) -> Claim:
         raise wrong(f"the claim does not name its {missing[0]!r}", "give the names of two arms")
     if claim["arm"] == claim["against"]:
         raise wrong(f"the claim compares {claim['arm']!r} with itself", "give the names of two arms")
-    valid = (*AREAS, *task.metric_names)
-    if (metric := claim.get("metric", "AUC")) not in valid:
-        raise wrong(f"{metric!r} is no metric of a claim on task {task.name}", suggest(str(metric), valid))
+    metric = claim.get("metric", AREAS[0])
+    what_is_claimed(metric, task)
     if (cost := claim.get("cost", task.cost_names[0])) not in task.cost_names:
         raise wrong(f"{cost!r} is no cost of task {task.name}", suggest(str(cost), task.cost_names))
     alpha = claim.get("alpha", 0.05)
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
         raise wrong(f"alpha is {alpha!r}", "give 0 < alpha < 1, for example 0.05")
     return Claim(claim["arm"], claim["against"], metric, cost, float(alpha))
+
+
+def what_is_claimed(metric: Any, task: Task) -> tuple[str | None, Metric]:
+    """The area (None: the final value) and the metric that a claim's `metric` names. RunError where it names none."""
+    text = str(metric)
+    area, of, name = text.partition(" of ")
+    if text in AREAS:
+        return text, task.primary
+    if text in task.metric_names:
+        return None, task.metric(text)
+    if of and area in AREAS and name in task.metric_names:
+        return area, task.metric(name)
+    if of and area not in AREAS:
+        what, remedy = f"{area!r} is no area of a claim", suggest(area, AREAS)
+    elif of:
+        what, remedy = f"{name!r} is no metric of a claim on task {task.name}", suggest(name, task.metric_names)
+    else:
+        what = f"{metric!r} is no metric of a claim on task {task.name}"
+        areas = " or ".join(f"{area} of METRIC" for area in AREAS)
+        remedy = f"{suggest(text, (*AREAS, *task.metric_names))}; or {areas}"
+    raise RunError(what, where="claim", remedy=remedy)

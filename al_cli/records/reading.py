@@ -266,7 +266,9 @@ class RunFiles:
             round,
             "losses.csv",
             lambda row: LossPoint(
-                int(row["iteration"]), float(row["train_loss"]), float(row["val_loss"]) if row["val_loss"] else None
+                int(row["iteration"]),
+                float(row["train_loss"]),
+                *(float(row[name]) if row.get(name) else None for name in ("val_loss", "metric")),
             ),
         )
 

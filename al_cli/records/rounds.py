@@ -73,11 +73,15 @@ def round_name(round: int) -> str:
 
 def round_files(done: Round, task: Task) -> dict[str, str | bytes]:
     """File name -> content of everything in a round's folder that is the same in equal runs, but for the record."""
-    losses = ((point.iteration, point.train_loss, point.val_loss) for point in done.history)
+    judged = (
+        ("metric",) if any(point.metric is not None for point in done.history) else ()
+    )  # where early stopping watches it
+    columns = ("iteration", "train_loss", "val_loss", *judged)
+    losses = (tuple(getattr(point, name) for name in columns) for point in done.history)
     return {
         **derived_tables(done.record, done.evaluation, done.picked, done.labeled, task),
         "predictions.npz": predictions_bytes(done.predictions, done.scored),
-        "losses.csv": csv_text(("iteration", "train_loss", "val_loss"), losses),
+        "losses.csv": csv_text(columns, losses),
         "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(done)),
     }
 

@@ -18,6 +18,7 @@ from al_cli.tasks import DEFAULT
 
 # Settings that configurations of this format may lack, and what they meant
 ADDED = {"task": DEFAULT, "portable": False, "evaluate": "test", "stop": {"metric": None, "at": None}}
+ADDED_TO_TRAINING = {"milestones": None, "shuffle": True, "stop_on": "loss"}
 # How far a run goes: more of it is the same run, continued. A reference trains once and never ends earlier.
 FAR = ("rounds", "ud_split", "stop.metric", "stop.at")
 # What a dataset is called and where its files lie: a copy elsewhere is the same data.
@@ -73,6 +74,8 @@ def parse_config(content: str | bytes) -> dict[str, Any]:
     now = ADDED | config
     if isinstance(dataset := now.get("dataset"), dict):
         now["dataset"] = spelled_now(dataset)
+    if isinstance(training := now.get("training"), dict) and training:
+        now["training"] = ADDED_TO_TRAINING | training
     return now
 
 

@@ -5,6 +5,7 @@ Puts sentences, tables and figures of the other files into sections. Computes no
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from al_cli.progress import count
@@ -18,7 +19,7 @@ from al_cli.report.sections import costs, hardest, numbers, selected, summary
 from al_cli.report.sections.differences import difference_table
 from al_cli.report.sections.measured import measured_figures
 from al_cli.report.statistics.analyse import Statistics, analyse, answer, lead_measures
-from al_cli.report.statistics.claim_answer import answer_claim, written_before
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
 from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import SCALES, Target
 from al_cli.report.statistics.in_words import capitalised
@@ -26,14 +27,22 @@ from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
 from al_cli.report.statistics.warnings import warnings_of_study
 from al_cli.report.study import StudyFolder, curves_of, find_in_vain, find_missing
 from al_cli.report.table import ReportTable
+from al_cli.tasks import Metric
 
 ALPHA = 0.05  # where the study claims nothing
 BEST, WORST = 3, 2  # arms that have a colour where there are too many for all
 
 
-def tell(study: StudyFolder, *, target: Target | None = None, dataset: hardest.Load | None = None) -> Document:
-    """The whole report of a study. Without `dataset` it has no sheets of images. RunError for a claim that is none."""
-    story = Story(study, target, dataset)
+def tell(
+    study: StudyFolder,
+    *,
+    target: Target | None = None,
+    metric: Metric | None = None,
+    dataset: hardest.Load | None = None,
+) -> Document:
+    """The whole report of a study, in `metric` (None: that of its claim, or the task's primary one). Without `dataset` it has
+    no sheets of images. RunError for a claim that is none."""
+    story = Story(study, target, dataset, metric)
     if not study.arms:
         sections = [Section("answer", "The answer", [Paragraph("No run has finished a round yet.", strong=True)])]
         return Document(study.name, story.subtitle(), [*sections, story.missing()], [numbers.every_round_table(study)])
@@ -56,21 +65,32 @@ def tell(study: StudyFolder, *, target: Target | None = None, dataset: hardest.L
 class Story:
     """The sections of one study's report, and what they share: statistics, the looks of the arms, which have a colour."""
 
-    def __init__(self, study: StudyFolder, target: Target | None, dataset: hardest.Load | None):
+    def __init__(
+        self,
+        study: StudyFolder,
+        target: Target | None,
+        dataset: hardest.Load | None,
+        metric: Metric | None = None,
+    ):
         self.study, self.dataset, self.task = study, dataset, study.task
         curves = curves_of([run for arm in study.arms for run in study.of_arm(arm)], self.task)
         self.unfinished = find_missing(study)
         self.claim: Claim | None = parse_claim(study.plan.claim, self.task) if study.plan.claim else None
+        claimed = measure_of(self.claim, self.task).metric if self.claim else self.task.primary
+        self.metric = metric or claimed  # the claim itself is answered in its own
+        if self.metric not in self.task.tabled:
+            self.task = replace(self.task, table=(*self.task.table, self.metric.name))
         self.statistics: Statistics = analyse(
             curves,
             self.task,
             curves_of(study.references, self.task),
             random=study.random,
             target=target,
+            metric=self.metric,
             alpha=self.claim.alpha if self.claim else ALPHA,
         )
         self.cost = self.claim.cost if self.claim else self.task.cost_names[0]
-        self.area = Measure("AUC", self.task.primary, cost=self.cost)
+        self.area = Measure("AUC", self.metric, cost=self.cost)
         self.baseline = study.random if study.random in study.arms and len(study.arms) > 1 else None
         self.distinct = self.arms_with_colour()
         self.looks = style.assign_looks(study.arms, study.random, self.distinct)
@@ -98,6 +118,8 @@ class Story:
         parts = [f"{count(arms, 'arm')}, {count(seeds, 'seed')}, {count(runs, 'run')}"]
         if self.study.references:
             parts.append(f"{count(len(self.study.references), 'run')} on all labels")
+        if self.metric != self.task.primary:
+            parts.append(f"compared in {self.metric.name}")
         if any(run.config.get("evaluate") == "val" for run in self.study.runs):
             parts.append("scored on the val split (evaluate=val)")
         if self.study.plan.source:
@@ -119,7 +141,7 @@ class Story:
             notes = [count(incomplete, "note") + " on what is missing"] * bool(incomplete)
             notes += [count(len(self.warnings), "warning")] * bool(self.warnings)
             blocks.append(Paragraph(f"Read with care: {' and '.join(notes)} at the end."))
-        blocks.append(self.curve_figure(self.task.primary.slug, self.cost))
+        blocks.append(self.curve_figure(self.metric.slug, self.cost))
         if self.baseline:
             comparison = self.statistics.comparisons[self.area]
             if gains := comparing.gains(comparison, self.baseline, self.study.oracles):
@@ -140,7 +162,7 @@ class Story:
 
     def curve_figure(self, name: str, cost: str) -> Figure:
         others = len(self.study.arms) - len(self.distinct)
-        metric = self.task.primary
+        metric = self.metric
         caption = f"{metric.name} against labeled {cost}: mean over seeds, one standard deviation shaded."
         if others:
             caption += f" {count(others, 'arm')} in the middle of the field are grey."
@@ -152,11 +174,11 @@ class Story:
     def curves(self) -> Section:
         """Against the costs that the answer's figure does not show; nothing where there is none."""
         others = [cost for cost in self.task.cost_names if cost != self.cost]
-        figures = [self.curve_figure(f"{self.task.primary.slug}_vs_{cost}", cost) for cost in others]
+        figures = [self.curve_figure(f"{self.metric.slug}_vs_{cost}", cost) for cost in others]
         return Section("curves", f"Against {' and '.join(others)}", list(figures))
 
     def rounds(self) -> Section:
-        rounds, metric, breakdown = self.statistics.rounds, self.task.primary, self.task.breakdown
+        rounds, metric, breakdown = self.statistics.rounds, self.metric, self.task.breakdown
         blocks: list[Block] = []
         if len(self.study.arms) > 1:
             bars = partial(curve_figures.plot_bars, rounds, metric, self.looks)
@@ -164,8 +186,8 @@ class Story:
             blocks.append(Figure(f"{metric.slug}_by_round", caption, bars))
         if breakdown and any(row.mean[key] is not None for row in rounds for key in breakdown.labels):
             by_group = partial(curve_figures.plot_breakdown, rounds, self.task, self.looks)
-            caption = f"{metric.name} of {breakdown.groups}. The scales differ."
-            blocks.append(Figure(f"{metric.slug}_by_{breakdown.name}", caption, by_group))
+            caption = f"{self.task.primary.name} of {breakdown.groups}. The scales differ."
+            blocks.append(Figure(f"{self.task.primary.slug}_by_{breakdown.name}", caption, by_group))
         return Section("sizes", f"By round and {breakdown.what}" if breakdown else "By round", blocks)
 
     def measured(self) -> Section:
@@ -183,7 +205,7 @@ class Story:
         section = Section("comparison", "Arm against arm")
         if len(self.study.arms) < 2:
             return section
-        every, shown, metric = self.statistics.comparisons, self.distinct, self.task.primary
+        every, shown, metric = self.statistics.comparisons, self.distinct, self.metric
         costs, final = self.task.cost_names, Measure("final", metric)
         areas = sorted(lead_measures(self.statistics), key=lambda measure: measure.cost != self.cost)
         main, *rest = dict.fromkeys((*areas, final))

@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from al_cli.errors import RunError
+from al_cli.errors import RunError, suggest
 from al_cli.progress import phase
 from al_cli.records.stop import stop_of
 from al_cli.report.page import html, markdown, write_files
@@ -18,6 +18,7 @@ from al_cli.report.statistics.curves import Target, parse_target
 from al_cli.report.story import tell
 from al_cli.report.study import StudyFolder, find_missing, read_study
 from al_cli.system import own_folder, write_atomic
+from al_cli.tasks import Metric
 
 log = logging.getLogger("al")
 
@@ -31,18 +32,20 @@ class WrittenReport:
     opening: str
 
 
-def report(study_dir: Path | str, *, target: str | None = None, dataset: Load | None = None) -> WrittenReport:
+def report(
+    study_dir: Path | str, *, target: str | None = None, metric: str | None = None, dataset: Load | None = None
+) -> WrittenReport:
     """Write <study>/report/index.html and every table and figure next to it.
 
-    `target` is a value of a metric (METRIC=VALUE) that arms are to reach; `dataset` reads the images of a
-    configuration for the sheets of images (None: no sheets). RunError where no run is there, or for a target or claim
-    that is none.
+    `target` is a value of a metric (METRIC=VALUE) that arms are to reach; `metric` is what they are compared in (None: the
+    metric of the study's claim, or the task's primary one); `dataset` reads the images of a configuration for the sheets of
+    images (None: no sheets). RunError where no run is there, or for a target, metric or claim that is none.
     """
     study = read_study(study_dir)
-    wanted = target_of(study, target)
+    wanted, compared = target_of(study, target), metric_of(study, metric)
     for line in find_missing(study):
         log.warning("%s", line)
-    document = tell(study, target=wanted, dataset=dataset)
+    document = tell(study, target=wanted, metric=compared, dataset=dataset)
     folder = own_folder(study.root / "report")
     with phase("report", sum(1 for _ in document.blocks()), "pieces") as step:
         written = write_files(document, folder, step)
@@ -51,10 +54,10 @@ def report(study_dir: Path | str, *, target: str | None = None, dataset: Load | 
     return WrittenReport(page, written, markdown(replace(document, sections=document.sections[:1])))
 
 
-def report_text(study_dir: Path | str, *, target: str | None = None) -> str:
+def report_text(study_dir: Path | str, *, target: str | None = None, metric: str | None = None) -> str:
     """The sentences and tables of the report as Markdown; writes nothing. RunError as `report`."""
     study = read_study(study_dir)
-    return markdown(tell(study, target=target_of(study, target)))
+    return markdown(tell(study, target=target_of(study, target), metric=metric_of(study, metric)))
 
 
 def target_of(study: StudyFolder, text: str | None) -> Target | None:
@@ -65,10 +68,25 @@ def target_of(study: StudyFolder, text: str | None) -> Target | None:
         stop = stops.pop() if len(stops) == 1 else None
         return Target(stop.metric, stop.at) if stop else None
     target = parse_target(text, study.task)
-    records = [record for run in study.runs for record in run.records]
-    if records and all(record.metrics.get(target.metric.name) is None for record in records):
-        what = f"no run has a value of {target.metric.name}, so none can reach {target.value:g}"
-        raise RunError(
-            what, where=f"target {text}", remedy=f"take another metric: {', '.join(study.task.metric_names)}"
-        )
+    _require_values(study, target.metric, f", so none can reach {target.value:g}", f"target {text}")
     return target
+
+
+def metric_of(study: StudyFolder, name: str | None) -> Metric | None:
+    """The metric that a user wants everything compared in. RunError where it is none, or no run has a value of it."""
+    if name is None:
+        return None
+    where = f"metric {name}"
+    if name not in study.task.metric_names:
+        what = f"the runs of this study have no metric {name!r}"
+        raise RunError(what, where=where, remedy=suggest(name, study.task.metric_names))
+    metric = study.task.metric(name)
+    _require_values(study, metric, "", where)
+    return metric
+
+
+def _require_values(study: StudyFolder, metric: Metric, so: str, where: str) -> None:
+    records = [record for run in study.runs for record in run.records]
+    if records and all(record.metrics.get(metric.name) is None for record in records):
+        remedy = f"take another metric: {', '.join(study.task.metric_names)}"
+        raise RunError(f"no run has a value of {metric.name}{so}", where=where, remedy=remedy)

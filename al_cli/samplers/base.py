@@ -42,7 +42,7 @@ class Declaration:
     scored: bool
     source: str
     family: str
-    labeled: Needs = None
+    labeled: NeedsRule = None
     held_out: Needs = None
 
 
@@ -58,7 +58,7 @@ class Between:
 
 
 def score(
-    *, needs: NeedsRule, source: str, family: str, labeled: Needs = None, held_out: Needs = None
+    *, needs: NeedsRule, source: str, family: str, labeled: NeedsRule = None, held_out: Needs = None
 ) -> Callable[[Function], Function]:
     """Declare a score: what it needs, the source with its equation, and the family `al samplers` lists it under.
 
@@ -69,7 +69,7 @@ def score(
 
 
 def selection(
-    *, source: str, family: str, needs: NeedsRule = None, scored: bool = False, labeled: Needs = None
+    *, source: str, family: str, needs: NeedsRule = None, scored: bool = False, labeled: NeedsRule = None
 ) -> Callable[[Function], Function]:
     """Declare a selection. By default it reads neither predictions nor scores, nor the labeled images."""
     return _declare(Declaration("selection", needs, scored, source, family, labeled))
@@ -109,8 +109,17 @@ def needs_of(part: Callable[..., Any]) -> Needs:
 
     ConfigError for options that `bind` refuses.
     """
-    needs, options = declaration_of(part).needs, bind(part)
-    return needs(options) if callable(needs) else needs
+    return _with_options(part, declaration_of(part).needs)
+
+
+def labeled_of(part: Callable[..., Any]) -> Needs:
+    """The signals of the labeled images that this function reads with these options; None where it does not look at those."""
+    return _with_options(part, declaration_of(part).labeled)
+
+
+def _with_options(part: Callable[..., Any], rule: NeedsRule) -> Needs:
+    options = bind(part)
+    return rule(options) if callable(rule) else rule
 
 
 def together(needs: Iterable[Needs]) -> Needs:
@@ -157,9 +166,7 @@ def _allows(hint: Any, value: Any) -> bool:
         return any(_allows(choice, value) for choice in inner)
     if hint in (int, float):  # True is an int to Python, but no number to a reader of the configuration
         number = isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
-        return number and not (
-            isinstance(value, float) and not math.isfinite(value)
-        )  # no key and no record could hold it
+        return number and (isinstance(value, int) or math.isfinite(value))  # no key and no record could hold another
     return isinstance(value, hint) if isinstance(hint, type) else True
 
 

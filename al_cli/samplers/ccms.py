@@ -18,19 +18,22 @@ from numpy.typing import NDArray
 from al_cli.progress import phase
 from al_cli.types import Predictions, Signal
 
+ObjectFeature = Literal["box", "coords", "center"]
+OBJECT_SIGNALS = {"box": Signal.BOX_FEATURES, "center": Signal.CENTER_FEATURES}
 BLOCK = 1 << 20  # cosines held at a time, 4 MiB: what a processor cache can keep through the steps on it
 TILE = 512  # side of the squares in which the two directions are averaged
 
 
 def ccms_matrix(
-    predictions: Predictions, feature: Literal["box", "coords"], score_threshold: float, max_boxes: int | None = None
+    predictions: Predictions, feature: ObjectFeature, score_threshold: float, max_boxes: int | None = None
 ) -> NDArray[np.float32]:
     """[N, N] similarity in [0, 2], exactly symmetric, 2 on the diagonal.
 
-    x_i is the box feature (`box`, as PPAL) or the box's four coordinates in pixels (`coords`, as the thesis). Boxes
-    below `score_threshold` do not take part, nor do those of an image after its `max_boxes` best. An image left without
-    boxes has similarity 0 to all others, others without boxes included, and 2 to itself. A feature vector of zeros has
-    no direction: its cosine to anything is 0, so it adds 1 where the class is met and 0 where not.
+    x_i is the feature that the box was found with (`box`), the feature at the box's center (`center`, as PPAL's program) or
+    the box's four coordinates in pixels (`coords`, as the thesis). Boxes below `score_threshold` do not take part, nor do
+    those of an image after its `max_boxes` best. An image left without boxes has similarity 0 to all others, others without
+    boxes included, and 2 to itself. A feature vector of zeros has no direction: its cosine to anything is 0, so it adds 1
+    where the class is met and 0 where not.
 
     The same input gives the same bytes on one machine. Memory: the N x N result, three copies of one class's features
     and 16 MiB, whatever N is.
@@ -44,7 +47,7 @@ def ccms_matrix(
     scores = np.where(used, predictions.scores, 0).astype(np.float64)
     total = np.bincount(image, scores, minlength=n)
     share = (scores / np.maximum(total, np.finfo(float).tiny)[image]).astype(np.float32)  # s_i / sum s: sums to 1
-    features = predictions.columns[Signal.BOX_FEATURES] if feature == "box" else predictions.boxes
+    features = predictions.boxes if feature == "coords" else predictions.columns[OBJECT_SIGNALS[feature]]
 
     similarity = np.zeros((n, n), np.float32)  # directed: [a, b] is AB
     with phase("ccms", total=int(used.sum()), unit="boxes") as step:

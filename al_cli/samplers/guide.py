@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from al_cli.samplers.base import Needs, declaration_of, function_of, name_of, needs_of, together
+from al_cli.samplers.base import Needs, declaration_of, function_of, labeled_of, name_of, needs_of, together
 from al_cli.samplers.catalog import read_stages, sampler_files
 from al_cli.types import ORACLES, Signal
 
@@ -25,7 +25,9 @@ GENERIC = {"top", "random"}  # what they do does not describe a sampler that has
 MORE_PASSES = {
     Signal.PROBS: 0,
     Signal.BOX_FEATURES: 0,
+    Signal.CENTER_FEATURES: 0,
     Signal.IMAGE_FEATURES: 0,
+    Signal.TOWER_FEATURES: 0,
     Signal.DROPOUT: 0,
     Signal.JITTER: 6,
     Signal.PROPOSAL_IOU: 0,
@@ -89,7 +91,7 @@ def _entry(path: Path, detectors: Mapping[str, frozenset[Signal]]) -> SamplerRow
     about, details, advice = comment(path.read_text(encoding="utf-8"))
     needs = together(needs_of(part) for part in parts)
     seen = [declaration_of(part) for part in parts]
-    labeled = together(signals for one in seen for signals in (one.labeled, one.held_out))
+    labeled = together([*(labeled_of(part) for part in parts), *(one.held_out for one in seen)])
     return SamplerRow(
         name=path.stem,
         about=about,
@@ -119,7 +121,7 @@ def _passes(stages: Sequence[Mapping[str, Any]]) -> tuple[Pass, ...]:
         if needs is not None and (here is None or not needs <= here):
             passes += _inference(left, needs)
             here = needs
-        labeled = together(declaration_of(part).labeled for part in _parts(stage))
+        labeled = together(labeled_of(part) for part in _parts(stage))
         if labeled is not None:
             passes += _inference("labeled", labeled)
         held_out = together(declaration_of(part).held_out for part in _parts(stage))

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.samplers.base import Between, selection
-from al_cli.samplers.ccms import ccms_matrix
+from al_cli.samplers.ccms import OBJECT_SIGNALS, ObjectFeature, ccms_matrix
 from al_cli.samplers.kmedoids import Clustering, kmedoids
-from al_cli.types import Query, Selection, Signal
+from al_cli.types import Query, Selection
 
 
 @selection(
-    needs=lambda options: frozenset({Signal.BOX_FEATURES} if options["feature"] == "box" else ()),
+    needs=lambda options: frozenset(signal for name, signal in OBJECT_SIGNALS.items() if name == options["feature"]),
     source="PPAL (Yang et al. 2022); thesis eq. 5-7",
     family="diversity",
 )
@@ -25,7 +25,7 @@ def ccms_kmedoids(
     scores: NDArray[np.float64] | None = None,
     *,
     score_threshold: Annotated[float, Between(0, 1)] = 0.3,
-    feature: Literal["box", "coords"] = "box",
+    feature: ObjectFeature = "box",
     distance: Literal["reciprocal", "two_minus"] = "reciprocal",
     max_boxes: Annotated[int, Between(1)] | None = None,
     clustering: Clustering = "swap",

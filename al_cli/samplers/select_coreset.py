@@ -8,6 +8,9 @@ which covers the pool within twice the smallest possible radius. The mixed-integ
 as in ISAL, for whom it is "slightly worse but much less time-consuming" without.
 """
 
+from collections.abc import Mapping
+from typing import Any, Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,26 +20,33 @@ from al_cli.types import Query, Selection, Signal
 
 CORESET_BLOCK = 1 << 22  # distances held at a time, 32 MiB
 
-_FEATURES = frozenset({Signal.IMAGE_FEATURES})
+POOLED = {"image": Signal.IMAGE_FEATURES, "towers": Signal.TOWER_FEATURES}
+
+
+def _features(options: Mapping[str, Any]) -> frozenset[Signal]:
+    return frozenset({POOLED[options["feature"]]})
 
 
 @selection(
-    needs=_FEATURES, labeled=_FEATURES, source="Sener & Savarese 2018, alg. 1; ISAL appendix D.2", family="diversity"
+    needs=_features, labeled=_features, source="Sener & Savarese 2018, alg. 1; ISAL appendix D.2", family="diversity"
 )
-def coreset(query: Query, scores: NDArray[np.float64] | None = None) -> Selection:
+def coreset(
+    query: Query, scores: NDArray[np.float64] | None = None, *, feature: Literal["image", "towers"] = "image"
+) -> Selection:
     """`budget` candidates, each the farthest from the labeled images and those before it (of equals the lowest id).
 
-    Distance is Euclidean between pooled backbone features, which every image has: one without boxes is like any other.
+    Distance is Euclidean between pooled features, which every image has: one without boxes is like any other. They are those
+    of the backbone (`image`), or of the class and box towers of a dense detector (`towers`), as ISAL pooled FCOS', which tried
+    the feature pyramid too and found it no better.
     Exact, N * (labeled + budget) * D multiplications in float64. Scores are not read; nothing is random.
-    ISAL pooled the towers of FCOS instead and found the feature pyramid, used here for all detectors, no worse or better.
 
     When to use: to cover a pool with few near-duplicates and a backbone that already sees something. It likes oddities
     (the farthest image may be a broken one) and images unlike all others, labeled or not, whether or not they have objects.
     """
     assert query.labeled is not None
     table = query.candidates
-    x = table.columns[Signal.IMAGE_FEATURES].astype(np.float64)  # [N, D]
-    gap = squared_distance_to_nearest(x, query.labeled.columns[Signal.IMAGE_FEATURES].astype(np.float64))
+    x = table.columns[POOLED[feature]].astype(np.float64)  # [N, D]
+    gap = squared_distance_to_nearest(x, query.labeled.columns[POOLED[feature]].astype(np.float64))
     length = np.einsum("nd,nd->n", x, x)
     picked = np.empty(query.budget, np.int64)
     with phase("coreset", total=query.budget) as step:

@@ -78,6 +78,8 @@ def points(record: RoundRecord, losses: Sequence[LossPoint], task: Task) -> list
         every.append((f"train_loss/{name}", loss.iteration, loss.train_loss))
         if loss.val_loss is not None:
             every.append((f"val_loss/{name}", loss.iteration, loss.val_loss))
+        if loss.metric is not None:
+            every.append((f"val_metric/{name}", loss.iteration, loss.metric))
     return every
 
 

@@ -67,7 +67,7 @@ class Wandb:
         )
         for axis in ("round", *self.task.cost_names):
             run.define_metric(f"by_{axis}/*", step_metric=axis)
-        for curve in ("train_loss", "val_loss"):
+        for curve in ("train_loss", "val_loss", "val_metric"):
             run.define_metric(f"{curve}/*", step_metric="iteration")
         return run
 

@@ -86,6 +86,8 @@ def test_regimes_are_those_of_the_documents():
         ({"duration": "epoch"}, "did you mean epochs?"),
         ({"duration": "epochs"}, "training.epochs=26"),
         ({"duration": "early_stop", "epochs": 9, "val_every": 1}, "training.patience=3"),
+        ({"stop_on": "AP"}, "training.stop_on=AP would do nothing"),
+        ({"stop_on": None}, "training.stop_on is null"),
         ({"duration": "early_stop", "epochs": 9, "patience": 2}, "training.val_every=1"),
         ({"duration": "early_stop", "epochs": 9, "patience": 2, "val_every": 250}, "measured once, after all 9 epochs"),
         ({"iterations": None}, "training.iterations=3000"),

@@ -117,6 +117,16 @@ def test_records_read_back_exactly(tmp_path):
         assert record == expected
 
 
+def test_the_metric_that_early_stopping_watches_is_a_column_where_one_is(tmp_path):
+    record, parts = round_of(0)
+    history = [LossPoint(1, 0.75), LossPoint(2, 0.5, 1.25, 30.0), LossPoint(4, 0.25, 1.5)]
+    with RunFolder.create(tmp_path, CONFIG, {}) as folder:
+        folder.write_round(Round(record, **parts | {"history": history}))
+    text = (tmp_path / "round_00/losses.csv").read_text()
+    assert text == "iteration,train_loss,val_loss,metric\n1,0.75,,\n2,0.5,1.25,30\n4,0.25,1.5,\n"
+    assert folder.losses(0) == history
+
+
 def test_files_of_a_round(tmp_path):
     make(tmp_path, 0, 1)
     folder = tmp_path / "round_01"

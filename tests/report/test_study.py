@@ -18,7 +18,7 @@ from al_cli.errors import RunError
 from al_cli.report import page as page_module
 from al_cli.report import study, write
 from al_cli.report.of_run.terminal import rounds_table
-from al_cli.report.page import Section
+from al_cli.report.page import Figure, Section
 from al_cli.report.sections import costs, differences, hardest, numbers, selected
 from al_cli.report.statistics.curves import ArmRound, average_rounds
 from al_cli.report.story import tell
@@ -246,6 +246,35 @@ def test_no_runs(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_claim_or_a_person_chooses_the_metric_of_the_page(samples):
+    for arm in ("random", "entropy"):
+        for seed in (1, 2):
+            samples.run(f"{arm}_s{seed}", seed=seed, rounds=2, sampler={"name": arm})
+    assert "compared in" not in write.report_text(samples.root) and "AUC of AP against" in write.report_text(
+        samples.root
+    )
+    claim = {"arm": "entropy", "against": "random", "metric": "AUC of AP50", "cost": "boxes"}
+    (samples.root / "study.json").write_text(
+        json.dumps({"arms": [{"name": "random"}, {"name": "entropy"}], "claim": claim})
+    )
+    found = study.read_study(samples.root)
+    in_ap50, in_ap07 = tell(found), tell(found, metric=TASK.metric("AP07"))
+    for document, name in ((in_ap50, "AP50"), (in_ap07, "AP07")):
+        text = page_module.markdown(document)
+        assert "entropy is better than random in AUC of AP50 against boxes" in text, "a claim stays what it is"
+        assert document.subtitle.endswith(f"; compared in {name}") and f"| final {name}" in text
+        assert f"AUC of {name} against images" in text and "AUC of AP " not in text and "final AP " not in text
+        drawn = {b.name: b for b in document.blocks() if isinstance(b, Figure)}
+        slug = name.lower()
+        assert {slug, f"{slug}_vs_images", f"{slug}_by_round", "ap_by_size"} <= set(drawn)
+        assert drawn[slug].draw.args[1].name == drawn[f"{slug}_by_round"].draw.args[1].name == name
+        assert drawn[slug].caption.startswith(f"{name} against labeled boxes")
+        [arms] = [b for b in document.blocks() if isinstance(b, ReportTable) and b.name == "arms"]
+        assert name in arms.for_people[0]
+    with pytest.raises(RunError, match=r"no metric 'AP_07'.*did you mean AP07\?"):
+        write.report_text(samples.root, metric="AP_07")
+
+
 def test_seeds_beyond_three_get_tables_of_their_own(samples):
     for seed in range(5):
         samples.run(f"ccms_s{seed}", seed=seed, rounds=1)
@@ -377,8 +406,9 @@ def test_the_primary_metric_per_ten_thousand_boxes_is_that_of_isal():
     table = numbers.arms_table(rounds, TASK)
     assert [row[table.columns.index("AP per 10,000 boxes")] for row in table.rows] == pytest.approx(expected, rel=1e-6)
     more = numbers.more_table(rounds, TASK)
-    assert more.columns == ["arm", "round", "seeds", "images", "boxes", "AP per 10,000 boxes"]
-    assert [row[-1] for row in more.rows] == ["17.69", "45.96", "45.96", "3.51", "2.71", "2.72"]
+    assert [row[-1] for row in more.rows] == pytest.approx(expected, rel=1e-6)
+    assert more.for_people[0] == ["arm", "round", "seeds", "images", "boxes", "AP per 10,000 boxes"]
+    assert [row[-1] for row in more.for_people[1]] == ["17.69", "45.96", "45.96", "3.51", "2.71", "2.72"]
     assert numbers.more_table(rounds, earliest()) is None
     nothing = TASK.costs[1]
     assert nothing.rate(20.0, 0) is nothing.rate(None, 10) is None
@@ -398,6 +428,7 @@ def test_all_metrics_are_in_files_and_those_without_room_are_folded(samples, tmp
     for name in TASK.metric_names:
         assert name in tables["runs"].columns and f"{name}_std" in tables["arms"].columns
     more = tables["more"].for_people[0]
+    assert tables["more"].columns[5:7] == ["AP07_mean", "AP07_std"]
     assert more[5:] == ["AP07", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl", "AP per 10,000 boxes"]
     for name in ("runs", "arms", "appendix_a"):
         assert not {"AP07", "AR1", "AR100"} & set(tables[name].for_people[0]), name

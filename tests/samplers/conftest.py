@@ -41,6 +41,11 @@ def make_ragged(
         Signal.INFLUENCE: rng.normal(size=images),
         Signal.GRADIENT_SIMILARITY: rng.uniform(-1, 1, images),
     }
+    for other, signal in (
+        (Signal.CENTER_FEATURES, Signal.BOX_FEATURES),
+        (Signal.TOWER_FEATURES, Signal.IMAGE_FEATURES),
+    ):
+        columns[other] = columns[signal][::-1] ** 3  # no draws of its own
     return Predictions(
         image_ids=np.cumsum(rng.integers(1, 4, images)),
         offsets=np.concatenate([[0], np.cumsum(counts)]),

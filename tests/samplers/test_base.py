@@ -9,8 +9,8 @@ from hydra._internal.utils import _locate
 
 from al_cli import samplers
 from al_cli.errors import ConfigError
-from al_cli.samplers import ccms_kmedoids, class_entropy, dcus, entropy, probabilistic, random, top
-from al_cli.samplers.base import Between, bind, declaration_of, needs_of, score, selection
+from al_cli.samplers import ccms_kmedoids, class_entropy, coreset, dcus, entropy, probabilistic, random, top
+from al_cli.samplers.base import Between, bind, declaration_of, labeled_of, needs_of, score, selection
 from al_cli.samplers.catalog import read_stages
 from al_cli.types import Signal
 
@@ -22,6 +22,11 @@ def test_needs():
     assert needs_of(partial(entropy, aggregate="max")) == {Signal.PROBS}
     assert needs_of(ccms_kmedoids) == {Signal.BOX_FEATURES}
     assert needs_of(partial(ccms_kmedoids, feature="coords")) == frozenset()
+    assert needs_of(partial(ccms_kmedoids, feature="center")) == {Signal.CENTER_FEATURES}
+    assert needs_of(coreset) == labeled_of(coreset) == {Signal.IMAGE_FEATURES}
+    towers = partial(coreset, feature="towers")
+    assert needs_of(towers) == labeled_of(towers) == {Signal.TOWER_FEATURES}
+    assert labeled_of(top) is None
 
 
 def test_who_needs_scores():

@@ -33,7 +33,8 @@ def one_way(a, b) -> float:
 
 
 def brute_force(p: Predictions, feature: str, threshold: float, max_boxes: int | None = None) -> np.ndarray:
-    vectors = p.columns[Signal.BOX_FEATURES] if feature == "box" else p.boxes
+    signals = {"box": Signal.BOX_FEATURES, "center": Signal.CENTER_FEATURES}
+    vectors = p.boxes if feature == "coords" else p.columns[signals[feature]]
     images = []
     for i in range(len(p)):
         rows = [r for r in range(p.offsets[i], p.offsets[i + 1]) if p.scores[r] >= threshold][:max_boxes]
@@ -45,7 +46,7 @@ def brute_force(p: Predictions, feature: str, threshold: float, max_boxes: int |
     return result
 
 
-@pytest.mark.parametrize("feature", ["box", "coords"])
+@pytest.mark.parametrize("feature", ["box", "coords", "center"])
 @pytest.mark.parametrize("seed", range(6))
 def test_equals_the_equations(ragged, feature, seed):
     rng = np.random.default_rng(seed)

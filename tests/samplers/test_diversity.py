@@ -30,6 +30,14 @@ def test_coreset_by_hand():
     assert np.isnan(picked.scores).all()
 
 
+def test_coreset_on_the_towers():
+    """The same rule on another column of candidates and labeled images: here 10, then 5, then 9 and 1 tie."""
+    query, other = ask([1, 5, 9, 10], 4, labeled=[3]), ask([10, 9, 5, 1], 4, labeled=[0])
+    for table, towers in ((query.candidates, other.candidates), (query.labeled, other.labeled)):
+        table.columns[Signal.TOWER_FEATURES] = towers.columns[Signal.IMAGE_FEATURES]
+    assert coreset(query, feature="towers").ids.tolist() == [0, 20, 10, 30]
+
+
 def greedy(x: np.ndarray, centers: np.ndarray, k: int) -> list[int]:
     """Algorithm 1 of Sener and Savarese, straight from the page."""
     picked: list[int] = []

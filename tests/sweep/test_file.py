@@ -62,6 +62,7 @@ def from_text(text: str):
 def test_arms_and_the_random_one(tmp_path):
     (tmp_path / "mine.yaml").write_text(ARMS)
     sweep = read_sweep(str(tmp_path / "mine.yaml"))
+    assert from_text(ARMS + f"claim: {CLAIM.replace('AUC', 'AUC of AP50')}").claim["metric"] == "AUC of AP50"
     assert sweep.name == "mine" and sweep.seeds == (10, 11) and not sweep.reference and sweep.claim is None
     assert sweep.base == ("model=fake", "training.lr=0.0001")  # a number, though YAML 1.1 calls 1e-4 text
     assert sweep.arms == (
@@ -119,6 +120,7 @@ MISTAKES = {
     ARMS + f"claim: {CLAIM.replace('boxes', 'money')}": ["'money'", "images"],
     ARMS + f"claim: {CLAIM.replace('0.05', '5')}": ["alpha is 5"],
     ARMS + f"claim: {CLAIM.replace('AUC', 'AUX')}": ["'AUX'", "did you mean AUC?"],
+    ARMS + f"claim: {CLAIM.replace('AUC', 'AUC of AP_50')}": ["'AP_50'", "did you mean AP50?"],
     ARMS + f"claim: {CLAIM.replace('metric', 'metrik')}": ["no key metrik", "did you mean metric?"],
     ARMS + "claim: {arm: half, against: random}": ["does not say its metric, cost, alpha"],
     "[1, 2": ["not YAML", "line"],

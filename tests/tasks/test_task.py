@@ -196,8 +196,9 @@ def test_a_metric_without_values_is_not_called_a_missing_run(al, fake):
     assert sentence == (
         "No two arms can be compared in AUC of AP against images: random_s1 is complete, but has no value of AP."
     )
-    short = [curve(arm, seed, [float(seed)]) for arm in ("random", "b") for seed in (1, 2, 3)]
-    assert "share no range of images" in answer(analyse(short, random="random"))[0]
+    where = {"random": [100, 200], "b": [300, 400]}
+    apart = [curve(arm, seed, [1.0, 2.0], images=images) for arm, images in where.items() for seed in (1, 2, 3)]
+    assert "share no range of images" in answer(analyse(apart, random="random"))[0]
     falling = [curve(arm, 1, [10.0, 20.0], images=[200, 100]) for arm in ("random", "b")]
     assert "do not grow from round to round" in answer(analyse(falling, random="random"))[0]
     assert why_no_difference(runs, "random", "b", measure("final")) == "random_s1 is complete, but has no value of AP"

@@ -16,7 +16,7 @@ from al_cli.types import Checkpoint, LossPoint
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """So that MODEL.WEIGHTS reads it; the loss curves lie next to the weights. Whole or not there at all."""
-    history = [[point.iteration, point.train_loss, point.val_loss] for point in checkpoint.history]
+    history = [[point.iteration, point.train_loss, point.val_loss, point.metric] for point in checkpoint.history]
     extras = {name: torch.from_numpy(array) for name, array in checkpoint.extras.items()}
     with unfinished(path) as draft, draft.open("wb") as file:
         content = {"model": dict(checkpoint.state), "history": history, "epochs": checkpoint.epochs, "extras": extras}

@@ -22,6 +22,8 @@ from al_cli.learners.detectron.checkpoint import put_weights, read_checkpoint, w
 from al_cli.learners.detectron.image_reader import ImageReader
 from al_cli.learners.detectron.model.weights import load_weights, locate, source
 from al_cli.learners.detectron.model.zoo import DetectronConfig, build, choose_device, open_config
+from al_cli.learners.detectron.signals.columns import DetectionArrays, predictions
+from al_cli.learners.detectron.signals.tap import tap
 from al_cli.learners.detectron.trained_model import KnownLabels, TrainedModel
 from al_cli.learners.detectron.training.average import WeightAverage
 from al_cli.learners.detectron.training.data import to_dicts, training_batches
@@ -39,8 +41,8 @@ from al_cli.learners.detectron.training.solver import (
     refuse_clipping_of_all,
 )
 from al_cli.learners.detectron.training.train import train as train_model
-from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, require_pairs
-from al_cli.types import Checkpoint, Dataset, Learner, Predictions, Signal
+from al_cli.learners.spec import InfluenceSpec, ModelSpec, TrainingSpec, provides, require_pairs
+from al_cli.types import Checkpoint, Dataset, Judge, Learner, Predictions, Signal
 
 
 def opened(
@@ -59,6 +61,7 @@ def opened(
         require_pairs(found.batch_size)
         if model.loss_prediction == "shared":
             refuse_clipping_of_all(config)
+    InfluenceSpec.of(model.influence).require_classes(num_classes)
     source(model)
     return chosen, config, found
 
@@ -70,7 +73,8 @@ class DetectronLearner(Learner):
     how many its run has, over which the schedule lies with training.init=join. The
     constructor reads the config and finds the weights, so that ConfigError and ModelError come before anything slow; the
     network itself is built by `fit` and `load`. `needs` are the signals it will be asked for: what takes a training of its
-    own (PREDICTED_LOSS) is learned, and provided, only where it is among them.
+    own (PREDICTED_LOSS) is learned, and provided, only where it is among them. `judge` is the metric that early stopping
+    watches where it does not watch the loss (`TrainingSpec.stop_on`).
     """
 
     def __init__(
@@ -83,11 +87,12 @@ class DetectronLearner(Learner):
         trainings: int = 1,
         device: str = "auto",
         needs: frozenset[Signal] = frozenset(),
+        judge: Judge | None = None,
     ):
         self.spec, self.training, self.class_names = model.check(), training.check(), tuple(class_names)
         self._predicts_loss = Signal.PREDICTED_LOSS in needs
         self.provides = provides(model) - (frozenset() if self._predicts_loss else {Signal.PREDICTED_LOSS})
-        self.iterations, self.trainings = iterations, trainings
+        self.iterations, self.trainings, self.judge = iterations, trainings, judge
         chosen, self.config, self.numbers = opened(model, training, len(self.class_names), device, needs)
         self.device = str(chosen)
         self._start = locate(model)
@@ -155,6 +160,7 @@ class DetectronLearner(Learner):
                 validate=partial(self._validation_loss, model, val) if val and spec.val_every else None,
                 val_every=(spec.val_every or 1) * unit,
                 patience=spec.patience if spec.duration == "early_stop" else None,
+                judge=partial(self._judged, model, val, self.judge) if val and self.judge else None,
                 observers=observers,
             )
         extras = {"seed": np.array(seed)}
@@ -175,6 +181,11 @@ class DetectronLearner(Learner):
 
     def _validation_loss(self, model: nn.Module, val: Dataset) -> float:
         return mean_loss(model, self.reader.batches(val, labels=True, batch_size=self.numbers.batch_size))
+
+    def _judged(self, model: nn.Module, val: Dataset, judge: Judge) -> float | None:
+        read = tap(model)
+        found = [DetectionArrays(one) for batch in self.reader.batches(val, labels=False) for one in read(batch)]
+        return judge(predictions(val.ids, found, frozenset(), {}, len(self.class_names), read.prob_kind), val)
 
     def _adopt(self, model: nn.Module, extras: Mapping[str, NDArray[Any]]) -> None:
         self._trained = TrainedModel(model, extras, self.spec, self.reader, self._labels)

@@ -38,38 +38,43 @@ def arms_table(rounds: Sequence[ArmRound], task: Task) -> ReportTable:
     People see the metrics of narrow tables, no column that is empty, and no epochs: a figure has them where they say
     anything."""
     also = _with_values(MEASURED, rounds)
-    columns, metrics = ["arm", "round", "seeds", *task.cost_names], (*task.metric_names, "val_loss", *also)
-    rows = [
-        [row.arm, row.round, row.n, *row.costs.values()]
-        + [cells[name] for name in metrics for cells in (row.mean, row.std)]
-        + rates_of(row, task)
-        for row in rounds
-    ]
-    names = _with_values([*(metric.name for metric in task.tabled), "val_loss", *also], rounds)
-    names = [name for name in names if name != "epochs"]
-    return ReportTable(
-        "arms",
-        _titled("Mean ± standard deviation over seeds", task),
-        [*columns, *(f"{name}_{what}" for name in metrics for what in ("mean", "std")), *task.rates],
-        rows,
-        ([*columns, *names], [_shown_round(row, task, names) for row in rounds]),
-    )
+    shown = _with_values([*(metric.name for metric in task.tabled), "val_loss", *also], rounds)
+    shown = [name for name in shown if name != "epochs"]
+    title = _titled("Mean ± standard deviation over seeds", task)
+    return _means_table("arms", title, rounds, task, (*task.metric_names, "val_loss", *also), shown)
 
 
 def more_table(rounds: Sequence[ArmRound], task: Task) -> ReportTable | None:
     """The metrics that `arms_table` has no room for, and the primary one per so many of a cost. None where there are none."""
-    known = [name for k, name in enumerate(task.rates) if any(rates_of(row, task)[k] is not None for row in rounds)]
     names = _with_values([metric.name for metric in task.metrics if metric not in task.tabled], rounds)
-    if not names and not known:
+    if not names and not task.rates:
         return None
-    columns = ["arm", "round", "seeds", *task.cost_names, *names, *known]
-    rows = []
+    title = _titled("More numbers: mean ± standard deviation over seeds", task)
+    return _means_table("more", title, rounds, task, names, names, show_rates=True)
+
+
+def _means_table(
+    name: str,
+    title: str,
+    rounds: Sequence[ArmRound],
+    task: Task,
+    metrics: Sequence[str],
+    shown: Sequence[str],
+    show_rates: bool = False,
+) -> ReportTable:
+    """A row for each arm and round, `metrics` and the rates in the file; `shown` and with `show_rates` the rates for people,
+    who may unfold it."""
+    head = ["arm", "round", "seeds", *task.cost_names]
+    rows: list[list[Any]] = []
+    texts: list[list[Any]] = []
     for row in rounds:
-        rates = dict(zip(task.rates, rates_of(row, task), strict=True))
-        rows.append(_shown_round(row, task, names) + [task.primary.text(rates[name]) for name in known])
-    return ReportTable(
-        "more", _titled("More numbers: mean ± standard deviation over seeds", task), columns, rows, folded=True
-    )
+        rates = rates_of(row, task)
+        cells = [numbers[metric] for metric in metrics for numbers in (row.mean, row.std)]
+        rows.append([row.arm, row.round, row.n, *row.costs.values(), *cells, *rates])
+        texts.append(_shown_round(row, task, shown) + [task.primary.text(rate) for rate in rates if show_rates])
+    columns = [*head, *(f"{metric}_{what}" for metric in metrics for what in ("mean", "std")), *task.rates]
+    for_people = [*head, *shown, *(task.rates if show_rates else ())]
+    return ReportTable(name, title, columns, rows, (for_people, texts), folded=show_rates)
 
 
 def rates_of(row: ArmRound, task: Task) -> list[float | None]:
@@ -78,7 +83,7 @@ def rates_of(row: ArmRound, task: Task) -> list[float | None]:
 
 
 def _with_values(names: Sequence[str], rounds: Sequence[ArmRound]) -> list[str]:
-    return [name for name in names if any(row.mean[name] is not None for row in rounds)]
+    return [name for name in names if any(row.mean.get(name) is not None for row in rounds)]
 
 
 def _shown_round(row: ArmRound, task: Task, names: Sequence[str]) -> list[Any]:
@@ -89,8 +94,8 @@ def _shown_round(row: ArmRound, task: Task, names: Sequence[str]) -> list[Any]:
 
 
 def appendix_tables(study: StudyFolder) -> list[ReportTable]:
-    """Every run's rounds, the seeds of an arm side by side (thesis, appendix A), three seeds a table, in the
-    metrics of narrow tables.
+    """Every run's rounds, the seeds of an arm side by side (thesis, appendix A), three seeds a table, in the metrics
+    of narrow tables.
 
     Runs of one arm with the same seed (another name, other sampling seeds) are next to each other too.
     """

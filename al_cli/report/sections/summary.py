@@ -35,7 +35,11 @@ def _summary(name: str, title: str, arms: Sequence[ArmSummary], statistics: Stat
         texts += [cell_text(arm.labels[c], 0, absent="never") for c in costs]
         saved = ["" if arm.arm == random else cell_text(arm.saved[c], 0, unit="%") for c in costs]
         shown.append([arm.arm, arm.seeds, *texts, *saved])
-    groups = [("", 3), *((f"AUC against {c}", len(SCALES)) for c in costs), (target_text(statistics), len(costs))]
+    groups = [
+        ("", 3),
+        *((f"AUC of {metric.name} against {c}", len(SCALES)) for c in costs),
+        (target_text(statistics), len(costs)),
+    ]
     heads = ["arm", "seeds", f"final {metric.name}", *(SCALES * len(costs)), *costs]
     if random is None:
         shown = [row[: -len(costs)] for row in shown]

@@ -46,7 +46,7 @@ SHARES = (0.90, 0.95)  # of the full-label reference
 class ArmSummary:
     """The numbers of one arm's complete runs. A key (cost, share) is such as ("images", 0.95).
 
-    `auc`: the mean of the primary metric over the cost range common to all runs. `labels`: cost at which the target
+    `auc`: the mean of the study's metric over the cost range common to all runs. `labels`: cost at which the target
     is first reached. `saved`: 100 (1 - labels / labels of the random arm with the same seed), percent, negative where
     it needs more; for seeds where both reach the target. `share`: the final value in percent of the full-label
     reference of the same seed, and `share_labels` the cost at which 90% and 95% of the reference is first reached.
@@ -67,13 +67,14 @@ class ArmSummary:
 class Statistics:
     """Everything that a report tells in numbers.
 
-    All is in the task's primary metric. `comparisons` has the measures AUC (each cost, linear and log), the final
+    All is in one `metric` of the task. `comparisons` has the measures AUC (each cost, linear and log), the final
     value, and that of every round but those that one arm alone has. `ranges` are the costs that areas are taken over.
     `target` None means: the random arm's own final value, seed by seed. `reference` is the full-label value by seed.
     `random` None: there is no such arm.
     """
 
     task: Task
+    metric: Metric
     arms: tuple[ArmSummary, ...]
     rounds: tuple[ArmRound, ...]
     comparisons: Mapping[Measure, Comparison]
@@ -83,10 +84,6 @@ class Statistics:
     random: str | None
     alpha: float
     curves: tuple[RunCurve, ...]
-
-    @property
-    def metric(self) -> Metric:
-        return self.task.primary
 
     @property
     def seeds(self) -> int:
@@ -105,25 +102,28 @@ def analyse(
     *,
     random: str | None = None,
     target: Target | None = None,
+    metric: Metric | None = None,
     alpha: float = 0.05,
 ) -> Statistics:
     """All numbers of a study. `reference` are full-label runs (round 0 counts), `random` the arm that savings are against.
 
+    They are of one `metric`, the task's primary one where it is None.
     Without a target, the target of a seed is the final value of the random arm's run with that seed: arms of one seed
     share the initial images, so a lucky start raises the target and the curve alike. (Against the mean of random's final
     values, about half of its own runs would never arrive.) No curve gives empty tables.
     """
-    arms, costs, metric = by_arm(curves), task.cost_names, task.primary.name
+    metric = metric or task.primary
+    arms, costs, name = by_arm(curves), task.cost_names, metric.name
     random = random if random in arms else None
     done = {arm: [curve for curve in runs if curve.complete] for arm, runs in arms.items()}
-    final = {arm: _over_seeds(runs, lambda curve: curve.final(metric)) for arm, runs in done.items()}
-    full = _over_seeds(reference, lambda curve: curve.metrics[metric][0])
-    ranges = {(cost, scale): common_range(curves, metric, cost, scale) for cost in costs for scale in SCALES}
+    final = {arm: _over_seeds(runs, lambda curve: curve.final(name)) for arm, runs in done.items()}
+    full = _over_seeds(reference, lambda curve: curve.metrics[name][0])
+    ranges = {(cost, scale): common_range(curves, name, cost, scale) for cost in costs for scale in SCALES}
 
     goals = final[random].values if random else {}
     if target:
         goals = {curve.seed: target.value for curve in curves}
-    to_reach = target.metric.name if target else metric
+    to_reach = target.metric.name if target else name
     labels = {(arm, cost): _labels(runs, to_reach, cost, goals) for arm, runs in done.items() for cost in costs}
     shares = {share: {seed: share * value for seed, value in full.values.items() if value} for share in SHARES}
 
@@ -134,7 +134,7 @@ def analyse(
             seeds=len(final[arm].values),
             final=final[arm],
             auc={
-                (cost, scale): _over_seeds(done[arm], _reader(Measure("AUC", task.primary, cost, scale), within))
+                (cost, scale): _over_seeds(done[arm], _reader(Measure("AUC", metric, cost, scale), within))
                 for (cost, scale), within in ranges.items()
             },
             labels={cost: labels[arm, cost] for cost in costs},
@@ -146,15 +146,16 @@ def analyse(
             },
             share=_by_seed(final[arm], full, lambda own, base: 100 * own / base),
             share_labels={
-                (cost, share): _labels(done[arm], metric, cost, shares[share]) for cost in costs for share in SHARES
+                (cost, share): _labels(done[arm], name, cost, shares[share]) for cost in costs for share in SHARES
             },
         )
 
     return Statistics(
         task=task,
+        metric=metric,
         arms=tuple(summarise(arm) for arm in arms),
         rounds=tuple(average_rounds(curves)),
-        comparisons={measure: compare(curves, measure, alpha) for measure in _measures(arms, task)},
+        comparisons={measure: compare(curves, measure, alpha) for measure in _measures(arms, task, metric)},
         ranges=ranges,
         target=target,
         reference=full,
@@ -299,12 +300,9 @@ def _saving(arm: ArmSummary, statistics: Statistics) -> str:
     return f"{arm.arm} reaches {goal} with {reached} of {count(arm.seeds, 'seed')}: a saving cannot be given for all."
 
 
-def _measures(arms: Mapping[str, Sequence[RunCurve]], task: Task) -> list[Measure]:
+def _measures(arms: Mapping[str, Sequence[RunCurve]], task: Task, metric: Metric) -> list[Measure]:
     """Areas, the final value, and every round that at least two arms have reached."""
-    reached, metric = (
-        sorted((max(curve.rounds for curve in runs) for runs in arms.values()), reverse=True),
-        task.primary,
-    )
+    reached = sorted((max(curve.rounds for curve in runs) for runs in arms.values()), reverse=True)
     areas = [Measure("AUC", metric, cost, scale) for cost in task.cost_names for scale in SCALES]
     rounds = [Measure("round", metric, round=k) for k in range(reached[1] if len(reached) > 1 else 0)]
     return [*areas, Measure("final", metric), *rounds]

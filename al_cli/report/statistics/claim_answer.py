@@ -12,7 +12,7 @@ from typing import Literal
 
 from al_cli.errors import RunError, suggest
 from al_cli.progress import count
-from al_cli.records.claim import AREAS, Claim
+from al_cli.records.claim import Claim, what_is_claimed
 from al_cli.report.statistics.analyse import Statistics, compare, why_no_difference
 from al_cli.report.statistics.comparison import FEWEST_SEEDS, Measure, Pair
 from al_cli.report.statistics.in_words import difference, p_sentence
@@ -33,9 +33,10 @@ class ClaimAnswer:
 
 def measure_of(claim: Claim, task: Task) -> Measure:
     """What the claim is about, as the comparisons measure it."""
-    if claim.metric in AREAS:
-        return Measure("AUC", task.primary, cost=claim.cost, scale="log" if claim.metric == "AUC_log" else "linear")
-    return Measure("final", task.metric(claim.metric))
+    area, metric = what_is_claimed(claim.metric, task)
+    if area:
+        return Measure("AUC", metric, cost=claim.cost, scale="log" if area == "AUC_log" else "linear")
+    return Measure("final", metric)
 
 
 def answer_claim(claim: Claim, statistics: Statistics, planned: Collection[str] = ()) -> ClaimAnswer:

@@ -89,7 +89,7 @@ def flipped_rankings(statistics: Statistics) -> list[str]:
     more = f" ({count(len(flips), 'pair')} of arms change places; this one most clearly)" if len(flips) > 1 else ""
     return [
         f"The ranking depends on the cost: against {first} {ahead} is ahead of {behind} by "
-        f"{metric.amount_of(metric.text(by_first), 'AUC')}, "
+        f"{metric.amount_of(metric.text(by_first), f'AUC of {metric.name}')}, "
         f"against {second} {behind} is ahead by {metric.text(by_second)}{more}."
     ]
 

@@ -14,9 +14,12 @@ from learner_tables import assert_same
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError, ModelError, RunError
+from al_cli.experiment.build import build_learner
+from al_cli.experiment.job import jobs_of
 from al_cli.learners.detectron import image_reader
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.tasks.detection import evaluate
 from al_cli.types import Checkpoint, Dataset, Signal, Splits
 
 TRAINING = TrainingSpec(
@@ -217,6 +220,42 @@ def test_early_stopping_returns_to_the_best(shapes):
     assert checkpoint.epochs == best + 1 + 3, "those it took, not those of the weights it kept"
     exact = learner(training=replace(spec, duration="iterations", iterations=best + 1))
     assert same_weights(fit(exact, shapes, train=few), checkpoint)
+
+
+def test_early_stopping_by_a_metric_judges_the_model_as_it_is(shapes):
+    """A judge that calls for the end after its second look: the weights are those of a training that ended there, so looking
+    changed nothing; and it was shown what that model finds in the validation images."""
+    spec = TrainingSpec(
+        duration="early_stop", epochs=30, patience=1, val_every=1, batch_size=4, optimizer="sgd", lr=1e-2, ema=0.9,
+        schedule="constant", clip_gradients=5.0, stop_on="AP",
+    )  # fmt: skip
+    low = {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.02}
+    seen, given = [], iter([0.5, 0.6, 0.6])
+
+    def judge(predictions, dataset):
+        assert dataset is shapes.val
+        seen.append(predictions)
+        return next(given)
+
+    model = ModelSpec("tiny", "tiny_faster_rcnn", weights="none", overrides=low)
+    one = DetectronLearner(model, spec, ("circle", "square", "star"), iterations=30, device="cpu", judge=judge)
+    few = shapes.train.select(shapes.train.ids[:4])  # one step an epoch
+    checkpoint = fit(one, shapes, train=few)
+    assert [point.metric for point in checkpoint.history] == [0.5, 0.6, 0.6] and checkpoint.epochs == 3
+    exact = learner(training=replace(spec, duration="iterations", iterations=2, stop_on="loss"), overrides=low)
+    assert same_weights(fit(exact, shapes, train=few), checkpoint)
+    assert len(seen[1].scores) and not np.array_equal(seen[0].scores, seen[1].scores)
+    assert_same(seen[1], exact.infer(shapes.val))
+
+
+def test_a_run_s_learner_is_judged_by_its_task(trained, shapes, yolo_root):
+    words = ["dataset=yolo", f"dataset.root={yolo_root}", "training=lund", "device=cpu"]
+    [job] = jobs_of([*words, "training.stop_on=AP50"])
+    judge = build_learner(job.experiment, shapes.train.class_names).judge
+    table = trained[0].infer(shapes.val)
+    assert judge is not None and judge(table, shapes.val) == evaluate(table, shapes.val).metrics["AP50"] > 0
+    [job] = jobs_of(words)
+    assert build_learner(job.experiment, shapes.train.class_names).judge is None
 
 
 def test_losses_of_single_images(trained, shapes):

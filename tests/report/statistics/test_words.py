@@ -1,7 +1,10 @@
 """Claims, answers and warnings: what is decided, and that each sentence names what it is about."""
 
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from scipy import stats
 from statistics_samples import analyse, curve, measure, noisy_curves, thesis_curves
@@ -96,6 +99,58 @@ def test_metrics_of_claims():
     assert measure_of(claim_of("a", "b", "AUC_log", "boxes"), TASK) == measure("AUC", cost="boxes", scale="log")
     assert measure_of(claim_of("a", "b", "APs"), TASK) == measure("final", "APs")
     assert measure_of(claim_of("a", "b", "APs"), TASK).label == "final APs"
+    assert measure_of(claim_of("a", "b", "AUC of AP50"), TASK) == measure("AUC", "AP50", cost="images")
+    logarithmic = measure_of(claim_of("a", "b", "AUC_log of AP07", "boxes"), TASK)
+    assert logarithmic == measure("AUC", "AP07", cost="boxes", scale="log")
+    assert logarithmic.label == "AUC of AP07 against boxes (log)"
+
+
+@pytest.mark.parametrize(
+    ("metric", "said", "remedy"),
+    [
+        ("AUC of AP_50", "'AP_50' is no metric of a claim on task detection", "did you mean AP50? valid: AP, AP07, "),
+        ("AUC of", "'AUC of' is no metric of a claim", "; or AUC of METRIC or AUC_log of METRIC"),
+        ("AUC of val_loss", "'val_loss' is no metric of a claim", "valid: AP, "),
+        ("AUCs of AP50", "'AUCs' is no area of a claim", "did you mean AUC? valid: AUC, AUC_log"),
+        ("AUC AP50", "'AUC AP50' is no metric", "; or AUC of METRIC or AUC_log of METRIC"),
+        (["AP"], "['AP'] is no metric", "valid: AP, AP07, "),
+    ],
+    ids=str,
+)
+def test_what_no_claim_can_be_about(metric, said, remedy):
+    with pytest.raises(RunError) as refused:
+        parse_claim({"arm": "a", "against": "b", "metric": metric}, TASK)
+    assert said in refused.value.what and remedy in refused.value.remedy and refused.value.where == "claim"
+
+
+def two_metrics(arm, seed, ap, ap50):
+    made = curve(arm, seed, ap)
+    return replace(made, metrics={**made.metrics, "AP50": tuple(ap50)})
+
+
+def test_everything_can_be_compared_in_another_metric():
+    """`fine` is ahead in AP, `coarse` in AP50: the numbers are those of a study whose AP is that AP50."""
+    rows = {"random": [(10, 50), (20, 60), (30, 70)], "fine": [(10, 50), (25, 61), (36, 69)]}
+    rows["coarse"] = [(10, 50), (15, 70), (24, 75)]
+    shifted = {
+        (arm, seed): np.array(pairs) + np.random.default_rng([number, seed]).normal(0, 1)
+        for number, (arm, pairs) in enumerate(rows.items())
+        for seed in SEEDS
+    }
+    runs = [two_metrics(arm, seed, *zip(*pairs, strict=True)) for (arm, seed), pairs in shifted.items()]
+    alone = [curve(arm, seed, [ap50 for _, ap50 in pairs]) for (arm, seed), pairs in shifted.items()]
+    metric = TASK.metric("AP50")
+    found, expected = analyse(runs, random="random", metric=metric), analyse(alone, random="random")
+    for of_ap50, of_ap in zip(found.arms, expected.arms, strict=True):
+        assert (of_ap50.final, of_ap50.auc, of_ap50.saved) == (of_ap.final, of_ap.auc, of_ap.saved)
+    assert {one.metric for one in found.comparisons} == {metric}
+    lines, in_ap = answer(found), answer(analyse(runs, random="random"))
+    assert lines == [re.sub(r"\bAP\b", "AP50", line) for line in answer(expected)]
+    assert "1 is better (coarse)" in lines[0] and "1 is better (fine)" in in_ap[0]
+    claim = parse_claim({"arm": "coarse", "against": "random", "metric": "AUC of AP50"}, TASK)
+    told = answer_claim(claim, analyse(runs, random="random"))
+    assert told.decision == "holds" and "is better than random in AUC of AP50 against images (" in told.sentence
+    assert answer_claim(replace(claim, metric="AUC"), found).decision == "the opposite holds"
 
 
 def test_claim_before_the_first_record():

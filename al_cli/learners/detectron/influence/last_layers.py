@@ -1,9 +1,6 @@
-"""The training loss of images as a function of a detector's last layers, everything before them computed once.
+"""The last layers of Detectron2's detectors, and how their training losses follow from them (`head_loss`).
 
     layers = last_layers(model)              # GeneralizedRCNN (FPN or C4), RetinaNet, FCOS
-    loss = layers.record([one])              # from its labels; from its own detections with threshold=0.5
-    loss(layers.theta())                     # what model([one]) would minimise
-    layers.record(batch).derivatives(theta, direction)      # [B] how fast each image's own loss rises along direction
 
 The last layers are those of ISAL (Liu et al. 2021, section 4.2 and appendix E.2), weights and biases:
   Faster R-CNN  the RPN's objectness and box-delta convolutions, the box head's class and box layers;
@@ -14,148 +11,37 @@ of them were sampled, and what they were matched with. The losses are then Detec
 again. Random sampling starts from the same generator state for each image, so an image's loss does not depend on its batch;
 dense detectors divide by their initial normaliser, as `Learner.loss` does.
 
-Pseudo labels are the model's own detections from a score up, found on the same backbone pass. An image without any has the
-loss of its background. Knows no dataset, no reference set and no Hessian: see `source` and `lissa`.
+Pseudo labels (`pseudo_labels`) are the model's own detections from a score up, found on the same pass. An image without any
+has the loss of its background. Knows no dataset, no reference set and no Hessian: see `source` and `lissa`.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from detectron2.modeling import FCOS, GeneralizedRCNN, RetinaNet
 from detectron2.modeling.meta_arch.retinanet import RetinaNetHead
-from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.roi_heads import ROIHeads
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
-from detectron2.structures import Boxes, ImageList, Instances
-from detectron2.utils.events import EventStorage
+from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from al_cli.errors import ModelError
-from al_cli.learners.detectron.signals.tap import SUPPORTED, evaluating
-from al_cli.learners.detectron.signals.views import view
-from al_cli.learners.detectron.training.data import Batch
+from al_cli.learners.detectron.influence.head_loss import (
+    HeadLoss,
+    LabelSource,
+    LastLayers,
+    Maps,
+    Outputs,
+    inputs_by_layer,
+)
+from al_cli.learners.detectron.influence.pseudo_labels import Labeling
+from al_cli.learners.detectron.signals.tap import SUPPORTED
+from al_cli.learners.detectron.signals.views import dense_view, rcnn_view, view
 from al_cli.learners.detectron.training.loss import NORMALIZER
-
-Outputs = dict[str, list[Tensor]]  # by layer, one tensor a level
-Maps = Mapping[str, Tensor]
-Sizes = list[tuple[int, int]]
-# How far the symmetric derivative looks to each side, for every logit and box delta. Rounding in float32 puts a delta up to
-# about 1e-4 from a target that equals it (a box of 10 px in an image of 1000 px): the step must be longer than that.
-REACH = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class HeadLoss:
-    """theta [P] -> the scalar training loss of a batch, differentiable twice."""
-
-    layers: LastLayers
-    inputs: Outputs
-    fixed: tuple[Any, ...]
-
-    def __call__(self, theta: Tensor) -> Tensor:
-        return self._loss(self.layers.outputs(theta, self.inputs))
-
-    def derivatives(self, theta: Tensor, direction: Tensor) -> Tensor:
-        """[B] d/de l_i(theta + e direction) at e = 0, with l_i the loss of image i alone: no image has its own backward pass.
-
-        The layers are linear in theta, so moving it moves their outputs by what they put out with `direction` for weights:
-        forward mode. The slopes of the loss there come for all images at once, from a backward pass that goes no deeper than
-        the outputs; an image's derivative is the product of the two over its own share of them.
-
-        The slope is the mean of those a little ahead and a little behind, the symmetric derivative. A pseudo label is what
-        the box layers said of some proposal or location, so L1 and GIoU stand at their kink there, where the slope is 0 by
-        symmetry but +1 or -1 by the last digit of a rounding: enough to decide the sign of an image's influence. Every output
-        takes a step of the same length, in the direction of its own move: so the step of a small move is no shorter than a
-        rounding, and it does not depend on the other images of the batch.
-        """
-        with torch.no_grad():
-            outputs, moves = (self.layers.outputs(weights, self.inputs) for weights in (theta, direction))
-        ahead, behind = (self._slopes(outputs, moves, step) for step in (REACH, -REACH))
-        middle = iter([(one + other) / 2 for one, other in zip(ahead, behind, strict=True)])
-        products = {name: [next(middle) * move for move in levels] for name, levels in moves.items()}
-        return self.layers.of_images(products, *self.fixed)
-
-    def _slopes(self, outputs: Outputs, moves: Outputs, step: float) -> tuple[Tensor, ...]:
-        """Of the loss along each output, where every output is moved by `step` in the direction of its move."""
-        moved = {
-            name: [x + step * move.sign() for x, move in zip(levels, moves[name], strict=True)]
-            for name, levels in outputs.items()
-        }
-        leaves = [x.requires_grad_() for levels in moved.values() for x in levels]
-        with torch.enable_grad():
-            return torch.autograd.grad(self._loss(moved), leaves, materialize_grads=True)
-
-    def _loss(self, outputs: Outputs) -> Tensor:
-        with EventStorage():  # Detectron2's losses write statistics to one
-            return torch.stack(list(self.layers.losses(outputs, *self.fixed).values())).sum()
-
-    @property
-    def nbytes(self) -> int:
-        return sum({id(x): x.nbytes for levels in self.inputs.values() for x in levels}.values())
-
-
-class LastLayers(ABC):
-    """The last layers of one model, and how its loss follows from what they put out. Leaves the model as it was."""
-
-    def __init__(self, model: Any, layers: Mapping[str, nn.Module]):
-        self.model, self.layers = model, dict(layers)
-        self.sizes = [p.numel() for layer in self.layers.values() for p in layer.parameters()]
-
-    def theta(self) -> Tensor:
-        """[P] all weights and biases as they now are, in one vector: a copy."""
-        return torch.cat([p.detach().flatten() for layer in self.layers.values() for p in layer.parameters()])
-
-    def outputs(self, theta: Tensor, inputs: Outputs) -> Outputs:
-        """What the layers put out for these inputs with the parameters `theta`."""
-        parts = iter(theta.split(self.sizes))
-        result = {}
-        for name, layer in self.layers.items():
-            parameters = {key: next(parts).view_as(p) for key, p in layer.named_parameters()}
-            result[name] = [functional_call(layer, parameters, (x,)) for x in inputs[name]]
-        return result
-
-    def record(self, batch: Batch, *, threshold: float | None = None) -> HeadLoss:
-        """The loss of a batch, all of one size; labeled by the batch, or by detections from `threshold` up."""
-        if threshold is not None:
-            return self.record_maps(*self.maps(batch), threshold)
-        return self._record(*self.maps(batch), [one["instances"].to(self.model.device) for one in batch])
-
-    def maps(self, batch: Batch) -> tuple[Maps, Sizes]:
-        """One pass through the backbone: its maps [B, C, H, W] by name, and (height, width) of each image."""
-        with torch.no_grad(), evaluating(self.model):
-            images = self.model.preprocess_image(batch)
-            return self.model.backbone(images.tensor), images.image_sizes
-
-    def record_maps(self, maps: Maps, sizes: Sizes, threshold: float) -> HeadLoss:
-        """`record` with a threshold, of images that have been through the backbone."""
-        return self._record(maps, sizes, threshold)
-
-    def _record(self, maps: Maps, sizes: Sizes, labels: list[Instances] | float) -> HeadLoss:
-        cuda = [self.model.device] if self.model.device.type == "cuda" else []
-        images = ImageList(torch.empty(len(sizes), 0), sizes)  # stock code asks for the sizes alone from here on
-        with torch.no_grad(), evaluating(self.model), torch.random.fork_rng(devices=cuda), EventStorage():
-            return self.loss_of(maps, images, labels)
-
-    @abstractmethod
-    def loss_of(self, maps: Maps, images: ImageList, labels: list[Instances] | float) -> HeadLoss:
-        """From labels, or from detections of at least that score. Called in evaluation mode."""
-
-    @abstractmethod
-    def losses(self, outputs: Outputs, *fixed: Any) -> dict[str, Tensor]:
-        """Detectron2's losses of a batch by name, for these outputs of the last layers."""
-
-    @abstractmethod
-    def of_images(self, products: Outputs, *fixed: Any) -> Tensor:
-        """[B] products with the slopes of the batch's loss, summed over each image's outputs; then, since a batch's loss is
-        a weighted sum of its images' own ones, divided by the image's weight."""
+from al_cli.types import Signal
 
 
 def last_layers(model: nn.Module) -> LastLayers:
@@ -172,13 +58,6 @@ def last_layers(model: nn.Module) -> LastLayers:
     )
 
 
-def pseudo_labels(found: Instances, threshold: float) -> Instances:
-    """Detections of at least that score as if they were labels, clipped to the image; boxes left empty are dropped."""
-    found = detector_postprocess(found, *found.image_size)
-    found = found[found.scores >= threshold]
-    return Instances(found.image_size, gt_boxes=Boxes(found.pred_boxes.tensor), gt_classes=found.pred_classes)
-
-
 class RCNNLayers(LastLayers):
     """Fixed: anchors, each image's sampled labels and boxes, its sampled proposals with theirs."""
 
@@ -187,17 +66,32 @@ class RCNNLayers(LastLayers):
         self.of_rpn = {"objectness": rpn_head.objectness_logits, "deltas": rpn_head.anchor_deltas}
         super().__init__(model, self.of_rpn | {"cls_score": predictor.cls_score, "bbox_pred": predictor.bbox_pred})
 
-    def loss_of(self, maps: Maps, images: ImageList, labels: list[Instances] | float) -> HeadLoss:
-        rpn, heads = self.model.proposal_generator, self.model.roi_heads
+    def losses_of(self, maps: Maps, images: ImageList, labels: LabelSource) -> list[tuple[HeadLoss, Tensor | None]]:
+        rpn = self.model.proposal_generator
         levels = [maps[name] for name in rpn.in_features]
         anchors = rpn.anchor_generator(levels)
         with inputs_by_layer(self.of_rpn) as inputs:
             dense = _rows(*rpn.rpn_head(levels))
-        if not isinstance(labels, list):
+        if isinstance(labels, list):
+            labelings = [Labeling(labels)]
+        else:
             proposals = rpn.predict_proposals(anchors, *dense, images.image_sizes)
-            found, _ = heads(images, maps, proposals, None)
-            labels = [pseudo_labels(one, labels) for one in found]
+            tapped = self.model if labels.classes == 1 else rcnn_view(self.model, frozenset({Signal.PROBS}))
+            found, _ = tapped.roi_heads(images, maps, proposals, None)
+            labelings = labels.labelings(found, self.published)
         proposals = _training(view(rpn)).predict_proposals(anchors, *dense, images.image_sizes)
+        return [(self._loss_of(maps, images, inputs, anchors, proposals, one), weights) for one, weights in labelings]
+
+    def _loss_of(
+        self,
+        maps: Maps,
+        images: ImageList,
+        inputs: Outputs,
+        anchors: Any,
+        proposals: list[Instances],
+        labels: list[Instances],
+    ) -> HeadLoss:
+        rpn, heads = self.model.proposal_generator, self.model.roi_heads
         sampled: list[Tensor] = []
         boxes: list[Tensor] = []
         regions: list[Instances] = []
@@ -210,8 +104,8 @@ class RCNNLayers(LastLayers):
         sampled_heads = _training(view(heads, SampledHeads, box_predictor=predictor))
         sampled_heads.regions = regions
         sampled_heads(images, dict(maps), proposals, labels)
-        inputs["cls_score"] = inputs["bbox_pred"] = [predictor.vectors]
-        return HeadLoss(self, inputs, (anchors, sampled, boxes, predictor.proposals))
+        of_heads = {name: [predictor.vectors] for name in ("cls_score", "bbox_pred")}
+        return HeadLoss(self, inputs | of_heads, (anchors, sampled, boxes, predictor.proposals))
 
     def losses(
         self, outputs: Outputs, anchors: Any, labels: Any, boxes: Any, proposals: list[Instances]
@@ -260,15 +154,26 @@ class DenseLayers(LastLayers):
         names = [name for name in ("cls_score", "bbox_pred", "ctrness") if hasattr(model.head, name)]
         super().__init__(model, {name: getattr(model.head, name) for name in names})
 
-    def loss_of(self, maps: Maps, images: ImageList, labels: list[Instances] | float) -> HeadLoss:
+    def published(self, scores: Tensor) -> Tensor:
+        """FCOS (Tian et al. 2019, section 3.2): class score x centerness, of which Detectron2 takes the square root."""
+        return scores.square() if isinstance(self.model, FCOS) else scores
+
+    def losses_of(self, maps: Maps, images: ImageList, labels: LabelSource) -> list[tuple[HeadLoss, Tensor | None]]:
         model = self.model
         levels = [maps[name] for name in model.head_in_features]
         anchors = model.anchor_generator(levels)
         with inputs_by_layer(self.layers) as inputs:
             predictions = model.head(levels)
-        if not isinstance(labels, list):
-            labels = [pseudo_labels(one, labels) for one in model.forward_inference(images, levels, predictions)]
-        return HeadLoss(self, inputs, (anchors, *model.label_anchors(anchors, labels)))
+        if isinstance(labels, list):
+            labelings = [Labeling(labels)]
+        else:
+            tapped = model if labels.classes == 1 else dense_view(model, frozenset({Signal.PROBS}))
+            found = tapped.forward_inference(images, levels, predictions)
+            labelings = labels.labelings(found, self.published)
+        return [
+            (HeadLoss(self, inputs, (anchors, *model.label_anchors(anchors, one))), weights)
+            for one, weights in labelings
+        ]
 
     def losses(self, outputs: Outputs, anchors: Any, labels: list[Tensor], boxes: list[Tensor]) -> dict[str, Tensor]:
         model = view(self.model)  # the running normaliser is written to the view
@@ -300,18 +205,3 @@ def _training(module: Any) -> Any:
     """A view in training mode, its children as they are."""
     module.training = True
     return module
-
-
-@contextmanager
-def inputs_by_layer(modules: Mapping[str, nn.Module]) -> Iterator[Outputs]:
-    """What goes into each module, call by call, for as long as the context is open."""
-    seen: Outputs = {name: [] for name in modules}
-    handles = [
-        module.register_forward_pre_hook(lambda _module, args, name=name: seen[name].append(args[0]))
-        for name, module in modules.items()
-    ]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()

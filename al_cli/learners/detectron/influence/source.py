@@ -1,4 +1,4 @@
-"""Influence of unlabeled images on the loss of a reference set (ISAL: Liu et al. 2021, eq. 2 and 4, appendix B).
+"""Influence of unlabeled images on the loss of a reference set (ISAL: Liu et al. 2021, eq. 2 to 4, appendix B).
 
     I(x) = - g^T H^-1 grad l(x, y')       g: gradient of the reference set's mean loss; H: Hessian of the labeled images' mean
     S(x) =   g^T grad l(x, y')            loss; l(x, y'): the image's loss with the detector's own detections as labels;
@@ -7,7 +7,7 @@
 The more negative I, the more the reference loss would fall; S is gradient similarity, the paper's ablation without the
 Hessian. s = H^-1 g is estimated once a checkpoint (`lissa`). Then I(x) = - d/de l(theta + e s), and no image needs a
 backward pass of its own: a batch costs one pass through the backbone, which also finds the pseudo labels, and the
-derivatives of all its images come together (`HeadLoss.derivatives`).
+derivatives of all its images come together (`HeadLoss.derivatives`), once for each of K classes (`pseudo_labels`).
 
 Box losses that are linear (L1, Detectron2's default) or not convex (GIoU) have no positive curvature: there the inverse is
 the damping alone, so the box layers weigh more in I than they would under a quadratic loss. That is ISAL's as published.
@@ -22,8 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from al_cli.learners.detectron.influence.last_layers import HeadLoss, LastLayers, Maps, RCNNLayers, Sizes, last_layers
+from al_cli.learners.detectron.influence.head_loss import HeadLoss, LastLayers, Maps, Sizes
+from al_cli.learners.detectron.influence.last_layers import RCNNLayers, last_layers
 from al_cli.learners.detectron.influence.lissa import Loss, gradient, inverse_hessian_product
+from al_cli.learners.detectron.influence.pseudo_labels import PseudoLabels
 from al_cli.learners.detectron.training.data import Mapper, ordered_batches, to_dicts
 from al_cli.learners.spec import InfluenceSpec
 from al_cli.progress import phase
@@ -65,10 +67,10 @@ class InfluenceSource:
         What does not depend on the images is computed here: call it before the pass begins.
         """
         sign, direction = (-1, self.direction) if signal is Signal.INFLUENCE else (1, self.gradient)
+        pseudo = PseudoLabels(self.spec.threshold, self.spec.classes)
 
         def read(maps: Maps, sizes: Sizes) -> Tensor:
-            loss = self.layers.record_maps(maps, sizes, self.spec.threshold)
-            return sign * loss.derivatives(self.theta, direction)
+            return sign * self.layers.expected(maps, sizes, pseudo).derivatives(self.theta, direction)
 
         return read
 

@@ -13,9 +13,15 @@ PROBS [M, C] are the numbers the model ranks and thresholds, so `PROBS[row, clas
 BOX_FEATURES [M, D] are what the class scores were computed from:
   R-CNN      the vector the box predictor classified: box-head output (FPN) or pooled res5 feature (C4, 2048 for R50);
   dense      the classification tower's last feature at the kept box's level and location.
+CENTER_FEATURES [M, D], dense only: that tower's map on the box's level, bilinearly at the box's center. It is what PPAL's
+released program compares boxes by (Yang et al. 2022), where it scales centers by the size of the image and fades to 0 at
+its border; here they are placed by the level's stride, and the border's cells go on.
 IMAGE_FEATURES [D]: the mean of every map the backbone returns, finest first, concatenated: res4 for C4, P2..P6 or
 P3..P7 with FPN. All levels, because small and large objects live in different ones and the coarsest is a single cell on
 a small image. Padding that other images of the batch caused is not averaged in.
+TOWER_FEATURES [D], dense only: the mean of the classification tower's maps, then that of the box tower's (ISAL: Liu et al.
+2021, appendix D.2, "global average pooling on the feature after the regression branch and the classification branch"). The
+paper does not say how levels are joined: here they are averaged too.
 PROPOSAL_IOU [M], R-CNN only: IoU of each box with the proposal it was refined from, both inside the image (Kao et al. 2018).
 DROPOUT [T, M, C]: PROBS of the same boxes, T times with dropout active in the class head (`dropout.py`).
 JITTER [M, 6]: how far each box moves under noise (`jitter.py`); the one signal that takes more passes of the backbone.
@@ -46,6 +52,7 @@ from al_cli.learners.detectron.signals.views import (
     CENTERNESS,
     LEVEL,
     PROPOSAL,
+    covered,
     dense_view,
     inputs_of,
     outputs_of,
@@ -54,7 +61,9 @@ from al_cli.learners.detectron.signals.views import (
 from al_cli.rng import seed_for
 from al_cli.types import ProbKind, Signal
 
-_FIELDS = frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.PROPOSAL_IOU})  # what views leave with each box
+_FIELDS = frozenset(
+    {Signal.PROBS, Signal.BOX_FEATURES, Signal.CENTER_FEATURES, Signal.PROPOSAL_IOU}
+)  # what views leave with each box
 # Reads a signal of images off what the backbone returned: maps [B, C, H, W] by name, and (height, width) of each image ->
 # one tensor an image, or one for all. Padding makes the maps larger than the images.
 MapReader = Callable[[Mapping[str, Tensor], list[tuple[int, int]]], Sequence[Tensor] | Tensor]
@@ -107,7 +116,8 @@ class Tap:
         dropping = Signal.DROPOUT in signals
         head: Any = inputs_of(stochastic_part(self.model)[0]) if dropping else nullcontext([])
         with outputs_of(backbone) as maps, head as inputs:
-            outputs = self.view(self.model, signals)(batched_inputs)
+            tapped = self.view(self.model, signals)
+            outputs = tapped(batched_inputs)
         detections = []
         for i, (image, output) in enumerate(zip(batched_inputs, outputs, strict=True)):
             instances, columns = output["instances"], {}
@@ -116,6 +126,9 @@ class Tap:
                 columns[Signal.DROPOUT] = dropout_probs(self.model, inputs, i, instances, self.passes, own)
             detections.append(_detach_columns(instances, signals, columns))
         sizes = [tuple(image["image"].shape[-2:]) for image in batched_inputs]
+        if Signal.TOWER_FEATURES in signals:
+            for one, value in zip(detections, tapped.tower_features(sizes), strict=True):
+                one.columns[Signal.TOWER_FEATURES] = value
         for signal in sorted(signals & self.readers.keys()):
             for one, value in zip(detections, self.readers[signal](maps[0], sizes), strict=True):
                 one.columns[signal] = value
@@ -135,7 +148,7 @@ def tap(model: nn.Module, *, passes: int = 10, readers: Mapping[Signal, MapReade
         kind: ProbKind = "sigmoid" if predictor.use_sigmoid_ce else "softmax"
         view, given = rcnn_view, given | {Signal.PROPOSAL_IOU}
     elif isinstance(model, RetinaNet | FCOS) and isinstance(model.head, RetinaNetHead):
-        kind, view = "sigmoid", dense_view
+        kind, view, given = "sigmoid", dense_view, given | {Signal.CENTER_FEATURES, Signal.TOWER_FEATURES}
     else:
         raise _unsupported(type(model).__name__)
     if stochastic_part(model):
@@ -202,7 +215,7 @@ def image_features(
     """Per image [D]: the mean of each map over the cells that the image covers (one covered in part counts), finest first."""
     finest_first = sorted(maps, key=lambda name: strides[name])
     features = []
-    for i, (height, width) in enumerate(sizes):
-        cells = [maps[name][i, :, : -(-height // strides[name]), : -(-width // strides[name])] for name in finest_first]
+    for i, size in enumerate(sizes):
+        cells = [covered(maps[name][i], size, strides[name]) for name in finest_first]
         features.append(torch.cat([cell.mean(dim=(1, 2)) for cell in cells]))
     return features

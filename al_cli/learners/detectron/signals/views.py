@@ -11,7 +11,7 @@ Knows no batches, modes or tables; `tap.py` runs the views.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.structures.boxes import matched_pairwise_iou
 from torch import Tensor, nn
+from torch.nn import functional
 
 from al_cli.types import Signal
 
@@ -107,7 +108,8 @@ class TappedBoxPredictor(FastRCNNOutputLayers):
 
 
 class TappedDense(DenseDetector):
-    """Detectron2's RetinaNet or FCOS. Each kept box gets the class scores and the tower feature of its anchor.
+    """Detectron2's RetinaNet or FCOS. Each kept box gets the class scores and the tower feature of its anchor, or the tower's
+    feature at its center.
 
     Both models choose boxes anchor by anchor, (location, class) pairs with a score above the threshold, and forget the
     anchor; its level and its index in the level ride along as two fields until the columns are gathered.
@@ -116,7 +118,12 @@ class TappedDense(DenseDetector):
     signals: frozenset[Signal]
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
-        with outputs_of(self.head.cls_subnet) as self.towers:  # one [B, D, H, W] a level, before the class scores
+        with (
+            ExitStack() as stack
+        ):  # what is kept of each: one [B, D, H, W] a level, before the class scores or the boxes
+            self.towers = stack.enter_context(outputs_of(self.head.cls_subnet))
+            if Signal.TOWER_FEATURES in self.signals:
+                self.box_towers = stack.enter_context(outputs_of(self.head.bbox_subnet))
             return super().forward(batched_inputs)
 
     def forward_inference(self, images: ImageList, features: list[Tensor], predictions: Any) -> list[Instances]:
@@ -127,6 +134,8 @@ class TappedDense(DenseDetector):
         for i, result in enumerate(results):
             if Signal.BOX_FEATURES in self.signals:
                 result.set(Signal.BOX_FEATURES, self._at_locations(result, self.towers, i))
+            if Signal.CENTER_FEATURES in self.signals:
+                result.set(Signal.CENTER_FEATURES, self._at_centers(result, i))
             if Signal.DROPOUT not in self.signals:
                 result.remove(LEVEL)
                 result.remove(ANCHOR)
@@ -138,6 +147,34 @@ class TappedDense(DenseDetector):
         """[M, D] the cell of each box in its level's map [B, D, H, W]."""
         tables = [m[image].flatten(start_dim=1).T for m in maps]  # [H x W, D], row by row
         return gather(result, tables, [n // len(t) for n, t in zip(self.anchors_per_level, tables, strict=True)])
+
+    def _at_centers(self, result: Instances, image: int) -> Tensor:
+        """[M, D] the class tower's map of each box's level at the center of the box, as far as it lies in the image: linear
+        between the four cells around it, and the nearest cells' where it lies beyond the middle of the outermost ones."""
+        boxes = result.pred_boxes.clone()
+        boxes.clip(result.image_size)
+        centers, level = boxes.get_centers(), result.get(LEVEL)
+        out = self.towers[0].new_empty(len(centers), self.towers[0].shape[1])
+        for n, (tower, stride) in enumerate(zip(self.towers, self.anchor_generator.strides, strict=True)):
+            cells = covered(tower[image], result.image_size, stride)
+            grid = (
+                2 * centers[level == n] / (stride * centers.new_tensor(cells.shape[:0:-1])) - 1
+            )  # the map spans -1 to 1
+            at = functional.grid_sample(cells[None], grid[None, None], padding_mode="border", align_corners=False)
+            out[level == n] = at[0, :, 0].T
+        return out
+
+    def tower_features(self, sizes: list[tuple[int, int]]) -> list[Tensor]:
+        """Per image [D]: the class tower's mean and the box tower's. Of each level the mean over the cells that the image
+        covers, then the mean over levels, which the towers' weights are shared by."""
+        levels = list(zip(self.towers, self.box_towers, self.anchor_generator.strides, strict=True))
+        features = []
+        for i, size in enumerate(sizes):
+            means = [
+                torch.cat([covered(x[i], size, stride).mean(dim=(1, 2)) for x in both]) for *both, stride in levels
+            ]
+            features.append(torch.stack(means).mean(dim=0))
+        return features
 
     def inference_single_image(
         self, anchors: list[Boxes], box_cls: list[Tensor], box_delta: list[Tensor], image_size: tuple[int, int]
@@ -171,6 +208,13 @@ class _AskedAnchors:
     def __getitem__(self, indices: Tensor) -> Tensor:
         self.asked = indices
         return self.boxes.tensor[indices]
+
+
+def covered(cells: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """The part of a map [D, H, W] that an image of (height, width) covers, without its batch's padding. A cell that is covered
+    in part belongs to it."""
+    height, width = size
+    return cells[:, : -(-height // stride), : -(-width // stride)]
 
 
 def gather(result: Instances, per_level: list[Tensor], anchors_per_row: list[int]) -> Tensor:

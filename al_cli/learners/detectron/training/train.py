@@ -39,14 +39,16 @@ def train(
     validate: Callable[[], float] | None = None,
     val_every: int = 1,
     patience: int | None = None,
+    judge: Callable[[], float | None] | None = None,
     observers: Sequence[HookBase] = (),
 ) -> tuple[LossPoint, ...]:
     """Train `model` in place for `iterations` steps and return its loss curves.
 
     `validate()` measures the validation loss of the model as it then is (the average, where there is one), every
-    `val_every` steps and after the last. With `patience`, training ends after that many measurements without a
-    new lowest one, and whenever it ends the model has the weights of the lowest. RunError, with iteration and learning
-    rate, as soon as a loss is not finite.
+    `val_every` steps and after the last. With `patience`, training ends after that many measurements without a better
+    one, and whenever it ends the model has the weights of the best. Better is a lower loss, or, with `judge()`, a metric of
+    the same model that is higher; a metric that is None is not better. RunError, with iteration and learning rate, as soon
+    as a loss is not finite.
     `average` is one of `model`'s weights. `observers` are hooks that learn something from the training and change nothing
     in it, or take it up where another one ended.
     """
@@ -55,7 +57,7 @@ def train(
     else:
         trainer = PlainTrainer(model, batches, optimizer)
     with phase("train", total=iterations, unit="it") as step:
-        curve = Curve(step, average, validate, val_every, patience)
+        curve = Curve(step, average, validate, val_every, patience, judge)
         trainer.register_hooks([hooks.LRScheduler(optimizer, schedule), _Averaging(average), *observers, curve])
         # TrainerBase.train would do, but it cannot end early.
         trainer.iter, trainer.start_iter, trainer.max_iter = 0, 0, iterations
@@ -69,17 +71,18 @@ def train(
                     trainer.iter += 1
             finally:
                 trainer.after_train()
-    if curve.stopped:
-        log.info(
-            "stopped after %d of %d iterations: validation loss no lower than %.4g",
-            trainer.iter,
-            iterations,
-            curve.best,
-        )
+    if curve.stopped and curve.best_state is not None:
+        what = "validation loss no lower" if judge is None else "the metric on validation images no higher"
+        best = curve.best if judge else -curve.best
+        log.info("stopped after %d of %d iterations: %s than %.4g", trainer.iter, iterations, what, best)
     if average is not None:
         average.apply()
     if curve.best_state is not None:
         model.load_state_dict(curve.best_state)
+    elif patience is not None:
+        log.warning(
+            "the metric that trainings stop by had no value on the validation images: the last weights are kept"
+        )
     return tuple(curve.points)
 
 
@@ -144,11 +147,12 @@ class Curve(HookBase):
         validate: Callable[[], float] | None,
         val_every: int,
         patience: int | None,
+        judge: Callable[[], float | None] | None = None,
     ):
         self.step, self.average, self.validate = step, average, validate
-        self.val_every, self.patience = val_every, patience
+        self.val_every, self.patience, self.judge = val_every, patience, judge
         self.points: list[LossPoint] = []
-        self.best, self.best_state, self.since_best = math.inf, None, 0  # type: float, dict[str, Tensor] | None, int
+        self.best, self.best_state, self.since_best = -math.inf, None, 0  # type: float, dict[str, Tensor] | None, int
         self.stopped = False
         self._recent: list[float] = []  # losses since the last point
 
@@ -156,13 +160,15 @@ class Curve(HookBase):
         trainer: Any = self.trainer
         done, last = trainer.iter + 1, trainer.iter + 1 == trainer.max_iter
         self._recent.append(trainer.loss)
-        val_loss = self._measure(trainer, done) if self.validate and (done % self.val_every == 0 or last) else None
-        if val_loss is not None or done % POINT_EVERY == 0 or last:
-            self.points.append(LossPoint(done, sum(self._recent) / len(self._recent), val_loss))
+        due = self.validate is not None and (done % self.val_every == 0 or last)
+        val_loss, metric = self._measure(trainer, done) if due else (None, None)
+        if due or done % POINT_EVERY == 0 or last:
+            self.points.append(LossPoint(done, sum(self._recent) / len(self._recent), val_loss, metric))
             self._recent.clear()
         self.step(loss=trainer.loss, **({} if val_loss is None else {"val_loss": val_loss}))
 
-    def _measure(self, trainer: Any, done: int) -> float:
+    def _measure(self, trainer: Any, done: int) -> tuple[float, float | None]:
+        """The validation loss, and the metric where one is watched; and what follows from them."""
         assert self.validate is not None
         with self.average.applied() if self.average is not None else nullcontext():
             loss = self.validate()
@@ -172,11 +178,14 @@ class Curve(HookBase):
                     where=f"iteration {done}",
                     remedy="lower the learning rate (training.lr) or clip gradients (training.clip_gradients=10)",
                 )
-            if loss < self.best:
-                self.best, self.since_best = loss, 0
+            metric = self.judge() if self.judge else None
+            metric = None if metric is None or math.isnan(metric) else metric
+            value = metric if self.judge else -loss
+            if value is not None and value > self.best:
+                self.best, self.since_best = value, 0
                 if self.patience is not None:
                     self.best_state = {key: value.clone() for key, value in trainer.model.state_dict().items()}
             else:
                 self.since_best += 1
         self.stopped = self.patience is not None and self.since_best >= self.patience
-        return loss
+        return loss, metric

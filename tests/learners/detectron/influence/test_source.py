@@ -10,86 +10,45 @@ import numpy as np
 import pytest
 import torch
 import torch.autograd.forward_ad as forward_ad
-from detectron2 import model_zoo
-from detectron2.config import instantiate
-from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
+from influence_models import (
+    MODELS,
+    THRESHOLD,
+    batch_of,
+    build,
+    direction_for,
+    enliven,
+    mapper,
+    stock_gradient,
+    stock_pseudo_labels,
+)
 from torch import nn
 
 from al_cli.datasets.yolo import load_yolo
 from al_cli.errors import ConfigError, ModelError
-from al_cli.learners.detectron.influence import last_layers as last_layers_module
-from al_cli.learners.detectron.influence.last_layers import REACH, last_layers
+from al_cli.learners.detectron.influence import head_loss as head_loss_module
+from al_cli.learners.detectron.influence.head_loss import REACH
+from al_cli.learners.detectron.influence.last_layers import last_layers
 from al_cli.learners.detectron.influence.lissa import (
     gradient,
     hessian_product,
     inverse_hessian_product,
     largest_curvature,
 )
+from al_cli.learners.detectron.influence.pseudo_labels import PseudoLabels
 from al_cli.learners.detectron.influence.source import InfluenceSource, LabeledLosses
-from al_cli.learners.detectron.model.tiny import tiny_faster_rcnn_cfg, tiny_retinanet_cfg
 from al_cli.learners.detectron.signals.views import outputs_of
-from al_cli.learners.detectron.training.data import CachedMapper, ImageCache, to_dicts
-from al_cli.learners.detectron.training.loss import NORMALIZER, batch_losses, measuring
+from al_cli.learners.detectron.training.loss import NORMALIZER, batch_losses
 from al_cli.learners.spec import InfluenceSpec
 from al_cli.types import Dataset, Signal
 
-C4, FCOS = "COCO-Detection/faster_rcnn_R_50_C4_3x.yaml", "COCO-Detection/fcos_R_50_FPN_1x.py"
-MODELS = ["tiny_faster_rcnn", "tiny_retinanet", "fcos", "c4"]
-CLASSES, THRESHOLD = 3, 0.4
 LAYERS = {
     "tiny_faster_rcnn": {"objectness_logits", "anchor_deltas", "cls_score", "bbox_pred"},
     "c4": {"objectness_logits", "anchor_deltas", "cls_score", "bbox_pred"},
     "tiny_retinanet": {"cls_score", "bbox_pred"},
     "fcos": {"cls_score", "bbox_pred", "ctrness"},
 }
-
-
-def build(name):
-    torch.manual_seed(0)
-    if name == "fcos":
-        config = model_zoo.get_config(FCOS)
-        config.model.backbone.bottom_up.stages.depth = 18
-        del config.model.backbone.bottom_up.stages.stride_in_1x1  # depth 18 has no such convolution
-        config.model.backbone.out_channels = config.model.backbone.top_block.in_channels = 64
-        config.model.head.conv_dims = [64, 64]  # its GroupNorm has 32 groups
-        for shape in config.model.head.input_shape:
-            shape.channels = 64
-        config.model.num_classes, config.model.pixel_std = CLASSES, [57.0] * 3
-        return instantiate(config.model)
-    if name == "c4":
-        cfg = model_zoo.get_config(C4)
-        small = {"STEM_OUT_CHANNELS": 8, "RES2_OUT_CHANNELS": 16, "WIDTH_PER_GROUP": 4}
-        cfg.merge_from_list([item for key, value in small.items() for item in (f"MODEL.RESNETS.{key}", value)])
-        cfg.MODEL.ROI_HEADS.NUM_CLASSES, cfg.MODEL.PIXEL_STD = CLASSES, [57.0] * 3
-        cfg.MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE = cfg.MODEL.RPN.BATCH_SIZE_PER_IMAGE = 64
-    else:
-        cfg = {"tiny_faster_rcnn": tiny_faster_rcnn_cfg, "tiny_retinanet": tiny_retinanet_cfg}[name](CLASSES)
-    cfg.MODEL.DEVICE = "cpu"
-    return build_model(cfg)
-
-
-def enliven(model, batch):
-    """Spread what the last layers put out, one after the other, so that random weights detect something."""
-    spread = {"objectness": 2.0, "deltas": 0.3, "cls_score": 1.5, "bbox_pred": 0.5, "ctrness": 1.0}
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-            nn.init.kaiming_normal_(module.weight)
-    model.eval()
-    for name, layer in last_layers(model).layers.items():
-        outputs = []
-        handle = layer.register_forward_hook(
-            lambda _m, _i, out, to=outputs: to.append(out.movedim(1, -1).flatten(0, -2).clone())
-        )
-        with torch.no_grad():
-            model(batch)
-            values = torch.cat(outputs)
-            scale = spread[name] / (values - layer.bias).std(0).mean()
-            layer.weight.mul_(scale)
-            layer.bias.copy_(-scale * (values - layer.bias).mean(0))
-        handle.remove()
-    return model
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -104,15 +63,6 @@ def one_thread():
 @pytest.fixture(scope="module")
 def data(yolo_root) -> Dataset:
     return load_yolo(yolo_root).train
-
-
-def mapper(labels):
-    return CachedMapper(ImageCache(), "BGR", labels=labels, flip=False)
-
-
-def batch_of(dataset, labels=True):
-    read = mapper(labels)
-    return [read(record) for record in to_dicts(dataset)]
 
 
 @pytest.fixture(scope="module")
@@ -142,42 +92,11 @@ def six(data):
     return dataset
 
 
-def direction_for(theta):
-    return torch.randn(len(theta), generator=torch.Generator().manual_seed(1)) / len(theta) ** 0.5
-
-
-# --- the reference: Detectron2's training forward on one image, differentiated backwards
-
-
-def stock_loss(model, one):
-    """What the trainer would minimise for this image alone, as a graph; the normaliser as it initially is."""
-    former = model.__dict__.pop(NORMALIZER, None)
-    with measuring(model), EventStorage(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        loss = sum(model([one]).values())
-    model.__dict__.pop(NORMALIZER, None)
-    if former is not None:
-        setattr(model, NORMALIZER, former)
+def by_detections(layers, batch, threshold=THRESHOLD):
+    """The loss of images labeled by their own detections, one class each."""
+    ((loss, weights),) = layers.expected(*layers.maps(batch), PseudoLabels(threshold)).passes
+    assert weights is None
     return loss
-
-
-def stock_gradient(model, one):
-    """[P] in the order of `theta`, from the model's own parameters."""
-    parameters = [p for layer in last_layers(model).layers.values() for p in layer.parameters()]
-    loss = stock_loss(model, one)
-    grads = torch.autograd.grad(loss, parameters, materialize_grads=True)
-    return torch.cat([g.flatten() for g in grads]), float(loss.detach())
-
-
-def stock_pseudo_labels(model, one, threshold=THRESHOLD):
-    """The image with the stock model's detections as its labels."""
-    model.eval()
-    with torch.no_grad():
-        found = model([{"image": one["image"]}])[0]["instances"]
-    model.train()
-    found = found[found.scores >= threshold]
-    labels = Instances(found.image_size, gt_boxes=Boxes(found.pred_boxes.tensor), gt_classes=found.pred_classes)
-    return {"image": one["image"], "instances": labels}
 
 
 def forward_mode(loss, theta, direction):
@@ -274,7 +193,7 @@ def test_pseudo_labels_do_not_leave_it_to_a_rounding(model, six):
     with pytest.MonkeyPatch.context() as patch:
         bounds = []
         for length in (0.8, 1.2):
-            patch.setattr(last_layers_module, "REACH", length * REACH)
+            patch.setattr(head_loss_module, "REACH", length * REACH)
             bounds.append(loss.derivatives(theta, direction))
     for i, value in enumerate(together):
         by_chance = float((bounds[0][i] - bounds[1][i]).abs())
@@ -292,7 +211,7 @@ def test_derivatives_equal_one_backward_pass_an_image_through_the_stock_model(mo
     counts = [len(one["instances"]) for one in labeled]
     assert max(counts) > 2
     for image, one in zip(batch, labeled, strict=True):
-        loss = layers.record([image], threshold=THRESHOLD)
+        loss = by_detections(layers, [image])
         expected, value = stock_gradient(model, one)
         scale = float(expected.norm() * direction.norm())
         assert float(loss(theta)) == pytest.approx(value, rel=1e-4)
@@ -317,7 +236,7 @@ def test_derivatives_equal_one_backward_pass_an_image_through_the_stock_model(mo
 def test_without_detections_it_is_the_loss_of_the_background(model, six):
     layers = last_layers(model)
     [one] = batch_of(six.select(six.ids[:1]), labels=False)
-    loss = layers.record([one], threshold=1.0)
+    loss = by_detections(layers, [one], threshold=1.0)
     size = tuple(one["image"].shape[-2:])
     empty = Instances(size, gt_boxes=Boxes(torch.zeros(0, 4)), gt_classes=torch.zeros(0, dtype=torch.int64))
     expected, value = stock_gradient(model, {"image": one["image"], "instances": empty})
@@ -439,6 +358,8 @@ def test_it_refuses_what_it_cannot_do(models, data):
         ({"reference": "vall"}, "did you mean val"),
         ({"threshold": 1.5}, r"influence\.threshold=1\.5.*\[0, 1\]"),
         ({"samples": 0}, r"influence\.samples=0"),
+        ({"classes": 0}, r"influence\.classes=0"),
+        ({"classes": None}, r"influence\.classes=null"),
         ({"repeats": None}, r"influence\.repeats=null"),
         ({"repeats": True}, r"influence\.repeats=true"),
         ({"damping": 1.0}, r"influence\.damping=1\.0"),
@@ -452,7 +373,7 @@ def test_settings_that_cannot_work(options, message):
 
 
 def test_defaults_are_valid():
-    assert InfluenceSpec().check() == InfluenceSpec("val", 0.5, None, 4, 0.01, None)
+    assert InfluenceSpec().check() == InfluenceSpec("val", 1, 0.5, None, 4, 0.01, None)
     assert InfluenceSpec.of({"threshold": 0.3}) == InfluenceSpec(threshold=0.3)
     with pytest.raises(ConfigError, match=r"model\.influence\.treshold.*did you mean threshold"):
         InfluenceSpec.of({"treshold": 0.3})

@@ -13,7 +13,7 @@ from al_cli.learners.detectron import learner as learner_module
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.training.joined import Joined, rounds_behind
 from al_cli.learners.spec import ModelSpec, TrainingSpec
-from al_cli.types import Checkpoint, Dataset, Signal
+from al_cli.types import Checkpoint, Dataset, LossPoint, Signal
 
 DENSE = ModelSpec("tiny_retinanet", "tiny_retinanet", "none")  # draws no proposals, so its steps draw nothing
 PLAIN = TrainingSpec(duration="epochs", epochs=1, init="join", batch_size=4, shuffle=False, flip=False)
@@ -135,7 +135,7 @@ def test_a_round_trains_with_the_rates_of_its_part(eight, monkeypatch):
         seen.append((iterations, places[0], optimizer.param_groups[0]["lr"]))
         observers[-1].trainer = Trainer()
         observers[-1].after_train()
-        return ()
+        return (LossPoint(iterations, 0.0, None),)
 
     monkeypatch.setattr(learner_module, "train_model", no_training)
     one, checkpoint = learner(spec, eight, 3), None

@@ -11,6 +11,7 @@ from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import open_config
 from al_cli.learners.detectron.training.solver import Stretch, make_optimizer, make_schedule, numbers
 from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.types import LossPoint
 
 CPU = torch.device("cpu")
 FPN = ModelSpec("fpn", "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml", "none")
@@ -51,7 +52,7 @@ def test_the_rate_falls_at_the_milestones_of_every_round(yolo_root, monkeypatch,
 
     def no_training(model, batches, optimizer, schedule, *, iterations, **options):
         taken.extend(stepped(optimizer, schedule, iterations))
-        return ()
+        return (LossPoint(iterations, 0.0, None),)
 
     monkeypatch.setattr(learner_module, "train_model", no_training)
     one.fit(train.select(train.ids[:images]), val=None, seed=0, init=None)

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from al_cli.learners.detectron.training.loss import batch_losses, mean_loss
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import AmpTrainer, train
 from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.loop import kept_point
 from al_cli.types import Dataset
 
 CPU = torch.device("cpu")
@@ -268,6 +270,40 @@ def test_early_stopping_waits_for_patience_and_restores_the_best():
     assert [(point.iteration, point.val_loss) for point in history] == list(zip(range(2, 14, 2), losses, strict=False))
     assert count(12, losses, val_every=2)[0] == 12, "without patience the last weights stay"
     assert count(10, losses, val_every=2, patience=3)[0] == 8, "patience never runs out: the best all the same"
+
+
+def test_early_stopping_by_a_metric_keeps_the_weights_where_it_was_highest():
+    """The loss, measured next to it, would have kept step 2. No value is not better, and neither is an equal one."""
+    metrics = [
+        0.1,
+        None,
+        0.4,
+        float("nan"),
+        0.4,
+        0.3,
+        0.9,
+    ]  # every 2 steps; highest at step 6, then three times not higher
+    judged, losses = iter(metrics), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+    weight, history = count(20, losses, val_every=2, patience=3, judge=lambda: next(judged))
+    assert weight == 6
+    assert [(point.iteration, point.val_loss) for point in history] == list(zip(range(2, 14, 2), losses, strict=False))
+    assert [point.metric for point in history] == [0.1, None, 0.4, None, 0.4, 0.3]
+    assert kept_point(history, "AP") == history[2] and kept_point(history, "loss") == history[0]
+    assert kept_point(history, None) == history[-1] and kept_point([], "loss") is None
+
+
+def test_watching_minus_the_loss_is_watching_the_loss():
+    losses = [5, 4, 4.5, 3, 3, 3.1, 2, 1]
+    measured = iter(losses)
+    weight, history = count(20, losses, val_every=2, patience=2, judge=lambda: -next(measured))
+    expected, by_loss = count(20, losses, val_every=2, patience=2)
+    assert weight == expected and [replace(point, metric=None) for point in history] == list(by_loss)
+
+
+def test_a_metric_that_never_has_a_value_stops_with_the_last_weights_and_a_warning(caplog):
+    weight, history = count(20, [1.0] * 20, val_every=2, patience=3, judge=lambda: None)
+    assert weight == 6 == history[-1].iteration and "had no value on the validation images" in caplog.text
+    assert kept_point(history, "APs") == history[-1]
 
 
 def test_without_early_stopping_every_step_is_taken():
