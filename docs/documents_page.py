@@ -33,26 +33,26 @@ def page(table: Table) -> str:
 
 
 def _overview(table: Table) -> Iterator[str]:
-    yield from _rows(
-        ("experiment", "document", "what", "place", "here", "how to run it"),
-        (
-            (
-                f"[{one.id}](#{one.id.lower()})",
-                _short(table, one.document),
-                one.title,
-                one.place,
-                one.status,
-                f"`{one.command}`" if one.sweep else one.why,
-            )
-            for one in table.experiments
-        ),
-    )
-    yield ""
+    for task, heading in (("detection", "Object detection"), ("classification", "Image classification")):
+        own = [one for one in table.experiments if one.task == task]
+        if not own:
+            continue
+        yield f"## {heading}"
+        yield ""
+        yield from _rows(
+            ("experiment", "document", "what", "place", "here", "how to run it, or why not"),
+            ((*_named(table, one), one.status, f"`{one.command}`" if one.sweep else one.why) for one in own),
+        )
+        yield ""
     if table.ours:
-        yield "Sweeps that repeat no experiment of a document:"
+        yield "## Sweeps that repeat no experiment of a document"
         yield ""
         yield from _rows(("sweep", "what"), ((f"`{name}`", what) for name, what in table.ours.items()))
         yield ""
+
+
+def _named(table: Table, one: Experiment) -> tuple[str, ...]:
+    return f"[{one.id}](#{one.id.lower()})", _short(table, one.document), one.title, one.place
 
 
 def _short(table: Table, document: str) -> str:

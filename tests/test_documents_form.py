@@ -76,6 +76,7 @@ def test_the_page_has_the_counts_first_and_a_row_for_everything():
         "| [B1](#b1) | b (not counted) | Three | its configuration | deviating | `al sweep one dataset.root=FOLDER` |"
         in lines
     )
+    assert lines.index("## Object detection") < lines.index("## Image classification") < lines.index("## a: A Document")
     assert "| `mine` | a study of ours |" in lines
     assert "| rate | section 1 | explicit | 0.0001 | 0.0001 |  |" in lines
     assert "| size | - | not stated |  | [800, 1333] | the usual |" in lines

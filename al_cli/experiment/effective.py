@@ -31,11 +31,12 @@ def effective(experiment: Experiment, pool: int) -> dict[str, Any]:
         found |= {"round_sizes": images[0], "labeled_at_end": sum(images[0])}
     if experiment.model.family == "fake":
         return found
-    from al_cli.learners.detectron.training.recipe import courses, recipe
+    from al_cli.learners.detectron.training.recipe import Recipe
 
-    found |= recipe(experiment.model, experiment.training)
+    recipe = Recipe(experiment.model, experiment.training)
+    found |= recipe.settings()
     if images is not None:
-        trainings = courses(experiment.model, experiment.training, images[1], experiment.iterations)
+        trainings = recipe.courses(images[1], experiment.iterations)
         found |= _over_run(trainings) if experiment.training.init == "join" else _over_rounds(trainings)
     return found
 

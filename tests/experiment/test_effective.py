@@ -9,7 +9,7 @@ from al_cli.errors import ConfigError
 from al_cli.experiment import build, compose, settings
 from al_cli.experiment.effective import effective, expected_pool, training_in_words
 from al_cli.learners.detectron.model.zoo import open_config
-from al_cli.learners.detectron.training.recipe import courses
+from al_cli.learners.detectron.training.recipe import Recipe
 from al_cli.learners.detectron.training.solver import make_schedule
 
 FCOS = ["model=fcos_R50_FPN_1x", "training.duration=epochs", "training.epochs=12", "training.lr=0.01"]
@@ -84,7 +84,7 @@ def test_falls_and_peak_are_those_of_a_schedule_that_is_stepped(words):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
-    [course] = courses(spec.model, spec.training, [1000], steps)
+    [course] = Recipe(spec.model, spec.training).courses([1000], steps)
     assert course.iterations == steps and course.peak == rates.index(max(rates))
     falls = [step for step in range(course.peak + 1, steps) if rates[step] < rates[step - 1] * 0.999]
     assert [step for step, _ in course.falls] == (falls if len(falls) < 10 else [])  # one cycle falls all the time

@@ -17,38 +17,13 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from al_cli.learners.detectron.model.zoo import DetectronConfig, build, open_config
-from al_cli.learners.detectron.training.solver import Numbers, Stretch, make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.solver import Stretch, make_optimizer, make_schedule, numbers
 from al_cli.learners.spec import ModelSpec, TrainingSpec
 
 GRID = 256  # places at which the rate is looked at before its falls are located
 MOST_FALLS = 20  # a rate that falls more often falls continuously
 ALIKE = 1e-9  # two rates with a smaller relative difference are the same
 FALLEN = 0.9  # a stretch that begins below this share of the rate before it begins with a fall
-
-
-def recipe(model: ModelSpec, training: TrainingSpec) -> dict[str, Any]:
-    """What holds for every training of this detector, whatever its data. ConfigError as `open_config` and `numbers` raise it.
-
-    `image_size_train`, `image_size_test`: [shortest side, longest at most]; the first is a list where one is drawn for each
-    image, and the whole is None where images stay as they are.
-    """
-    config = _opened(model)
-    chosen = numbers(config, training)
-    optimizer = _optimizer(config, training, chosen)
-    group = optimizer.param_groups[0]
-    train = config.augmentations(train=True, flip=training.flip)
-    return {
-        "batch_size": chosen.batch_size,
-        "lr": chosen.lr,
-        "weight_decay": chosen.weight_decay,
-        "optimizer": _name_of(optimizer),
-        "momentum": group.get("momentum"),
-        "clip_gradients": training.clip_gradients if training.clip_gradients is not None else _own_clipping(config),
-        "flip": any(isinstance(step, T.RandomFlip) for step in train),
-        "image_size_train": _size(train),
-        "image_size_test": _size(config.augmentations(train=False, flip=False)),
-        **_thresholds(config, model),
-    }
 
 
 class Course(NamedTuple):
@@ -63,33 +38,54 @@ class Course(NamedTuple):
     last: float
 
 
-def courses(model: ModelSpec, training: TrainingSpec, images: Sequence[int], length: int) -> list[Course]:
-    """The trainings of a run on so many images each, in order. `length` as `TrainingSpec.per_round` gives it. With
-    training.init=join they are stretches of one, and a fall at step 0 is one from the stretch before."""
-    config = _opened(model)
-    chosen = numbers(config, training)
-    found: list[Course] = []
-    for number, count in enumerate(images):
-        unit = math.ceil(count / chosen.batch_size) if training.counts_epochs else 1
-        steps = length * unit
-        optimizer = _optimizer(config, training, chosen)
-        part = Stretch(number, len(images)) if training.init == "join" else Stretch()
-        rate = _rate(optimizer, make_schedule(config, training, optimizer, steps, unit=unit, part=part))
-        falls, peak = _shape(rate, steps)
-        if part.number and rate(0) < FALLEN * found[-1].last:
-            falls = ((0, rate(0) / found[-1].last), *falls)
-        epoch = unit if training.counts_epochs else count / chosen.batch_size
-        found.append(Course(steps, epoch, falls, peak, rate(peak), rate(steps - 1)))
-    return found
+class Recipe:
+    """How a detector trains. ConfigError as `open_config` and `numbers` raise it."""
 
+    def __init__(self, model: ModelSpec, training: TrainingSpec):
+        self.model, self.training = model, training
+        self.config = open_config(model, num_classes=2, device=torch.device("meta"))
+        self.chosen = numbers(self.config, training)
 
-def _opened(model: ModelSpec) -> DetectronConfig:
-    return open_config(model, num_classes=2, device=torch.device("meta"))
+    def settings(self) -> dict[str, Any]:
+        """What holds for every training, whatever its data.
 
+        `image_size_train`, `image_size_test`: [shortest side, longest at most]; the first is a list where one is drawn for
+        each image, and the whole is None where images stay as they are.
+        """
+        layers = nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1))  # in place of a detector
+        optimizer = make_optimizer(self.config, self.training, self.chosen, layers)
+        train = self.config.augmentations(train=True, flip=self.training.flip)
+        own_clipping = _own_clipping(self.config)
+        return {
+            "batch_size": self.chosen.batch_size,
+            "lr": self.chosen.lr,
+            "weight_decay": self.chosen.weight_decay,
+            "optimizer": _name_of(optimizer),
+            "momentum": optimizer.param_groups[0].get("momentum"),
+            "clip_gradients": own_clipping if self.training.clip_gradients is None else self.training.clip_gradients,
+            "flip": any(isinstance(step, T.RandomFlip) for step in train),
+            "image_size_train": _size(train),
+            "image_size_test": _size(self.config.augmentations(train=False, flip=False)),
+            **_thresholds(self.config, self.model),
+        }
 
-def _optimizer(config: DetectronConfig, training: TrainingSpec, chosen: Numbers) -> torch.optim.Optimizer:
-    """The optimizer of a training, of two layers in place of a detector."""
-    return make_optimizer(config, training, chosen, nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)))
+    def courses(self, images: Sequence[int], length: int) -> list[Course]:
+        """The trainings of a run on so many images each, in order. `length` as `TrainingSpec.per_round` gives it. With
+        training.init=join they are stretches of one, and a fall at step 0 is one from the stretch before."""
+        counts_epochs, batch_size = self.training.counts_epochs, self.chosen.batch_size
+        found: list[Course] = []
+        for number, count in enumerate(images):
+            unit = math.ceil(count / batch_size) if counts_epochs else 1  # as DetectronLearner.fit counts
+            steps = length * unit
+            optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], self.chosen.lr)  # a schedule asks for no more
+            part = Stretch(number, len(images)) if self.training.init == "join" else Stretch()
+            rate = _rate(optimizer, make_schedule(self.config, self.training, optimizer, steps, unit=unit, part=part))
+            falls, peak = _shape(rate, steps)
+            if part.number and rate(0) < FALLEN * found[-1].last:
+                falls = ((0, rate(0) / found[-1].last), *falls)
+            epoch = unit if counts_epochs else count / batch_size
+            found.append(Course(steps, epoch, falls, peak, rate(peak), rate(steps - 1)))
+        return found
 
 
 def _name_of(optimizer: torch.optim.Optimizer) -> str:
@@ -132,9 +128,6 @@ def _thresholds(config: DetectronConfig, spec: ModelSpec) -> dict[str, Any]:
 def _rate(optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> Callable[[int], float]:
     """The rate of a step of this training, counted from 0: what the schedule sets when it arrives there."""
     begun = schedule.last_epoch
-    for group in optimizer.param_groups:
-        for weights in group["params"]:
-            weights.grad = torch.zeros_like(weights)
     optimizer.step()  # a schedule wants to be stepped after it
 
     def rate(step: int) -> float:
