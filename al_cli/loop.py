@@ -63,7 +63,8 @@ class Plan:
     of its lowest validation loss, not its last. `picks` [rounds + 1] are the images of each round where they were chosen
     elsewhere; an empty round 0 is drawn. `skipped`: how many rounds a reference leaves out. It labels everything in its one
     round and takes the training seed of the other runs' last round. `stop`: the run ends after the round that reaches it, and
-    `sizes` are the most that it may have.
+    `sizes` are the most that it may have. `chooses_first`: nothing is labeled before the first selection, which the starting
+    weights make; round 0 is a round like the others then (Lund, algorithm 1).
     """
 
     sizes: tuple[int, ...]
@@ -81,6 +82,7 @@ class Plan:
     skipped: int = 0
     evaluate: Literal["test", "val"] = "test"
     stop: Stop | None = None
+    chooses_first: bool = False
 
     def ends(self, record: RoundRecord) -> bool:
         """Whether this finished round is the run's last."""
@@ -301,10 +303,13 @@ def choose(
     clock: "Clock",
 ) -> Choice:
     """The images of this round: the initial set, those that were chosen elsewhere, or what the strategy selects with the
-    learner's present weights: as many images as the round asks for, or until they hold as many boxes."""
-    if round == 0:
+    learner's present weights, in round 0 the starting ones: as many images as the round asks for, or until they hold as many
+    boxes."""
+    if round == 0 and not plan.chooses_first:
         return settled("initial", train.ids.tolist(), start.order[: plan.sizes[0]])
-    known, initial = set(pool.labeled) - set(start.heldout), start.order[: plan.sizes[0]]
+    if round == 0:
+        learner.start(plan.training_seed(0))
+    known, initial = set(pool.labeled) - set(start.heldout), pool.labeled[: plan.sizes[0]]
     learner.inform(labeled=train.select(known), initial=train.select(initial), val=start.val, scored=start.scored)
     candidates = set(train.ids.tolist()) - set(start.heldout) if plan.data == "reselect" else set(pool.unlabeled)
     if plan.picks is not None:

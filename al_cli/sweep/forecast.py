@@ -78,6 +78,9 @@ class Untrained(Learner):
     ) -> Checkpoint:
         raise AssertionError("a forecast trains nothing")
 
+    def start(self, seed: int) -> Checkpoint:
+        return Checkpoint({})
+
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
         raise AssertionError("a forecast infers nothing")
 
@@ -142,6 +145,7 @@ def forecast(jobs: Sequence[Job]) -> Forecast:
     """What these runs still cost. Reads datasets and the store; writes nothing."""
     splits_of: dict[str, Splits] = {}
     seen: set[str] = set()
+    learners: set[tuple[str, str]] = set()
     naive = done = stored = shared = 0
     needed: list[Training] = []
     sure = True
@@ -158,7 +162,9 @@ def forecast(jobs: Sequence[Job]) -> Forecast:
         name = dataset_key(job)
         if name not in splits_of:
             splits_of[name] = build.load_dataset(experiment.config["dataset"])
-        build.check_learner(experiment, splits_of[name].train.class_names)
+        if (checked := (name, experiment.learner_key)) not in learners:
+            build.check_learner(experiment, splits_of[name].train.class_names)
+            learners.add(checked)
         store = Peek(build.store_path(experiment.config))
         for number, training in enumerate(trainings(experiment, splits_of[name], store, folder)):
             naive, sure = naive + 1, sure and training.sure
