@@ -22,12 +22,13 @@ Amount = int | float | None  # a count, a share of the pool (a float of at most 
 
 
 def images_per_round(pool: int, initial: Amount, budget: Amount, rounds: int) -> list[int]:
-    """[rounds + 1] images of each round, the initial set first.
+    """[rounds + 1] images of each round, the initial set first; with an `initial` of 0 round 0 has a budget like the others.
 
     Shares are of the whole pool and add up exactly: the last round takes what is left of them. ConfigError when a round
     would have no image.
     """
-    first, each = _exact(initial, pool, rounds), _exact(budget, pool, rounds)
+    each = _exact(budget, pool, rounds)
+    first = _exact(initial, pool, rounds) or each
     totals = [min(pool, math.floor(first + round * each + 0.5)) for round in range(rounds + 1)]
     sizes = np.diff([0, *totals]).tolist()
     if first > pool or min(sizes) < 1:
@@ -40,20 +41,21 @@ def images_per_round(pool: int, initial: Amount, budget: Amount, rounds: int) ->
 
 
 def boxes_per_round(train: Dataset, order: Sequence[int], initial: Amount, budget: Amount, rounds: int) -> list[int]:
-    """[rounds + 1] images of the initial set, the first of `order`, then the boxes of each round.
+    """[rounds + 1] images of the initial set, the first of `order`, then the boxes of each round; with an `initial` of 0 the
+    boxes of every round.
 
     The initial set stays a number of images, so that it is the same whatever the unit. Shares of the budget are of all
     boxes of the pool; the last round takes what is left of them. ConfigError where the rounds before the last could use
     up the pool: each may pass its budget by all boxes of an image but one.
     """
-    first = images_per_round(len(train), initial, 1, rounds)[0]
-    if not rounds:
-        return [first]
+    first = [] if initial == 0 else images_per_round(len(train), initial, 1, rounds)[:1]
+    if not (active := rounds + 1 - len(first)):
+        return first
     exact = _exact(budget, train.box_count, rounds)
-    sizes = np.diff([math.floor(round * exact + 0.5) for round in range(rounds + 1)]).tolist()
-    initial_boxes = train.select(order[:first]).box_count
+    sizes = np.diff([math.floor(round * exact + 0.5) for round in range(active + 1)]).tolist()
+    initial_boxes = train.select(order[: sum(first)]).box_count
     largest = max(int((~image.crowd).sum()) for image in train.images)
-    most = initial_boxes + sum(sizes[:-1]) + (rounds - 1) * max(0, largest - 1)
+    most = initial_boxes + sum(sizes[:-1]) + (active - 1) * max(0, largest - 1)
     if min(sizes) < 1 or most >= train.box_count:
         raise ConfigError(
             f"an initial set with {initial_boxes} boxes and rounds of {sizes} do not fit a pool of {train.box_count} boxes, "
@@ -61,7 +63,7 @@ def boxes_per_round(train: Dataset, order: Sequence[int], initial: Amount, budge
             where=f"rounds={rounds} initial={initial} budget={budget} budget_unit=boxes",
             remedy="lower rounds, initial or budget so that every round has boxes left to label",
         )
-    return [first, *sizes]
+    return [*first, *sizes]
 
 
 def _exact(amount: Amount, total: int, rounds: int) -> float:
@@ -108,8 +110,8 @@ def fill(select: Choose, request: Request, boxes: Mapping[int, int], budget: int
 
 
 def guess_images(budget: int, labeled_boxes: int, labeled_images: int) -> int:
-    """How many images hold `budget` boxes if they are like the labeled ones, rounded up."""
-    return -(-budget * labeled_images // max(1, labeled_boxes))
+    """How many images hold `budget` boxes if they are like the labeled ones, rounded up; 1 where none is labeled."""
+    return max(1, -(-budget * labeled_images // max(1, labeled_boxes)))
 
 
 class Once:

@@ -60,12 +60,13 @@ class Plan:
     them are labeled and paid for. `shuffle` them in each epoch, else each takes them in the order in which they were labeled.
     `carry_weights`: start from the last round's weights, else from the starting weights.
     `holdout`: how many of the initial images validate instead of training. `evaluate`: the split that rounds are scored on,
-    val while a recipe is tuned: then nothing reads test. `early_stop`: what trainings watch
-    that end with their best weights, `loss` or a metric; None: they end with their last.
-    `measure_loss` of the images that rounds are scored on, too. `picks` [rounds + 1] are the images
-    of each round where they were chosen elsewhere; an empty round 0 is drawn. `skipped`: how many rounds a reference leaves
-    out. It labels everything in its one round and takes the training seed of the other runs' last round. `stop`: the run ends
-    after the round that reaches it, and `sizes` are the most that it may have.
+    val while a recipe is tuned: then nothing reads test. `early_stop`: what trainings watch that end with their best weights,
+    `loss` or a metric; None: they end with their last. `measure_loss` of the images that rounds are scored on, too.
+    `picks` [rounds + 1] are the images of each round where they were chosen elsewhere; an empty round 0 is drawn. `skipped`:
+    how many rounds a reference leaves out. It labels everything in its one round and takes the training seed of the other
+    runs' last round. `stop`: the run ends after the round that reaches it, and `sizes` are the most that it may have.
+    `chooses_first`: nothing is labeled before the first selection, which the starting weights make; round 0 is a round like
+    the others then (Lund, algorithm 1).
     """
 
     sizes: tuple[int, ...]
@@ -84,6 +85,7 @@ class Plan:
     skipped: int = 0
     evaluate: Literal["test", "val"] = "test"
     stop: Stop | None = None
+    chooses_first: bool = False
 
     def ends(self, record: RoundRecord) -> bool:
         """Whether this finished round is the run's last."""
@@ -320,10 +322,13 @@ def choose(
     clock: "Clock",
 ) -> Choice:
     """The images of this round: the initial set, those that were chosen elsewhere, or what the strategy selects with the
-    learner's present weights: as many images as the round asks for, or until they hold as many boxes."""
-    if round == 0:
+    learner's present weights, in round 0 the starting ones: as many images as the round asks for, or until they hold as many
+    boxes."""
+    if round == 0 and not plan.chooses_first:
         return settled("initial", train.ids.tolist(), start.order[: plan.sizes[0]])
-    known, initial = set(pool.labeled) - set(start.heldout), start.order[: plan.sizes[0]]
+    if round == 0:
+        learner.start(plan.training_seed(0))
+    known, initial = set(pool.labeled) - set(start.heldout), pool.labeled[: plan.sizes[0]]
     learner.inform(labeled=train.select(known), initial=train.select(initial), val=start.val, scored=start.scored)
     candidates = set(train.ids.tolist()) - set(start.heldout) if plan.data == "reselect" else set(pool.unlabeled)
     if plan.picks is not None:

@@ -459,7 +459,7 @@ class Losses:
 
 
 class Learner(Protocol):
-    """A detector that can be trained and asked. After `fit` or `load`, `infer` and `loss` answer with those weights.
+    """A detector that can be trained and asked. After `fit`, `start` or `load`, `infer` and `loss` answer with those weights.
 
     Deterministic on a CPU: the same calls give the same bytes.
     """
@@ -478,6 +478,11 @@ class Learner(Protocol):
     ) -> Checkpoint:
         """Train on every image of `train` (negatives too) from `init`, or from the starting weights where None. Each epoch
         is shuffled, or takes the images in this `order` of their ids."""
+        ...
+
+    def start(self, seed: int) -> Checkpoint:
+        """The weights that a training with this seed and no `init` would begin from, ready for `infer`. ModelError where these
+        are of no detector of the dataset's classes."""
         ...
 
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:

@@ -108,6 +108,7 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         skipped=config["rounds"] if experiment.reference else 0,
         evaluate=config["evaluate"],
         stop=experiment.stop,
+        chooses_first=experiment.chooses_first,
     )
     if validates:
         check_validating(experiment, splits, plan)
@@ -275,10 +276,12 @@ def check_learner(experiment: Experiment, class_names: tuple[str, ...]) -> None:
     if experiment.model.family == "fake":
         build_learner(experiment, class_names)
         return
-    from al_cli.learners.detectron.learner import opened
+    from al_cli.learners.detectron.learner import check_start, opened
 
     needs, device = experiment.strategy.needs, experiment.config["device"]
-    opened(experiment.model, experiment.training, len(class_names), device, needs)
+    _, config, _ = opened(experiment.model, experiment.training, len(class_names), device, needs)
+    if experiment.chooses_first:
+        check_start(experiment.model, config, class_names)
 
 
 def store_path(config: Mapping[str, Any]) -> Path:

@@ -14,6 +14,7 @@ from al_cli.datasets.held_out import scored_split
 from al_cli.errors import AlError, ConfigError, DatasetError, ModelError, RunError
 from al_cli.experiment.build import (
     build_learner,
+    check_learner,
     check_longer,
     influence_reference,
     load_dataset,
@@ -136,6 +137,8 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
         log.info("continuing after round %d", done[-1].round)
     start = time.monotonic()
     learner = build_learner(experiment, splits.train.class_names)
+    if experiment.chooses_first:
+        check_learner(experiment, splits.train.class_names)  # now that the starting weights are here
     if experiment.config["portable"] and learner.device.startswith("cuda"):
         log.warning("portable=true caps the kernels of the CPU, and this run uses a GPU: device=cpu keeps the promise")
     plotted = time.monotonic()
@@ -186,11 +189,13 @@ def announce(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:
             plan.evaluate,
         )
     amounts = f"{', '.join(sizes)} images"
-    if plan.unit != "images":
+    if plan.chooses_first:
+        amounts = f"{', '.join(sizes)} {plan.unit}, the first of them chosen by the starting weights"
+    elif plan.unit != "images":
         amounts = f"{', '.join(sizes[:1])} images" + (f", then {', '.join(sizes[1:])} boxes" if sizes[1:] else "")
     if experiment.reference:
         log.info("a reference: %s trains once, on all %d images", experiment.model.name, pool)
-    elif len(sizes) == 1:
+    elif len(sizes) == 1 and not plan.chooses_first:
         log.info("%s trains once, on %s", experiment.model.name, amounts)
     else:
         log.info(

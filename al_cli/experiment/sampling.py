@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from al_cli.datasets.held_out import HeldOut
 from al_cli.errors import AlError, ConfigError, first_line, written
 from al_cli.experiment import imported
 from al_cli.experiment.names import check_path
-from al_cli.learners.spec import TrainingSpec
+from al_cli.learners.spec import InfluenceSpec, TrainingSpec
 from al_cli.lookup import NOBODY, Known
 from al_cli.samplers.catalog import IMPORTED, read_stage
 from al_cli.samplers.select_random import random
 from al_cli.strategy import Stage, Strategy
+from al_cli.types import Signal
 
 DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
 UNASKED = Strategy([Stage(random)])  # of runs whose images are settled: references and imported selections
@@ -58,23 +60,23 @@ def read_imported(plain: Mapping[str, Any], picks: imported.Imported | None) -> 
     return rows
 
 
-def check_ud(value: Any, rounds: int, strategy: Strategy, name: str) -> list[float | None]:
-    """One UD-split per active round. ConfigError for a wrong length, a value outside [0, 1], or a sampler without a split."""
+def check_ud(value: Any, selections: int, strategy: Strategy, name: str) -> list[float | None]:
+    """One UD-split per selection. ConfigError for a wrong length, a value outside [0, 1], or a sampler without a split."""
     if not strategy.uses_ud:
         if value is not None:
             raise ConfigError(
                 f"sampler {name} has no ud stage, so ud_split={_typed(value)} would do nothing",
                 remedy="leave ud_split out, or take sampler=ccms",
             )
-        return [None] * rounds
+        return [None] * selections
     if value is None:
         value = DEFAULT_UD
-    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * rounds
-    if len(values) != rounds:
+    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * selections
+    if len(values) != selections:
         raise ConfigError(
-            f"ud_split has {len(values)} values for {rounds} active rounds",
+            f"ud_split has {len(values)} values for {selections} selections",
             where=f"ud_split={_typed(value)}",
-            remedy=f"give {rounds} values, or one for all rounds, or set rounds={len(values)}",
+            remedy=f"give {selections} values, one for each active round (with initial=0 for round 0 too), or one for all",
         )
     for v in values:
         if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v <= 1:
@@ -89,6 +91,34 @@ def check_ud(value: Any, rounds: int, strategy: Strategy, name: str) -> list[flo
 def _typed(value: Any) -> str:
     """A list as it is typed in a shell, without blanks."""
     return str(value).replace(" ", "")
+
+
+def chooses_first(plain: Mapping[str, Any]) -> bool:
+    """Whether nothing is labeled before the first selection, so that the starting weights make it (Lund, algorithm 1)."""
+    return not plain["reference"] and plain["initial"] == 0
+
+
+def check_first(strategy: Strategy, plain: Mapping[str, Any]) -> None:
+    """ConfigError where the starting weights are to choose round 0, and could not."""
+    if not chooses_first(plain):
+        return
+    name, another = f"sampler {plain['sampler']['name']}", "take another sampler, or give initial a count of at least 1"
+    if imports(plain):
+        raise ConfigError("the file decides what round 0 labels", where="initial=0", remedy="leave initial out")
+    if HeldOut.of(plain["dataset"]).initial:
+        what = f"there are no initial images, so none of them can validate: dataset.val={plain['dataset']['val']}"
+        raise ConfigError(what, where="initial=0", remedy="hold out a share of the pool: dataset.val=20%")
+    if any(stage.labeled is not None for stage in strategy.stages):
+        what = f"{name} compares with the labeled images, and nothing is labeled before the first selection"
+        raise ConfigError(what, where="initial=0", remedy=another)
+    if Signal.PREDICTED_LOSS in strategy.needs:
+        what = f"{name} asks a module that learns with the detector, and nothing is trained before the first selection"
+        raise ConfigError(what, where="initial=0", remedy=another)
+    reference = InfluenceSpec.of(plain["model"].get("influence", {})).reference
+    of_labeled = Signal.GRADIENT_SIMILARITY in strategy.needs and reference in ("initial", "labeled")
+    if of_labeled or Signal.INFLUENCE in strategy.needs:
+        what = f"{name} measures the loss of the labeled images, and nothing is labeled before the first selection"
+        raise ConfigError(what, where="initial=0", remedy=another)
 
 
 def check_reselect(training: TrainingSpec, strategy: Strategy, plain: Mapping[str, Any]) -> None:

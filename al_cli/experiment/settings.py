@@ -14,7 +14,16 @@ from al_cli.errors import ConfigError, DatasetError, first_line, suggest, writte
 from al_cli.experiment import imported
 from al_cli.experiment.compose import resolved
 from al_cli.experiment.names import WHERE, check_path
-from al_cli.experiment.sampling import check_reselect, check_stages, check_ud, imports, read_imported, strategy_of
+from al_cli.experiment.sampling import (
+    check_first,
+    check_reselect,
+    check_stages,
+    check_ud,
+    chooses_first,
+    imports,
+    read_imported,
+    strategy_of,
+)
 from al_cli.learners.portable import check_portable
 from al_cli.learners.spec import ModelSpec, TrainingSpec, check_together, provides, remedy_for
 from al_cli.lookup import NOBODY, Known
@@ -74,6 +83,16 @@ class Experiment:
         return bool(self.config["reference"])
 
     @property
+    def chooses_first(self) -> bool:
+        """Whether nothing is labeled before the first selection, so that the starting weights make it."""
+        return chooses_first(self.config)
+
+    @property
+    def learner_key(self) -> str:
+        """Equal where the same can be said of the learners before any training."""
+        return repr((self.model, self.training, self.config["device"], self.strategy.needs, self.chooses_first))
+
+    @property
     def rounds(self) -> int:
         """Trainings, the initial one included."""
         return 1 if self.reference else self.config["rounds"] + 1
@@ -115,8 +134,8 @@ def check(
     masked.note(secrets)
     whole(plain["rounds"], "rounds", at_least=0, at_most=imported.MAX_ROUNDS)
     one_of(plain["budget_unit"], "budget_unit", UNITS)
-    for name, unit in (("initial", "images"), ("budget", plain["budget_unit"])):
-        amount(plain[name], name, unit)
+    amount(plain["initial"], "initial", "images", or_none=True)
+    amount(plain["budget"], "budget", plain["budget_unit"])
     one_of(plain["device"], "device", DEVICES)
     if not isinstance(task_name := plain.get("task", tasks.DEFAULT), str):
         one_of(task_name, "task", tasks.BUILT_IN)
@@ -137,6 +156,7 @@ def check(
     check_stages(plain["sampler"]["stages"])
     strategy = strategy_of(plain, known)
     check_reselect(training, strategy, plain)
+    check_first(strategy, plain)
     if lacking := strategy.needs - provides(model):
         raise ConfigError(
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
@@ -154,11 +174,12 @@ def check(
     if (tracker := plain.get("tracking")) is not None:
         one_of(tracker, "tracking", tracking.TRACKER_PACKAGES)
         tracking.check_tracker(tracker)
+    drawn: list[float | None] = [] if chooses_first(plain) else [None]  # what no sampler is asked for
     ud: list[float | None] = [None] * plain["rounds"]
     if not plain["reference"]:  # its sampler is not asked, so whatever stands there for the other runs of a study may
-        ud = check_ud(plain["ud_split"], plain["rounds"], strategy, plain["sampler"]["name"])
+        ud = check_ud(plain["ud_split"], plain["rounds"] + 1 - len(drawn), strategy, plain["sampler"]["name"])
     rows = read_imported(plain, picks) if imports(plain) else None
-    return Experiment(plain, strategy, model, training, (None, *ud), seeds, task, rows, known, secrets)
+    return Experiment(plain, strategy, model, training, (*drawn, *ud), seeds, task, rows, known, secrets)
 
 
 def check_stop(stop: Any, task: tasks.Task) -> None:
@@ -238,9 +259,9 @@ def one_of(value: Any, name: str, choices: Collection[str]) -> None:
         raise ConfigError(f"{name} is {written(value)}", remedy=suggest(value, choices))
 
 
-def amount(value: Any, name: str, unit: str) -> None:
-    """A count of at least 1, a share between 0 and 1, or null."""
-    if value is None:
+def amount(value: Any, name: str, unit: str, or_none: bool = False) -> None:
+    """A count of at least 1 (0 too where `or_none`), a share between 0 and 1, or null."""
+    if value is None or (or_none and value == 0 and not isinstance(value, bool)):
         return
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value <= 0 or (value > 1 and value != int(value)):

@@ -57,6 +57,10 @@ class FakeLearner(Learner):
         self.state = {"counts": counts.tolist(), "seed": seed}
         return Checkpoint(dict(self.state), tuple(history), epochs=1.0)  # it counts every image once
 
+    def start(self, seed: int) -> Checkpoint:
+        self.state = {"counts": [0] * self.num_classes, "seed": seed}
+        return Checkpoint(dict(self.state))
+
     @property
     def _blur(self) -> NDArray[np.float64]:
         """[C] how badly each class is known: 1 before any label of it, towards 0 with many."""

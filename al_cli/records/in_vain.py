@@ -54,7 +54,8 @@ def round_in_vain(
     picked = sum(new for new, _ in counts.values())
     if record.picked and not picked:
         what = f"all {len(record.picked)} images that this round labeled are empty"
-        remedy = "take another sampler or a larger budget" if record.round else "raise initial, or take another seed"
+        drawn = record.round == 0 and config.get("initial") != 0
+        remedy = "raise initial, or take another seed" if drawn else "take another sampler or a larger budget"
         found.append(InVain("A round labeled empty images only", what, remedy))
     return [*found, *result_in_vain(folder, record, task, counts)] if last else found
 

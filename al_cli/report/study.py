@@ -79,6 +79,11 @@ class StudyFolder:
         return "random" if "random" in candidates else min(candidates, default=None)
 
     @property
+    def first_choice(self) -> int:
+        """The first round whose images samplers chose: 0 where nothing was labeled before (`initial=0`), else 1."""
+        return 0 if self.runs and all(run.config.get("initial") == 0 for run in self.runs) else 1
+
+    @property
     def oracles(self) -> set[str]:
         """Arms that read labels which nobody has yet, as the records of their stages say."""
         return {run.arm for run in self.runs if any(record.oracle for record in run.records)}
@@ -160,6 +165,7 @@ def curves_of(runs: Iterable[Run], task: Task) -> list[RunCurve]:
             task,
             complete=len(run.records) == run.summary.rounds_total,
             stop=stop_of(run.config, task),
+            drawn=run.config.get("initial") != 0,
         )
         for run in runs
         if run.records

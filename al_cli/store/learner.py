@@ -86,6 +86,12 @@ class StoredLearner(Learner):
         self.weights, self._file = got.entry.digests["checkpoint.pth"], got.entry.path / "checkpoint.pth"
         return got.result
 
+    def start(self, seed: int) -> Checkpoint:
+        """They are kept nowhere: what determines them stands for the digest of their file."""
+        self._checkpoint, self._file = self.inner.start(seed), None
+        self.weights = f"start of {self.store.key({**self.identity, 'start': seed})}"
+        return self._checkpoint
+
     def _digest_of(self, checkpoint: Checkpoint) -> str:
         """The digest that the checkpoint's file has."""
         with tempfile.TemporaryDirectory() as folder:

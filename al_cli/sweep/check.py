@@ -101,7 +101,7 @@ def _check_each(asked: Sequence[tuple[Job, tuple[str, ...]]]) -> None:
     known = set()
     for job, class_names in asked:
         experiment = job.experiment
-        key = repr((experiment.model, experiment.training, experiment.config["device"], experiment.strategy.needs))
+        key = experiment.learner_key
         if (key, class_names) not in known:
             with of_job(job, len(asked)):
                 build.check_learner(experiment, class_names)

@@ -75,6 +75,9 @@ class Untrained(Learner):
     ) -> Checkpoint:
         raise AssertionError("a forecast trains nothing")
 
+    def start(self, seed: int) -> Checkpoint:
+        return Checkpoint({})
+
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
         raise AssertionError("a forecast infers nothing")
 
@@ -139,6 +142,7 @@ def forecast(jobs: Sequence[Job], read: dict[str, Splits] | None = None) -> Fore
     """What these runs still cost. Reads datasets and the store; writes nothing. `read` gets the datasets, by `dataset_key`."""
     splits_of = {} if read is None else read
     seen: set[str] = set()
+    learners: set[tuple[str, str]] = set()
     naive = done = stored = shared = 0
     needed: list[Training] = []
     sure = True
@@ -155,7 +159,9 @@ def forecast(jobs: Sequence[Job], read: dict[str, Splits] | None = None) -> Fore
         name = dataset_key(job)
         if name not in splits_of:
             splits_of[name] = build.load_dataset(experiment.config["dataset"])
-        build.check_learner(experiment, splits_of[name].train.class_names)
+        if (checked := (name, experiment.learner_key)) not in learners:
+            build.check_learner(experiment, splits_of[name].train.class_names)
+            learners.add(checked)
         store = Peek(build.store_path(experiment.config))
         for number, training in enumerate(trainings(experiment, splits_of[name], store, folder)):
             naive, sure = naive + 1, sure and training.sure

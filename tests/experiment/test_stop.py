@@ -101,7 +101,7 @@ def test_a_higher_value_or_none_goes_on_and_a_lower_one_is_refused(runs, few):
 def test_rounds_after_a_stop_that_came_earlier_are_kept_aside(runs, few):
     """As where a round was made again on another machine, and reaches the value now."""
     config = PLAIN / "config.yaml"
-    config.write_text(config.read_text().replace("at: null", "at: 20.0"))
+    config.write_text(config.read_text().replace("\n  at: null", "\n  at: 20.0"))
     assert "the run goes on, and by its configuration stopped at AP 28.51" in runs("verify", PLAIN, code=1).stdout
     (PLAIN / "done.json").unlink()
     runs("run", *few, "run_name=plain", "stop.at=20")

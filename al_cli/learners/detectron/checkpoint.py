@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,19 @@ import torch
 from torch import nn
 
 from al_cli.errors import ModelError, RunError
-from al_cli.learners.detectron.model.pickled import read_tensors, refusal
+from al_cli.learners.detectron.model.pickled import CLASSES, read_tensors, refusal
 from al_cli.system import unfinished
 from al_cli.types import Checkpoint, LossPoint
 
 
-def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """So that MODEL.WEIGHTS reads it; the loss curves lie next to the weights. Whole or not there at all."""
+def write_checkpoint(checkpoint: Checkpoint, path: Path, class_names: Sequence[str]) -> None:
+    """So that MODEL.WEIGHTS reads it; loss curves and the names of the classes lie next to the weights. Whole or not there at
+    all."""
     history = [[point.iteration, point.train_loss, point.val_loss, point.metric] for point in checkpoint.history]
     extras = {name: torch.from_numpy(array) for name, array in checkpoint.extras.items()}
     with unfinished(path) as draft, draft.open("wb") as file:
         content = {"model": dict(checkpoint.state), "history": history, "epochs": checkpoint.epochs, "extras": extras}
-        torch.save(content, file)
+        torch.save(content | {CLASSES: list(class_names)}, file)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -20,7 +20,7 @@ from torch import nn
 from al_cli.errors import ConfigError
 from al_cli.learners.detectron.checkpoint import put_weights, read_checkpoint, write_checkpoint
 from al_cli.learners.detectron.image_reader import ImageReader
-from al_cli.learners.detectron.model.weights import load_weights, locate, source
+from al_cli.learners.detectron.model.weights import load_weights, local_file, locate, require_classes, source
 from al_cli.learners.detectron.model.zoo import DetectronConfig, build, choose_device, open_config
 from al_cli.learners.detectron.signals.columns import DetectionArrays, predictions
 from al_cli.learners.detectron.signals.tap import tap
@@ -64,6 +64,14 @@ def opened(
     InfluenceSpec.of(model.influence).require_classes(num_classes)
     source(model)
     return chosen, config, found
+
+
+def check_start(model: ModelSpec, config: DetectronConfig, class_names: Sequence[str]) -> None:
+    """ModelError where the starting weights cannot choose images before any training: they are of no whole detector, or of
+    other classes. Weights that must be downloaded first are judged by their address."""
+    require_classes(model, class_names)
+    if (path := local_file(model)) is not None:
+        load_weights(build(config, model), path, whole=True)
 
 
 class DetectronLearner(Learner):
@@ -171,12 +179,22 @@ class DetectronLearner(Learner):
         epochs = steps / unit if spec.counts_epochs else steps * batch_size / len(train)
         return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, history, extras, epochs)
 
-    def _start_model(self, init: Checkpoint | None) -> nn.Module:
+    def start(self, seed: int) -> Checkpoint:
+        """The weights that `fit` would begin from with this seed, and what its observers know before the first step."""
+        require_classes(self.spec, self.class_names)
+        seed_everything(seed)
+        with deterministic(self.reader.threads):
+            model = self._start_model(None, whole=True)
+        extras = {"seed": np.array(seed)} | ClassDifficulty(len(self.class_names)).extras
+        self._adopt(model, extras)
+        return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, (), extras)
+
+    def _start_model(self, init: Checkpoint | None, whole: bool = False) -> nn.Module:
         model = build(self.config, self.spec)
         if init is not None:
             put_weights(model, init.state, "the weights to continue from")
         elif self._start is not None:
-            load_weights(model, self._start)
+            load_weights(model, self._start, whole=whole)
         return model
 
     def _validation_loss(self, model: nn.Module, val: Dataset) -> float:
@@ -194,7 +212,7 @@ class DetectronLearner(Learner):
 
     @property
     def trained(self) -> TrainedModel:
-        """The model that answers. RuntimeError before the first `fit` or `load`."""
+        """The model that answers. RuntimeError before the first `fit`, `start` or `load`."""
         if self._trained is None:
             raise RuntimeError("fit or load first: the learner has no weights yet")
         return self._trained
@@ -228,7 +246,7 @@ class DetectronLearner(Learner):
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:
         """In Detectron2's own format, so that MODEL.WEIGHTS reads it."""
-        write_checkpoint(checkpoint, path)
+        write_checkpoint(checkpoint, path, self.class_names)
 
     def load(self, path: Path) -> Checkpoint:
         """The checkpoint, its weights ready for `infer` and `loss`. RunError for a file that is missing or unreadable,

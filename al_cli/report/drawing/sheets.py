@@ -46,7 +46,8 @@ def contact_sheet(record: RoundRecord, train: Dataset, limit: int = MAX_IMAGES) 
         image = train[image_id]
         caption = image.name if score is None else f"{image.name}   score {score:.3g}"
         cells.append((draw_marks(load(image), true_marks(image, train.class_names)), caption))
-    what = "initial images" if record.round == 0 else "picked images"
+    drawn = record.round == 0 and all(score is None for score in record.scores)
+    what = "initial images" if drawn else "picked images"
     first = f", the first {len(shown)} shown" if len(shown) < len(record.picked) else ""
     return grid(cells, f"round {record.round}: {len(record.picked)} {what}{first}")
 

@@ -104,7 +104,7 @@ def plot_classes(counts: Counts, arms: Sequence[str], labeled: str, *paths: Path
 def overlaps(study: StudyFolder) -> dict[int, dict[tuple[str, str], float]]:
     """Round -> (arm, other arm) -> Jaccard index of what both picked in that round, the mean over common seeds.
 
-    |A and B| / |A or B|, each pair once, in the order of the arms. Round 0 is left out: it is drawn, not picked. Pairs
+    |A and B| / |A or B|, each pair once, in the order of the arms. Round 0 is left out where it is drawn, not picked. Pairs
     without a common seed are absent.
     """
     picked = {
@@ -114,7 +114,7 @@ def overlaps(study: StudyFolder) -> dict[int, dict[tuple[str, str], float]]:
     }
     arms, shared = study.arms, {}
     seeds = {arm: [seed for name, seed in picked if name == arm] for arm in arms}
-    for round in range(1, max((len(rounds) for rounds in picked.values()), default=0)):
+    for round in range(study.first_choice, max((len(rounds) for rounds in picked.values()), default=0)):
         of_round = {}
         for i, arm in enumerate(arms):
             for other in arms[i + 1 :]:
@@ -141,8 +141,10 @@ def chance_overlap(candidates: int, picked: int) -> float:
 
 
 def first_chance(study: StudyFolder) -> float | None:
-    """`chance_overlap` of round 1, where arms of a seed have the same candidates; None where runs differ in its size."""
-    rounds = [run.records[1] for run in study.runs if len(run.records) > 1]
+    """`chance_overlap` of the first round that samplers chose, where arms of a seed have the same candidates; None where runs
+    differ in its size."""
+    first = study.first_choice
+    rounds = [run.records[first] for run in study.runs if len(run.records) > first]
     sizes = {(record.stages[0].candidates, len(record.picked)) for record in rounds if record.stages}
     return chance_overlap(*sizes.pop()) if len(sizes) == 1 and all(min(size) for size in sizes) else None
 

@@ -32,8 +32,8 @@ class RunCurve:
     """One run: per finished round what had been paid in each cost, and each metric (None where it has no value).
 
     `complete`: it has all the rounds it was to have. `start` and `end` name the sets of images labeled after the first
-    and the last round here (a hash: equal sets, equal names). `stopped`: the value that ended the run
-    early, a metric and a number.
+    and the last round here (a hash: equal sets, equal names); `start` is empty where the starting weights chose the first.
+    `stopped`: the value that ended the run early, a metric and a number.
     """
 
     run: str
@@ -76,8 +76,10 @@ def curve_of(
     *,
     complete: bool = True,
     stop: Stop | None = None,
+    drawn: bool = True,
 ) -> RunCurve:
-    """The curve of a run's records, at least one. A metric that a record lacks is None there."""
+    """The curve of a run's records, at least one. A metric that a record lacks is None there. `drawn`: the images of round 0
+    were, and no sampler chose them."""
     metrics = {name: tuple(record.metrics.get(name) for record in records) for name in task.metric_names}
     metrics |= {name: tuple(getattr(record, name) for record in records) for name in ("val_loss", *MEASURED)}
     return RunCurve(
@@ -88,7 +90,7 @@ def curve_of(
         metrics,
         complete,
         oracle=any(record.oracle for record in records),
-        start=_name_set(records[0].labeled),
+        start=_name_set(records[0].labeled) if drawn else "",
         end=_name_set(records[-1].labeled),
         stopped=f"{stop.metric.name} {stop.at:g}" if stop and stop.rounds(records) else "",
     )

@@ -105,7 +105,8 @@ def unequal_starts(curves: Sequence[RunCurve], metric: Metric, environments: Env
             f"{_seeds(runs[0].seed for runs in others)}: arms began with different images ({differing} not with those of "
             f"{runs[0].arm}), so pairing by seed compares the starts too."
         )
-    worst = _widest(_grouped(curves, lambda run: (run.seed, run.start)), metric, environments, 0)
+    drawn = [run for run in curves if run.start]
+    worst = _widest(_grouped(drawn, lambda run: (run.seed, run.start)), metric, environments, 0)
     if worst:
         lines.append(
             f"{metric.name} of round 0 differs between arms that share seed and initial images: seed {worst[0].seed}, "

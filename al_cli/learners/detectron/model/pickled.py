@@ -14,6 +14,10 @@ from numpy._core import multiarray, numeric
 
 from al_cli.errors import ModelError, first_line
 
+CLASSES = (
+    "class_names"  # al's own key: what its checkpoints call their classes, in order; older ones and others have none
+)
+
 
 def _bytes(text: str, encoding: str) -> bytes:
     """How Python 3 writes bytes into a pickle that Python 2 can read."""

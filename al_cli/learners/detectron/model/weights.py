@@ -5,24 +5,30 @@ from __future__ import annotations
 import logging
 import socket
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from detectron2 import model_zoo
 from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.data import MetadataCatalog
 from detectron2.utils.file_io import Detectron2Handler, PathManager
 from iopath.common.file_io import get_cache_dir
 from torch import nn
 
 from al_cli.errors import ModelError, first_line
-from al_cli.learners.detectron.model.pickled import read_weights
+from al_cli.learners.detectron.model.pickled import CLASSES, read_weights
 from al_cli.learners.spec import ModelSpec, require_weights
 
 log = logging.getLogger("al")
 CONNECT_S = 5  # a host that does not answer for so long is unreachable
+COCO = ("COCO-Detection/", "COCO-InstanceSegmentation/")  # of the zoo, trained on COCO's 80 classes
+FIRST = (
+    "give model.weights of this model trained on the dataset's classes, or model.weights=none, or initial of at least 1"
+)
 STALL_S = 30  # a download that brings nothing for so long has failed
 
 
@@ -49,6 +55,46 @@ def source(spec: ModelSpec) -> str | None:
     return name
 
 
+def local_file(spec: ModelSpec) -> Path | None:
+    """The file with this model's starting weights, where it lies here already."""
+    name = source(spec)
+    if name is None:
+        return None
+    path = _cached(name) if name.startswith(("https://", "http://")) else Path(name).expanduser()
+    return path if path.is_file() else None
+
+
+def require_classes(spec: ModelSpec, class_names: Sequence[str]) -> None:
+    """ModelError where the starting weights are no detector's, or a detector's of other classes than these, in this order. A
+    warning where nobody has written down which classes they have."""
+    name = source(spec)
+    if name is None:
+        return
+    where, remedy = f"initial=0 model.weights={spec.weights}", FIRST
+    if name.startswith(Detectron2Handler.S3_DETECTRON2_PREFIX + "ImageNetPretrained/"):
+        what = "these weights hold no detector head, so they cannot choose the first images"
+        raise ModelError(what, where=where, remedy=remedy)
+    named = _named_classes(name, local_file(spec))
+    if named is None:
+        log.warning("%s does not say which classes its detector has: only their number could be checked", name)
+    elif tuple(named) != tuple(class_names):
+        pairs = enumerate(zip_longest(named, class_names))
+        number, (theirs, ours) = next(pair for pair in pairs if pair[1][0] != pair[1][1])
+        what = (
+            f"these weights know {len(named)} classes and the dataset has {len(class_names)}; class {number} is "
+            f"{theirs or 'none'} there and {ours or 'none'} here, so they cannot choose the first images"
+        )
+        raise ModelError(what, where=where, remedy=remedy)
+
+
+def _named_classes(name: str, path: Path | None) -> Sequence[str] | None:
+    """What the classes of these weights are called: in al's checkpoints, and in the zoo's that were trained on COCO."""
+    if name.startswith(tuple(Detectron2Handler.S3_DETECTRON2_PREFIX + kind for kind in COCO)):
+        return list(MetadataCatalog.get("coco_2017_val").thing_classes)
+    found = None if path is None or path.suffix == ".pkl" else read_weights(path).get(CLASSES)
+    return found if isinstance(found, list) else None
+
+
 def _published(spec: ModelSpec) -> str:
     try:
         return model_zoo.get_checkpoint_url(str(spec.config))
@@ -63,7 +109,7 @@ def _published(spec: ModelSpec) -> str:
 
 def _download(url: str) -> Path:
     """Detectron2's cached copy of the URL, fetched now where there is none. Fails in seconds without a network."""
-    cached = Path(get_cache_dir()) / urlparse(url).path.lstrip("/")
+    cached = _cached(url)
     if cached.is_file():
         return cached
     log.info("downloading %s", url)
@@ -78,6 +124,11 @@ def _download(url: str) -> Path:
             remedy=f"fetch that file on another machine and put it at {cached}, or name it with "
             f"model.weights=/path/to/{cached.name}; model.weights=none starts without",
         ) from error
+
+
+def _cached(url: str) -> Path:
+    """Where Detectron2 keeps what it has downloaded from this address."""
+    return Path(get_cache_dir()) / urlparse(url).path.lstrip("/")
 
 
 @contextmanager
@@ -101,11 +152,11 @@ class _QuietCheckpointer(DetectionCheckpointer):
         self.incompatible = incompatible
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, whole: bool = False) -> None:
     """Every tensor of `path` that fits goes into the model; one log line names the parts that keep their drawn values.
 
     Heads for another number of classes do not fit and are expected not to. ModelError where nothing fits or the file
-    cannot be read.
+    cannot be read; and with `whole` where a part would be drawn.
     """
     checkpointer = _QuietCheckpointer(model)
     try:
@@ -128,6 +179,15 @@ def load_weights(model: nn.Module, path: Path) -> None:
             where=str(path),
             remedy="these weights belong to another model: choose that one with model=..., or other weights",
         )
+    if fresh and whole:
+        shapes = {key: (tuple(theirs), tuple(ours)) for key, theirs, ours in checkpointer.incompatible.incorrect_shapes}
+        key = min(shapes or fresh, key=lambda key: "cls_score" not in key)
+        what = f"these weights hold no whole detector: they have no {key}"
+        if key in shapes:
+            what = "these weights are of another number of classes, or of another model: {} is {} there and {} here".format(
+                key, *shapes[key]
+            )
+        raise ModelError(f"{what}, so they cannot choose the first images", where=str(path), remedy=FIRST)
     if fresh:
         parts = sorted({key.rpartition(".")[0] for key in fresh})
         names = ", ".join(parts[:4]) + (f" and {len(parts) - 4} more" if len(parts) > 4 else "")
