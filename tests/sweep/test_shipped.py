@@ -15,19 +15,29 @@ from al_cli.sweep import file, preview
 from al_cli.sweep.plan import plan_study
 from al_cli.types import Dataset, Image, Splits
 
-# For a pool of 320 (lund: 7 000, as in its file) and one seed: runs, trainings one by one, and those needed. Counted
-# by hand: arms share round 0 where they train alike (not learning_loss, which trains its module along), CCMS arms as long as
-# their splits agree, and arms that train anew on the whole pool their last training, the reference included.
+# For a stand-in pool and one seed: words, runs, trainings one by one, and those needed. Counted by hand: arms share round 0
+# where they train alike (not learning_loss, which trains its module along, nor influence_split, which holds images out), CCMS
+# arms as long as their splits agree, and arms that train anew on the whole pool their last training, the reference included.
+# Nothing is shared where the starting weights choose the first images, or where each model has a training seed of its own.
 SMALL = ["initial=20", "budget=5"]  # for sweeps that count images
 SHIPPED = {
-    "thesis": ([], 13, 65, 48),
+    "thesis": ([], 15, 75, 56),
+    "thesis_length": ([], 2, 2, 2),
+    "thesis_unseeded": ([], 12, 12, 12),
+    "thesis_seeded": ([], 12, 12, 12),
     "thesis_digits": ([], 14, 66, 36),
-    "ppal_voc": ([], 5, 35, 31),
-    "ppal_coco": ([], 5, 25, 21),
-    "isal_voc": (SMALL, 5, 50, 47),
-    "isal_coco": (SMALL, 5, 55, 52),
-    "lund": (["arms=[random,entropy,pivot_25,budget_500,base_500,reselect,fixed_epochs,fixed_iterations]"], 8, 53, 49),
-    "datahunt": ([], 4, 20, 17),
+    "ppal_voc": (SMALL, 5, 35, 31),
+    "ppal_coco": (SMALL, 5, 25, 21),
+    "isal_voc": (SMALL, 7, 70, 66),
+    "isal_coco": ([*SMALL, "rounds=6"], 7, 49, 45),
+    "isal_large": ([], 7, 70, 62),
+    "isal_faster_rcnn": ([*SMALL, "rounds=6"], 4, 28, 26),
+    "lund": (["model.weights=none"], 5, 30, 30),
+    "lund_real": (["model.weights=none"], 3, 18, 18),
+    "lund_synthetic": (["model.weights=none"], 3, 18, 18),
+    "lund_untrained": ([], 3, 18, 18),
+    "lund_parameters": ([], 16, 100, 85),
+    "datahunt": ([], 5, 25, 21),
     "fsdl_samplers": (["budget=20"], 18, 126, 109),
     "samplers_digits": ([], 35, 105, 72),
 }
@@ -55,22 +65,23 @@ def test_a_shipped_sweep_passes_every_check_and_its_dry_run_counts(name, tmp_pat
     assert sweep.source.startswith(DOCUMENTS)
     data = [] if name.endswith("_digits") else [f"dataset.root={tmp_path}"]
     study = plan_study(sweep, [f"seeds=[{sweep.seeds[0]}]", *words, *data, f"outputs={tmp_path / 'outputs'}"])
-    assert len(study.jobs) == runs and study.jobs[0].config["sampler"]["name"] == "random"
-    monkeypatch.setattr(build, "load_dataset", lambda dataset: in_memory(7000 if name == "lund" else 320))
+    assert len(study.jobs) == runs
+    assert study.jobs[0].config["sampler"]["name"] == "random" or study.jobs[0].config["rounds"] == 0
+    monkeypatch.setattr(build, "load_dataset", lambda dataset: in_memory(8000 if name.startswith("lund") else 320))
     preview.show(study.jobs)
     printed = capsys.readouterr().out
     assert printed.count(f"{sweep.seeds[0]} │") >= runs
     assert f"{naive} trainings run one by one: {needed} will be made" in printed
     assert not (tmp_path / "outputs").exists()
-    if name == "lund":  # one respect at a time: everything else is the centre's
+    alike = ("training", "initial", "budget", "dataset")
+    if name == "lund_parameters":  # one respect at a time: everything else is the centre's
         centre = next(job for job in study.jobs if job.arm == "entropy").config
         for job in study.jobs:
-            changed = {key for key in ("sampler", "training", "initial", "budget") if job.config[key] != centre[key]}
+            changed = {key for key in ("sampler", *alike) if job.config[key] != centre[key]}
             assert len(changed) <= 1, job.arm
     else:
-        assert (
-            len({(str(job.config["training"]), job.config["initial"], job.config["budget"]) for job in study.jobs}) == 1
-        )
+        own = {key for key in alike if len({str(job.config[key]) for job in study.jobs}) > 1}
+        assert own == {"thesis_length": {"initial"}}.get(name, {"dataset"} if name.startswith("isal") else set())
 
 
 @pytest.mark.parametrize("name", ["thesis", "ppal_voc"])
@@ -82,9 +93,13 @@ def test_the_thesis_grid_is_its_schedules_and_random():
     arms = {arm.name: set(arm.overrides) for arm in file.read_sweep("thesis").arms}
     schedules = compose.group_choices("schedule")
     assert len(schedules) == 12
-    assert arms == {"random": {"sampler=random"}} | {s: {"sampler=ccms", f"schedule={s}"} for s in schedules}
+    grid = {"random": {"sampler=random"}} | {s: {"sampler=ccms_coords", f"schedule={s}"} for s in schedules}
+    features = "sampler.stages.1.select.feature=box"
+    further = {f"{s}_box_features": grid[s] | {features} for s in ("diversity", "constant_50")}
+    assert arms == grid | further
     digits = file.read_sweep("thesis_digits")
-    assert digits.arms == file.read_sweep("thesis").arms and digits.reference and digits.seeds == (10, 11, 12)
+    assert {arm.name: set(arm.overrides) for arm in digits.arms} == grid
+    assert digits.reference and digits.seeds == (10, 11, 12)
 
 
 def test_the_digits_sweep_is_the_study_that_was_published():
@@ -111,25 +126,36 @@ def test_the_example_of_the_readme_is_a_sweep(tmp_path):
 
 
 R_CNN, DENSE = "model=tiny_faster_rcnn", "model=tiny_retinanet"
-SMALL = ["training.duration=iterations", "initial=8", "budget=8"]
+SMALL = ["training.duration=iterations", "training.schedule=null", "training.milestones=null", "initial=8", "budget=8"]
 SHORT = [*SMALL, "training.iterations=3"]
+UNTRAINED = "model.weights=none"
+FRESH = [
+    R_CNN,
+    UNTRAINED,
+]  # what a sweep overrides of its own detector is taken back, where the tiny one has no such thing
+OF_FCOS = [f"~model.overrides.{key}" for key in ("dataloader", "model", "optimizer")]
+OF_RESNETS = "~model.overrides.MODEL"
+ISAL = [DENSE, UNTRAINED, *OF_FCOS, "rounds=1", *SHORT]
+LUND = [DENSE, UNTRAINED, "rounds=1", "budget=8", "training.epochs=2"]
+ROUND_0 = [R_CNN, "initial=8", "training.iterations=3", "training.val_every=3"]
 REAL = {  # with a tiny detector and data in place of the sweep's own, every arm
-    "thesis": [R_CNN, *SMALL, "training.iterations=10"],
-    "ppal_voc": [DENSE, "model.weights=none", "rounds=1", *SHORT],
-    "ppal_coco": [DENSE, "model.weights=none", "rounds=1", *SHORT],
-    "isal_voc": [DENSE, "rounds=1", *SHORT],
-    "isal_coco": [DENSE, "rounds=1", *SHORT],
-    "lund": [
-        DENSE,
-        "rounds=1",
-        "initial=8",
-        "budget=8",
-        "training.epochs=1",
-        "training.iterations=3",
-        "training.val_every=1",
-    ],
-    "datahunt": [DENSE, "rounds=1", *SHORT],
-    "fsdl_samplers": [R_CNN, "model.weights=none", "model.dropout=0.2", "rounds=1", "dataset.val=null", *SHORT],
+    "thesis": [R_CNN, *SMALL, "training.iterations=3"],
+    "thesis_length": ROUND_0,
+    "thesis_unseeded": ROUND_0,
+    "thesis_seeded": ROUND_0,
+    "ppal_voc": [DENSE, UNTRAINED, "rounds=1", *SHORT],
+    "ppal_coco": [DENSE, UNTRAINED, "rounds=1", *SHORT],
+    "isal_voc": ISAL,
+    "isal_coco": [*ISAL, "stop.at=99"],
+    "isal_large": ISAL,
+    "isal_faster_rcnn": [*FRESH, OF_RESNETS, "stop.at=99", "rounds=1", *SHORT],
+    "lund": LUND,
+    "lund_real": LUND,
+    "lund_synthetic": LUND,
+    "lund_untrained": [*LUND, OF_RESNETS],
+    "lund_parameters": [DENSE, "rounds=1", "initial=8", "budget=8", "training.epochs=1", "training.iterations=3"],
+    "datahunt": [DENSE, "rounds=1", "training.epochs=1", "training.batch_size=4", "initial=8", "budget=8"],
+    "fsdl_samplers": [*FRESH, "model.dropout=0.2", OF_RESNETS, "rounds=1", "dataset.val=null", *SHORT],
 }
 
 
@@ -137,7 +163,8 @@ REAL = {  # with a tiny detector and data in place of the sweep's own, every arm
 @pytest.mark.parametrize("name", REAL)
 def test_a_shipped_sweep_trains_for_real(name, al, yolo_root):
     words = ["dataset=yolo", f"dataset.root={yolo_root}", "seeds=[0]", "training.amp=false", *REAL[name]]
-    if name == "lund":  # its arms of other budgets and base sets would be those of the centre here
-        words.append("arms=[random,entropy,margin,loss_descending,pivot_25,pivot_100,reselect,fixed_iterations]")
-    runs = 8 if name == "lund" else len(file.read_sweep(name).arms)
+    if name == "lund_parameters":  # its arms of other budgets, base sets and pivots would be those of the centre here
+        names = "random,entropy,kept_order,stop_on_AP,fixed_steps,pivot_100,reselect,class_balanced,repeated"
+        words.append(f"arms=[{names}]")
+    runs = 9 if name == "lund_parameters" else len(file.read_sweep(name).arms)
     assert f"{runs} of {runs} runs done" in al("sweep", name, "--jobs", "2", *words).stdout
