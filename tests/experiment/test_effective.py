@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from al_cli.errors import ConfigError
+from al_cli.errors import ConfigError, ModelError
 from al_cli.experiment import build, compose, settings
 from al_cli.experiment.effective import effective, expected_pool, training_in_words
 from al_cli.learners.detectron.model.zoo import open_config
@@ -13,7 +13,7 @@ from al_cli.learners.detectron.training.recipe import Recipe
 from al_cli.learners.detectron.training.solver import make_schedule
 
 FCOS = ["model=fcos_R50_FPN_1x", "training.duration=epochs", "training.epochs=12", "training.lr=0.01"]
-C4 = ["model=faster_rcnn_R50_C4_3x", "training=thesis"]
+C4 = ["model=faster_rcnn_R50_C4_3x", "training=thesis", "training.iterations=600", "training.iterations_per=round"]
 
 
 def experiment(*words):
@@ -69,7 +69,7 @@ def test_overrides_of_detectron2_are_seen_where_training_sees_them():
         ["model=retinanet_R50_FPN_3x", "training.iterations=211"],
         ["model=fcos_R50_FPN_1x", "training.iterations=97"],
         ["model=tiny_retinanet", "training.iterations=15"],
-        [*C4, "training.schedule=null", "training.iterations=3000", "training.iterations_per=round"],
+        ["model=faster_rcnn_R50_C4_3x", "training=thesis", "training.schedule=null", "training.iterations=3000"],
     ],
     ids=lambda words: words[0],
 )
@@ -182,3 +182,13 @@ def test_milestones_that_are_typed_are_met_to_the_step():
 def test_images_that_are_repeated_count_as_often():
     run = experiment("dataset.repeat=4", "dataset.val=20%")
     assert expected_pool(run.config["dataset"], 1000) == 3200
+
+
+def test_a_model_that_cannot_be_built_here_is_refused():
+    """It needs an operation of Detectron2's compiled part, or the part itself."""
+    try:
+        found = effective(experiment("model=zoo", "model.config=Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5.yaml"), 1000)
+    except ModelError as error:
+        assert "cannot build this model: ImportError" in str(error)
+    else:
+        assert found["boxes_per_image"] == 100
