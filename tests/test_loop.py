@@ -158,8 +158,10 @@ def test_a_reference_is_the_last_training_of_an_arm_that_labels_everything(split
 
 def test_a_reference_is_trained_as_long_as_the_last_weights_of_an_arm():
     assert experiment("reference=true", "training.iterations=50").iterations == 50
-    assert experiment("reference=true", "training=thesis").iterations == 3000, "an arm's rounds continue each other"
-    assert experiment("training=thesis").iterations == 600
+    assert experiment("reference=true", "training=thesis").iterations == 15000, "an arm's rounds continue each other"
+    assert experiment("training=thesis").iterations == 3000
+    split = ("training=thesis", "training.iterations_per=run")
+    assert (experiment("reference=true", *split).iterations, experiment(*split).iterations) == (3000, 600)
     assert experiment("training=datahunt").iterations == 20
     whole = experiment("reference=true", "training=datahunt")
     assert (whole.iterations, whole.rounds) == (100, 1), "all epochs at once"

@@ -78,7 +78,7 @@ def metric_of(study: StudyFolder, name: str | None) -> Metric | None:
         return None
     where = f"metric {name}"
     if name not in study.task.metric_names:
-        what = f"the runs of this study have no metric {name!r}"
+        what = f"the runs of this study have no metric {name!r} in common"
         raise RunError(what, where=where, remedy=suggest(name, study.task.metric_names))
     metric = study.task.metric(name)
     _require_values(study, metric, "", where)

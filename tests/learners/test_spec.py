@@ -55,7 +55,9 @@ def test_regimes_are_those_of_the_documents():
     ppal, thesis, lund = (TrainingSpec(**read(f"training/{name}.yaml")).check() for name in ("ppal", "thesis", "lund"))
     assert (ppal.data, ppal.init, ppal.duration, ppal.epochs) == ("cumulative", "reset", "iterations", 26)
     assert (thesis.data, thesis.init, thesis.lr) == ("new", "continue", 1e-4)
-    assert thesis.per_round(5) == 600, "3000 iterations over one initial and four active rounds"
+    assert thesis.per_round(5) == 3000
+    split = TrainingSpec(**{**read("training/thesis.yaml"), "iterations_per": "run"})
+    assert split.per_round(5) == 600, "the other reading: over one initial and four active rounds"
     assert (lund.data, lund.init, lund.duration, lund.patience) == ("cumulative", "reset", "early_stop", 3)
     assert lund.counts_epochs and (lund.val_every, lund.per_round(5)) == (1, 100)
 

@@ -271,7 +271,7 @@ def test_a_claim_or_a_person_chooses_the_metric_of_the_page(samples):
         assert drawn[slug].caption.startswith(f"{name} against labeled boxes")
         [arms] = [b for b in document.blocks() if isinstance(b, ReportTable) and b.name == "arms"]
         assert name in arms.for_people[0]
-    with pytest.raises(RunError, match=r"no metric 'AP_07'.*did you mean AP07\?"):
+    with pytest.raises(RunError, match=r"no metric 'AP_07' in common.*did you mean AP07\?"):
         write.report_text(samples.root, metric="AP_07")
 
 
