@@ -243,7 +243,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         return ConfigError(f"there is no {group} called {choice}", where=f"{group}={choice}", remedy=remedy)
     if match := re.search(r"Could not override '([^']+)'", text):
         key = match.group(1)
-        where = in_a_line(next((o for o in overrides if o.lstrip("+~").startswith(key)), key))
+        exact = [o for o in overrides if key_of(o) == key]
+        where = in_a_line(next((o for o in (*exact, *overrides) if o.lstrip("+~").startswith(key)), key))
         if having := choices_with(key):
             chosen = next((o for o in overrides if o.startswith(f"{key.split('.')[0]}=")), "")
             remedy = f"choose {' or '.join(having)}"
@@ -284,7 +285,10 @@ def known_keys(near: str, words: Sequence[str]) -> list[str]:
     parent: object = config
     prefix = near.split(".")[:-1]
     for part in prefix:
-        parent = parent.get(part) if isinstance(parent, dict) else None
+        if isinstance(parent, list):  # of stages
+            parent = dict(enumerate(parent)).get(int(part)) if part.isdigit() else None
+        else:
+            parent = parent.get(part) if isinstance(parent, dict) else None
     groups = [path.name for path in shipped("conf").iterdir() if path.is_dir()]
     if isinstance(parent, dict) and prefix:
         return [".".join([*prefix, str(key)]) for key in parent]

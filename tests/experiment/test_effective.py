@@ -1,19 +1,24 @@
 """Effective settings against what a training steps, what the loop plans, and numbers worked out by hand."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
-from al_cli.errors import ConfigError
+from al_cli.errors import ConfigError, ModelError
 from al_cli.experiment import build, compose, settings
 from al_cli.experiment.effective import effective, expected_pool, training_in_words
+from al_cli.experiment.words import key_of
+from al_cli.learners.detectron import learner
 from al_cli.learners.detectron.model.zoo import open_config
 from al_cli.learners.detectron.training.recipe import Recipe
 from al_cli.learners.detectron.training.solver import make_schedule
+from al_cli.types import Dataset, Image, LossPoint
 
 FCOS = ["model=fcos_R50_FPN_1x", "training.duration=epochs", "training.epochs=12", "training.lr=0.01"]
-C4 = ["model=faster_rcnn_R50_C4_3x", "training=thesis"]
+C4 = ["model=faster_rcnn_R50_C4_3x", "training=thesis", "training.iterations=600", "training.iterations_per=round"]
 
 
 def experiment(*words):
@@ -69,7 +74,7 @@ def test_overrides_of_detectron2_are_seen_where_training_sees_them():
         ["model=retinanet_R50_FPN_3x", "training.iterations=211"],
         ["model=fcos_R50_FPN_1x", "training.iterations=97"],
         ["model=tiny_retinanet", "training.iterations=15"],
-        [*C4, "training.schedule=null", "training.iterations=3000", "training.iterations_per=round"],
+        ["model=faster_rcnn_R50_C4_3x", "training=thesis", "training.schedule=null", "training.iterations=3000"],
     ],
     ids=lambda words: words[0],
 )
@@ -182,3 +187,53 @@ def test_milestones_that_are_typed_are_met_to_the_step():
 def test_images_that_are_repeated_count_as_often():
     run = experiment("dataset.repeat=4", "dataset.val=20%")
     assert expected_pool(run.config["dataset"], 1000) == 3200
+
+
+def test_a_model_that_cannot_be_built_here_is_refused():
+    """It needs an operation of Detectron2's compiled part, or the part itself."""
+    try:
+        found = effective(experiment("model=zoo", "model.config=Misc/mask_rcnn_R_50_FPN_3x_dconv_c3-c5.yaml"), 1000)
+    except ModelError as error:
+        assert "cannot build this model: ImportError" in str(error)
+    else:
+        assert found["boxes_per_image"] == 100
+
+
+EPOCHS = ["training.duration=epochs", "training.epochs=2", "rounds=2", "initial=20", "budget=10"]
+FITTED = {
+    "one training over all rounds": ["training.init=join", "training.schedule=steps", "training.milestones=[3,5]"],
+    "each anew": ["training.schedule=one_cycle"],
+    "steps": ["training.duration=iterations", "training.iterations=9", "training.iterations_per=run"],
+}
+
+
+@pytest.mark.parametrize("words", FITTED.values(), ids=FITTED)
+def test_a_learner_trains_as_its_recipe_says(words, monkeypatch):
+    """What `DetectronLearner.fit` hands to its trainer in three rounds, with the trainer taken out."""
+    said = {key_of(word): word for word in [*EPOCHS, *words]}
+    run = experiment("model=tiny_retinanet", *said.values())
+    given = []
+
+    def train(model, batches, optimizer, schedule, *, iterations, **_):
+        optimizer.step()
+        rates = []
+        for _ in range(iterations):
+            rates.append(optimizer.param_groups[0]["lr"])
+            schedule.step()
+        given.append(rates)
+        return (LossPoint(iterations, 1.0, None),)
+
+    monkeypatch.setattr(learner, "train_model", train)
+    monkeypatch.setattr(learner, "rounds_behind", lambda start: len(given))
+    box, one = np.array([[0.0, 0, 8, 8]]), np.zeros(1, int)
+    images = [Image(i, Path(f"{i}.png"), 16, 16, box, one) for i in range(40)]
+    detector, checkpoint = build.build_learner(run, ("thing",)), None
+    for count in (20, 30, 40):
+        init = checkpoint if run.training.goes_on else None
+        checkpoint = detector.fit(Dataset(("thing",), tuple(images[:count])), val=None, seed=0, init=init)
+    for rates, course in zip(given, Recipe(run.model, run.training).courses([20, 30, 40], run.iterations), strict=True):
+        assert len(rates) == course.iterations and rates[course.peak] == course.highest == max(rates)
+        assert rates[-1] == course.last
+        if run.training.milestones:
+            falls = [step for step in range(1, len(rates)) if rates[step] < rates[step - 1] * 0.9]
+            assert [step for step, _ in course.falls] == falls and len(falls) == (course.iterations > 6)

@@ -52,6 +52,10 @@ MISTAKES = {
     ("arms.haff.budget=5",): ["no arm haff", "did you mean half?"],
     ("arms.half=5",): ["names no setting of the arm half", "arms.half.sampler=ccms"],
     ("arms.half.smapler=ccms",): ["arm half: there is no setting called smapler"],
+    ("arms.plain.sampler.stages.0.score.aggregat=sum",): [
+        "arm plain: there is no setting called sampler.stages.0.score.aggregat (sampler.stages.0.score.aggregat=sum)",
+        "did you mean sampler.stages.0.score.aggregate?",
+    ],
     ("arms.half.budget=5", "arms.half.budget=6"): ["arm half: budget is given twice"],
     ("arms.half.budget=5,6",): ["arm half: budget=5,6 names several values"],
     ("arms.half.seed=5",): ["arm half sets seed, which the sweep sets for each run", "seeds: [...]"],

@@ -107,7 +107,7 @@ def build(config: DetectronConfig, spec: ModelSpec) -> nn.Module:
     """
     try:
         model = config.model()
-    except (AssertionError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (AssertionError, KeyError, TypeError, ValueError, AttributeError, ImportError) as error:
         raise ModelError(
             f"Detectron2 cannot build this model: {type(error).__name__}: {error}",
             where=str(spec.config),
