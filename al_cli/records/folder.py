@@ -8,6 +8,7 @@
       round_00/record.json            written last: its presence means that the round is done
       round_00/timing.json            seconds and memory: apart, so that equal runs have equal records
       round_00/{metrics,per_class,losses,class_counts}.csv predictions.npz
+      round_00/image_losses.csv       loss of each image that the round was scored on, where it was measured (`measure_loss`)
       round_00/selection.csv          the images this round labeled, in order, with their scores
       round_00/candidates.csv         every image it chose from: last score, and the stage that dropped it, or `picked`
       rounds.csv rounds.md            one row a round

@@ -191,9 +191,8 @@ class Story:
         return Section("sizes", f"By round and {breakdown.what}" if breakdown else "By round", blocks)
 
     def measured(self) -> Section:
-        return Section(
-            "measured", "Trainings", [*measured_figures(self.study, self.statistics.rounds, self.cost, self.looks)]
-        )
+        figures = measured_figures(self.study, self.statistics.rounds, self.cost, self.looks)
+        return Section("measured", capitalised(" and ".join(figure.name for figure in figures)), [*figures])
 
     def summary(self) -> Section:
         tables = summary.summary_tables(self.statistics, self.cost)

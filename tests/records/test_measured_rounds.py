@@ -10,6 +10,7 @@ from sample_runs import SampleRuns, scenes
 from al_cli.records import RunFolder
 from al_cli.records.formats import content_hash, read_csv
 from al_cli.records.rounds import parse_record, record_text
+from al_cli.records.settings import as_stored, what_is
 from al_cli.records.verify import Check, Verified
 from al_cli.system import sha256
 from al_cli.types import MEASURED, Splits
@@ -68,3 +69,11 @@ def test_a_loss_that_the_images_do_not_give_is_found(samples):
     hashes.pop("image_losses.csv")
     (path / "image_losses.csv").unlink()
     assert said() == [] and "image_losses.csv" in said(loss=2.0)[0]
+
+
+def test_a_configuration_that_lacks_the_settings_says_their_defaults():
+    old = {"rounds": 2, "training": {"data": "cumulative", "init": "reset"}}
+    new = old | {"measure_loss": False, "training": old["training"] | {"stop_on": "loss"}}
+    assert what_is(as_stored(new), as_stored(old)) == "same"
+    for other in ({"measure_loss": True}, {"training": old["training"] | {"stop_on": "accuracy"}}):
+        assert what_is(as_stored(old | other), as_stored(old)) == "other"

@@ -101,7 +101,8 @@ def test_loss_and_parts_are_drawn_where_they_were_measured(study, samples, tmp_p
     assert "loss_parts.png" in [path.name for path in plots.plot_run(folder.path)]
     table = rounds_table(folder.records(), found.task)
     heads = [column.header for column in table.columns]
-    assert list(table.columns[heads.index("class\nloss")].cells) == ["2.000", "2.000"]
+    assert list(table.columns[heads.index("loss")].cells) == ["4.000", "4.000"]
+    assert "| class_loss |" in (folder.path / "rounds.md").read_text()
     assert (
         "class_loss_mean" in numbers.arms_table(average_rounds(curves_of(found.runs, found.task)), found.task).columns
     )

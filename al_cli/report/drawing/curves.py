@@ -105,7 +105,7 @@ def plot_measured(
     arms: Sequence[ArmRound], labels: Mapping[str, str], label_y: str, cost: str, looks: Looks, *paths: Path
 ) -> None:
     """Numbers of rounds that are no metrics (`labels`: number -> what its panel is called) against a cost, side by side."""
-    _side_by_side(arms, labels, f"{label_y}, mean over seeds", dict.fromkeys(labels), cost, looks, paths)
+    _side_by_side(arms, labels, label_y, dict.fromkeys(labels), cost, looks, paths)
 
 
 def _side_by_side(

@@ -44,8 +44,7 @@ def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
     if any(losses):
         written += plot_losses(losses, plots / "losses.png")
     if any(record.loss is not None for record in records):
-        label = "loss of the scored images (lower is better)"
-        written += plot_run_measured(records, task, LOSS_PARTS, label, plots / "loss_parts.png")
+        written += plot_run_measured(records, task, LOSS_PARTS, "loss (lower is better)", plots / "loss_parts.png")
     if stops_early(folder.config()) and len({record.epochs for record in records} - {None}) > 1:
         written += plot_run_measured(records, task, EPOCHS, "epochs of the training", plots / "epochs.png")
     counts = [folder.class_counts(record.round) for record in records]

@@ -11,7 +11,7 @@ from rich.text import Text
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord
 
-LOSSES_SHOWN = ("val_loss", "loss", "class_loss", "box_loss")
+LOSSES_SHOWN = ("val_loss", "loss")  # parts of a loss would not fit 80 columns: rounds.md has them
 
 
 def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:

@@ -29,5 +29,6 @@ def measured_figures(study: StudyFolder, rounds: Sequence[ArmRound], cost: str, 
     epochs = {record.epochs for run in study.runs if stops_early(run.config) for record in run.records} - {None}
     if len(epochs) > 1:
         caption = f"Epochs of each round's training until it stopped, against labeled {cost}: {OVER_SEEDS}."
-        found.append(Figure("epochs", caption, partial(plot_measured, rounds, {"epochs": ""}, "epochs", cost, looks)))
+        draw = partial(plot_measured, rounds, {"epochs": ""}, "epochs, mean over seeds", cost, looks)
+        found.append(Figure("epochs", caption, draw))
     return found
