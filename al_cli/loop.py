@@ -9,11 +9,9 @@ training by asking the same three: decide nothing of that kind in `run`.
 
 import hashlib
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -23,10 +21,11 @@ from al_cli import budget
 from al_cli.datasets.held_out import scored_split
 from al_cli.records import Round, RunFolder
 from al_cli.records.mend import take_up
+from al_cli.records.past import Past
 from al_cli.records.rounds import follows
 from al_cli.records.stop import Stop
 from al_cli.rng import Seeds, rng_for, seed_for
-from al_cli.system import peak_memory_mib
+from al_cli.system import Clock
 from al_cli.tasks import Task
 from al_cli.types import (
     Checkpoint,
@@ -131,7 +130,15 @@ def run(
     start = opening(splits, plan)
     scored = start.scored
     whole = take_up(folder, splits, scored, task)
-    past = Past(splits, learner, plan, folder, start)
+    end = min((round for round in whole if plan.ends(whole[round])), default=len(plan.sizes))
+    whole = {round: record for round, record in whole.items() if round <= end}
+    train = partial(train_round, learner, splits.train, plan, start)
+
+    def again(record: RoundRecord, init: Checkpoint | None) -> Checkpoint:
+        chosen = () if plan.data == "cumulative" else folder.trained_on(record.round)
+        return train(record.round, record.labeled, chosen, init)
+
+    past = Past(learner, folder, again, plan.continues, droppable=0 if plan.keep_checkpoints else len(plan.sizes))
     past.drop(max(whole, default=0))  # a process that was killed right after a record did not
 
     pool, checkpoint, previous, gone_on = Pool([], splits.train.ids.tolist()), None, None, False
@@ -159,11 +166,8 @@ def run(
         pool = pool.acquire(picked.tolist())
 
         with clock("train"):
-            train_on = plan.trains_on(pool.labeled, choice.selection.ids.tolist(), start.heldout)
             init = checkpoint if plan.continues(round) else None
-            seed = plan.training_seed(round)
-            order = plan.order(pool.labeled, train_on)
-            checkpoint = learner.fit(splits.train.select(train_on), val=start.val, seed=seed, init=init, order=order)
+            checkpoint = train(round, pool.labeled, choice.selection.ids.tolist(), init)
         with clock("evaluate"):
             predictions = learner.infer(scored)
             evaluation = task.judge(predictions, scored)
@@ -217,6 +221,22 @@ def run(
     folder.write_tables()
 
 
+def train_round(
+    learner: Learner,
+    train: Dataset,
+    plan: Plan,
+    start: "Opening",
+    round: int,
+    labeled: Sequence[int],
+    chosen: Iterable[int],
+    init: Checkpoint | None,
+) -> Checkpoint:
+    """The training of a round, now or once more: by what is labeled and what the round has chosen, nothing else."""
+    ids = plan.trains_on(labeled, chosen, start.heldout)
+    seed, order = plan.training_seed(round), plan.order(labeled, ids)
+    return learner.fit(train.select(ids), val=start.val, seed=seed, init=init, order=order)
+
+
 def kept_point(history: Sequence[LossPoint], early_stop: str | None) -> LossPoint | None:
     """The measurement of the weights that a training ended with (`Plan.early_stop`); None where nothing was measured."""
     points = [point for point in history if point.val_loss is not None]
@@ -224,50 +244,6 @@ def kept_point(history: Sequence[LossPoint], early_stop: str | None) -> LossPoin
         return min(points, key=lambda point: point.val_loss or 0.0, default=None)
     judged = [point for point in points if point.metric is not None] if early_stop else []
     return max(judged, key=lambda point: point.metric or 0.0) if judged else points[-1] if points else None
-
-
-@dataclass
-class Past:
-    """The weights of finished rounds: from the run's folder, from the store that the learner looks into, or trained again
-    from what the record says."""
-
-    splits: Splits
-    learner: Learner
-    plan: Plan
-    folder: RunFolder
-    start: "Opening"
-
-    def drop(self, *kept: int) -> None:
-        """Remove the weights of all rounds but these from the run's folder, where not all are kept."""
-        for round in range(0 if self.plan.keep_checkpoints else len(self.plan.sizes)):
-            if round not in kept:
-                self.folder.drop_checkpoint(round)
-
-    def restore(self, record: RoundRecord) -> bool:
-        """Whether the weights of this round are on disk, or could be made again as they were."""
-        if not self.folder.has_weights(record):
-            self.weights(record.round)
-            if not self.folder.has_weights(record):
-                self.folder.drop_checkpoint(record.round)
-                return False
-        return True
-
-    def weights(self, round: int) -> Checkpoint:
-        """The weights of this finished round, in the learner and on disk. A warning where they are not those that it had."""
-        record = self.folder.record(round)
-        if self.folder.has_weights(record):
-            return self.learner.load(self.folder.weights(round))
-        log.info("the weights of round %d are needed and not there as they were written: they are made again", round)
-        init = self.weights(round - 1) if self.plan.continues(round) else None
-        chosen = () if self.plan.data == "cumulative" else self.folder.trained_on(round)
-        ids = self.plan.trains_on(record.labeled, chosen, self.start.heldout)
-        train_on, order = self.splits.train.select(ids), self.plan.order(record.labeled, ids)
-        seed = self.plan.training_seed(round)
-        checkpoint = self.learner.fit(train_on, val=self.start.val, seed=seed, init=init, order=order)
-        self.learner.save(checkpoint, self.folder.checkpoint_path(round))
-        if not self.folder.has_weights(record):
-            log.warning("round %d was trained again and has other weights now than its record was made with", round)
-        return checkpoint
 
 
 class Opening(NamedTuple):
@@ -319,7 +295,7 @@ def choose(
     start: Opening,
     pool: Pool,
     round: int,
-    clock: "Clock",
+    clock: Clock,
 ) -> Choice:
     """The images of this round: the initial set, those that were chosen elsewhere, or what the strategy selects with the
     learner's present weights, in round 0 the starting ones: as many images as the round asks for, or until they hold as many
@@ -352,28 +328,8 @@ def choose(
 
 
 def infer(
-    learner: Learner, train: Dataset, clock: "Clock", ids: Iterable[int], signals: frozenset[Signal]
+    learner: Learner, train: Dataset, clock: Clock, ids: Iterable[int], signals: frozenset[Signal]
 ) -> Predictions:
     """What a strategy asks of the learner, timed."""
     with clock("infer"):
         return learner.infer(train.select(ids), signals)
-
-
-@dataclass
-class Clock:
-    """Seconds by phase. `infer` (of the pool) is part of `select` and is taken out of it."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
-
-    def timing(self) -> dict[str, float]:
-        """Seconds of each phase and the peak memory of the process so far (MiB)."""
-        seconds = dict(self.seconds)
-        seconds["select"] = seconds.get("select", 0.0) - seconds.get("infer", 0.0)
-        rounded = {f"{phase}_s": round(value, 3) for phase, value in seconds.items()}
-        return rounded | {"peak_memory_mib": round(peak_memory_mib(), 1)}

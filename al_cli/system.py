@@ -1,4 +1,4 @@
-"""What al asks of the operating system: files that are whole or absent, locks between processes, memory in use.
+"""What al asks of the operating system: files that are whole or absent, locks between processes, memory and time.
 
 Knows nothing of what is written or locked.
 """
@@ -7,8 +7,10 @@ import errno
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 from stat import S_ISREG
@@ -119,6 +121,26 @@ def peak_memory_mib() -> float:
     """The most memory that this process had in use so far."""
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+@dataclass
+class Clock:
+    """Seconds by phase. `infer` (of the pool) is part of `select` and is taken out of it."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+
+    def timing(self) -> dict[str, float]:
+        """Seconds of each phase and the peak memory of the process so far (MiB)."""
+        seconds = dict(self.seconds)
+        seconds["select"] = seconds.get("select", 0.0) - seconds.get("infer", 0.0)
+        rounded = {f"{phase}_s": round(value, 3) for phase, value in seconds.items()}
+        return rounded | {"peak_memory_mib": round(peak_memory_mib(), 1)}
 
 
 def available_memory() -> int | None:

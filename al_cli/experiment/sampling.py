@@ -10,7 +10,7 @@ from al_cli.datasets.held_out import HeldOut
 from al_cli.errors import AlError, ConfigError, first_line, written
 from al_cli.experiment import imported
 from al_cli.experiment.names import check_path
-from al_cli.learners.spec import InfluenceSpec, TrainingSpec
+from al_cli.learners.spec import TrainingSpec
 from al_cli.lookup import NOBODY, Known
 from al_cli.samplers.catalog import IMPORTED, read_stage
 from al_cli.samplers.select_random import random
@@ -114,10 +114,8 @@ def check_first(strategy: Strategy, plain: Mapping[str, Any]) -> None:
     if Signal.PREDICTED_LOSS in strategy.needs:
         what = f"{name} asks a module that learns with the detector, and nothing is trained before the first selection"
         raise ConfigError(what, where="initial=0", remedy=another)
-    reference = InfluenceSpec.of(plain["model"].get("influence", {})).reference
-    of_labeled = Signal.GRADIENT_SIMILARITY in strategy.needs and reference in ("initial", "labeled")
-    if of_labeled or Signal.INFLUENCE in strategy.needs:
-        what = f"{name} measures the loss of the labeled images, and nothing is labeled before the first selection"
+    if strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}:
+        what = f"{name} measures influence with the labeled images, and nothing is labeled before the first selection"
         raise ConfigError(what, where="initial=0", remedy=another)
 
 

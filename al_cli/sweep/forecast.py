@@ -30,6 +30,7 @@ from al_cli.store.disk import Entry, Got, Store, Writer
 from al_cli.store.learner import maybe_digest
 from al_cli.store.strategy import StoredStrategy
 from al_cli.sweep.check import dataset_key
+from al_cli.system import Clock
 from al_cli.types import Checkpoint, Dataset, Learner, Losses, Pool, Predictions, Signal, Splits
 
 
@@ -202,7 +203,7 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
         selection = None
         if pool is not None:
             try:
-                choice = loop.choose(strategy, learner, train, plan, start, pool, round, loop.Clock())
+                choice = loop.choose(strategy, learner, train, plan, start, pool, round, Clock())
                 chosen = choice.selection.ids.tolist()
                 labeled = set(pool.labeled)
                 pool = pool.acquire([i for i in chosen if i not in labeled])

@@ -118,10 +118,10 @@ def test_boxes_and_a_split_for_each_selection(al, few):
     [
         (["sampler=coreset"], "sampler coreset compares with the labeled images, and nothing is labeled"),
         (["sampler=discriminative"], "compares with the labeled images"),
-        (["sampler=influence"], "measures the loss of the labeled images"),
+        (["sampler=influence"], "measures influence with the labeled images"),
         (
-            ["sampler=gradient_similarity", "+model.influence.reference=initial"],
-            "measures the loss of the labeled images",
+            ["sampler=gradient_similarity", "dataset.val=20%"],
+            "measures influence with the labeled images",
         ),
         (["sampler=learning_loss"], "learns with the detector"),
         (["dataset.val=20% of initial"], "there are no initial images"),

@@ -106,6 +106,7 @@ def test_rounds_after_a_stop_that_came_earlier_are_kept_aside(runs, few):
     (PLAIN / "done.json").unlink()
     runs("run", *few, "run_name=plain", "stop.at=20")
     assert len(aps(PLAIN)) == 4 and (PLAIN / "round_04.orphan").is_dir() and (PLAIN / "round_05.orphan").is_dir()
+    assert (PLAIN / "round_03/checkpoint.pth").is_file(), "the last round keeps its weights"
 
 
 def test_the_name_does_not_say_how_far_a_run_goes(few):
@@ -116,7 +117,7 @@ def test_the_name_does_not_say_how_far_a_run_goes(few):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["stop.metric=mAP", "stop.at=20"], "stop.metric is 'mAP': did you mean AP? valid: AP, AP50"),
+        (["stop.metric=mAP", "stop.at=20"], "stop.metric is 'mAP': did you mean AP? valid: AP, "),
         (["stop.metric=AP"], "does not say at which value"),
         (["stop.at=101"], "up to 100"),
         (["stop.at=0.3"], "in percent, from 1"),

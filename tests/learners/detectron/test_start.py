@@ -17,6 +17,7 @@ from al_cli.experiment.job import jobs_of
 from al_cli.learners.detectron import learner as learner_module
 from al_cli.learners.detectron.model import weights
 from al_cli.learners.spec import ModelSpec
+from al_cli.system import Clock
 from al_cli.types import Pool, Request, Signal
 
 CLASSES = ("square", "disc", "bar")
@@ -70,7 +71,7 @@ def test_round_0_is_the_strategy_on_the_predictions_of_that_checkpoint(splits, e
     experiment, learner = make(splits, f"model.weights={earlier}", "initial=0", "budget=3", "rounds=1")
     plan, pool = build.plan_rounds(experiment, splits), Pool([], splits.train.ids.tolist())
     start = loop.opening(splits, plan)
-    choice = loop.choose(experiment.strategy, learner, splits.train, plan, start, pool, 0, loop.Clock())
+    choice = loop.choose(experiment.strategy, learner, splits.train, plan, start, pool, 0, Clock())
     _, reader = make(splits)
     reader.load(earlier)
     table = reader.infer(splits.train, frozenset({Signal.PROBS}))
