@@ -52,7 +52,7 @@ class Setting:
     sure: str
     says: Any = UNSAID
     key: str = ""
-    arm: str = ""
+    arms: tuple[str, ...] = ()  # empty: all
     here: Any = UNSAID
     why: str = ""
     readings: tuple[Reading, ...] = ()
@@ -242,9 +242,13 @@ class _Check:
         self.that(runs or not {"key", "arm", "here"} & set(value), f"{where}: nothing is here of what cannot be run")
         self.that(not runs or "here" in value, f"{where}: here is missing")
         self.that("arm" not in value or "key" in value, f"{where}: an arm without a key is compared with nothing")
-        texts = {name: str(value.get(name) or "") for name in ("key", "arm", "why")}
+        texts = {name: str(value.get(name) or "") for name in ("key", "why")}
+        arms = value.get("arm") or []
+        named = tuple(map(str, arms if isinstance(arms, list) else [arms]))
         given = {name: value[name] for name in ("says", "here") if name in value}
-        setting = Setting(str(value["what"]), str(value["place"]), sure, readings=readings, **texts, **given)
+        setting = Setting(
+            str(value["what"]), str(value["place"]), sure, arms=named, readings=readings, **texts, **given
+        )
         self.that(
             not setting.differs or bool(setting.why), f"{where}: says {setting.says!r} and here {setting.here!r}: why?"
         )

@@ -88,7 +88,7 @@ def _section(one: Experiment) -> Iterator[str]:
         yield f"{stated}: {one.why}."
     yield ""
     columns: list[tuple[str, Callable[[Setting], str]]] = [
-        ("setting", lambda s: f"{s.what} (arm `{s.arm}`)" if s.arm else s.what),
+        ("setting", lambda s: f"{s.what} ({_arms(s)})" if s.arms else s.what),
         ("place", lambda s: s.place),
         ("how sure", lambda s: s.sure),
         ("document", lambda s: _document(s, one)),
@@ -99,6 +99,10 @@ def _section(one: Experiment) -> Iterator[str]:
         [name for name, _ in columns], ([cell(setting) for _, cell in columns] for setting in one.settings)
     )
     yield ""
+
+
+def _arms(setting: Setting) -> str:
+    return f"arm{'s' * (len(setting.arms) > 1)} {', '.join(f'`{arm}`' for arm in setting.arms)}"
 
 
 def _document(setting: Setting, one: Experiment) -> str:

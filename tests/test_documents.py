@@ -70,8 +70,8 @@ def looked_at(setting: Setting, arms: Iterable[Arm]) -> list[Arm]:
         part = next((part for part in OF_ARMS if key.startswith(part)), "")
         return not part or setting.key.startswith(part)
 
-    if setting.arm:
-        return [arm for arm in arms if arm.name == setting.arm]
+    if setting.arms:
+        return [arm for arm in arms if arm.name in setting.arms]
     kinds: dict[frozenset[str], Arm] = {}
     for arm in arms:
         kinds.setdefault(frozenset(word for word in arm.overrides if matters(key_of(word))), arm)
@@ -113,13 +113,11 @@ def wrong_in(setting: Setting, one: Experiment, words: Asked, folder: Path) -> l
         return (
             [] if same(setting.here, wanted) else [f"{setting.what}: {setting.key} is {wanted!r}, not {setting.here!r}"]
         )
-    arms = looked_at(setting, words.runs)
-    if not arms:
-        return [
-            f"{setting.what}: {one.sweep} has no arm {setting.arm}: {suggest(setting.arm, [a.name for a in words.runs])}"
-        ]
+    names = [arm.name for arm in words.runs]
+    if missing := [name for name in setting.arms if name not in names]:
+        return [f"{setting.what}: {one.sweep} has no arm {missing[0]}: {suggest(missing[0], names)}"]
     wrong: dict[str, list[str]] = {}  # of which arms each sentence is true
-    for arm in arms:
+    for arm in looked_at(setting, words.runs):
         try:
             value = value_in(job_of(arm, words, folder), setting.key, one)
         except LookupError as error:
@@ -177,11 +175,11 @@ def test_the_readme_says_the_counts():
             "rate (arm random): training.epoch: there is no epoch: did you mean epochs?",
         ),
         (
-            {"key": "sampler.stages.7.keep", "arm": "coreset", "here": 1},
+            {"key": "sampler.stages.7.keep", "arms": ("coreset",), "here": 1},
             "rate (arm coreset): sampler.stages.7.keep: there is no 7 in",
         ),
         (
-            {"key": "sampler.name", "arm": "corset", "here": 1},
+            {"key": "sampler.name", "arms": ("random", "corset"), "here": 1},
             "rate: isal_voc has no arm corset: did you mean coreset?",
         ),
         ({"key": "effective.seeds", "here": [0]}, "rate: effective.seeds is [0, 1, 2], not [0]"),
@@ -189,6 +187,10 @@ def test_the_readme_says_the_counts():
         (
             {"key": "effective.arms", "here": ["random"]},
             "rate: effective.arms is ['random', 'influence', 'coreset'], not ['random']",
+        ),
+        (
+            {"key": "sampler.name", "arms": ("influence", "coreset"), "here": "influence"},
+            "rate (arm coreset): sampler.name is 'coreset', not 'influence'",
         ),
         ({"key": "effective.labeled_at_end", "here": 1}, "rate (arm random): effective.labeled_at_end is 600, not 1"),
     ],

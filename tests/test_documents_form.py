@@ -43,7 +43,7 @@ experiments:
     place: its configuration
     task: detection
     sweep: one
-    settings: [{what: rate, place: line 3, sure: explicit, says: 0.1, key: effective.lr, here: 0.0001, why: a reason, arm: x}]
+    settings: [{what: rate, place: line 3, sure: explicit, says: 0.1, key: effective.lr, here: 0.0001, why: so, arm: [x, y]}]
 """
 
 
@@ -83,7 +83,7 @@ def test_the_page_has_the_counts_first_and_a_row_for_everything():
     either = "either a round<br>or a run: `training.iterations_per=run`"
     assert f"| length | table 2 | ambiguous | {either} | round (`training.iterations_per`) |  |" in lines
     assert "| rate | section 2 | explicit | a\\|b |" in lines  # nothing is here of what cannot be run
-    assert "| rate (arm `x`) | line 3 | explicit | 0.1 | 0.0001 | a reason |" in lines
+    assert "| rate (arms `x`, `y`) | line 3 | explicit | 0.1 | 0.0001 | so |" in lines
     assert "Section 1. Detection. Faithful." in lines and "Its configuration. Detection. Deviating in: rate." in lines
 
 
