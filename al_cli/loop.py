@@ -3,8 +3,8 @@
 Knows neither Detectron2 nor Hydra nor any sampler: it speaks to a Learner, a Selector and a RunFolder. A round counts
 when its record is on disk; a run that was stopped continues after its last record and ends with the same bytes.
 
-What a round selects and trains on is decided by `Plan`, `opening` and `choose`. `sweep/forecast.py` follows a run without
-training by asking the same three: decide nothing of that kind in `run`.
+What a round selects and trains on, and which is the last, is decided by `Plan`, `opening` and `choose`.
+`sweep/forecast.py` follows a run without training by asking the same three: decide nothing of that kind in `run`.
 """
 
 import hashlib
@@ -50,22 +50,26 @@ log = logging.getLogger("al")
 
 @dataclass(frozen=True)
 class Plan:
-    """How much each round labels, and what it trains on.
+    """How much each round labels, what it trains on, and which round is the last.
 
-    `sizes` [rounds + 1] images added, the initial set first; with `unit` boxes the images of the initial set and then the
-    annotated boxes of each round (`al_cli.budget`). `ud` is the UD-split of each round (None for the initial one).
-    `data`: train on all labeled images (cumulative), on the new ones (new), or on a set of as many images as cumulative
-    has that each round selects from the whole pool, labeled or not (reselect; Lund 4.1.5): only the unlabeled ones among
-    them are labeled and paid for. `shuffle` them in each epoch, else each takes them in the order in which they were labeled.
-    `carry_weights`: start from the last round's weights, else from the starting weights.
-    `holdout`: how many of the initial images validate instead of training. `evaluate`: the split that rounds are scored on,
-    val while a recipe is tuned: then nothing reads test. `early_stop`: what trainings watch that end with their best weights,
-    `loss` or a metric; None: they end with their last. `measure_loss` of the images that rounds are scored on, too.
-    `picks` [rounds + 1] are the images of each round where they were chosen elsewhere; an empty round 0 is drawn. `skipped`:
-    how many rounds a reference leaves out. It labels everything in its one round and takes the training seed of the other
-    runs' last round. `stop`: the run ends after the round that reaches it, and `sizes` are the most that it may have.
-    `chooses_first`: nothing is labeled before the first selection, which the starting weights make; round 0 is a round like
-    the others then (Lund, algorithm 1).
+    `sizes`    [rounds + 1] images added, the initial set first; with `unit` boxes the images of the initial set and then the
+               annotated boxes of each round (`al_cli.budget`)
+    `ud`       [rounds + 1] the UD-split of each round, None for the initial set
+    `chooses_first`  there is no initial set: the starting weights choose the images of round 0, which is a round like the
+               others then (Lund, algorithm 1)
+    `stop`     the run ends after the round that reaches it, and `sizes` are the most that it may have
+    `picks`    [rounds + 1] the images of each round where they were chosen elsewhere; an empty round 0 is drawn
+    `data`     train on all labeled images (cumulative), on the new ones (new), or on a set of as many images as cumulative has
+               that each round selects from the whole pool, labeled or not (reselect; Lund 4.1.5): only the unlabeled ones
+               among them are labeled and paid for
+    `shuffle`  them in each epoch, else each takes them in the order in which they were labeled
+    `carry_weights`  start from the last round's weights, else from the starting weights
+    `early_stop`  what trainings watch that end with their best weights, `loss` or a metric; None: they end with their last
+    `holdout`  how many of the initial images validate instead of training
+    `evaluate` the split that rounds are scored on, val while a recipe is tuned: then nothing reads test
+    `measure_loss`  of the images of that split, too
+    `skipped`  how many rounds a reference leaves out: it labels everything in its one round and takes the training seed of the
+               other runs' last round
     """
 
     sizes: tuple[int, ...]
@@ -91,7 +95,7 @@ class Plan:
         return record.round == len(self.sizes) - 1 or (self.stop is not None and self.stop.reached(record.metrics))
 
     def wanted(self, round: int) -> int:
-        """Images, or with `unit` boxes the boxes, that a round after the initial one asks for. Where it selects its training
+        """Images, or with `unit` boxes the boxes, that a round asks its sampler for. Where it selects its training
         set again: as many images as all rounds so far would have added, the validation images left out."""
         return sum(self.sizes[: round + 1]) - self.holdout if self.data == "reselect" else self.sizes[round]
 
