@@ -22,6 +22,7 @@ _CALLED = re.compile(
 )
 _PAIR = re.compile(r"""([\w.-]+)(\s*[:=]\s*)('[^']*'|"[^"]*"|[^\s,&{}\[\]]+)""")
 _LOGIN = re.compile(r"(?<=://)[^/\s'\"]*@")
+_PASSWORD = re.compile(r"://[^/\s'\":@]*:([^/\s'\"]+)@")  # of a login; a library's message may have cut the URL
 _noted: set[str] = set()
 _from_environment: set[str] = set()
 
@@ -60,6 +61,7 @@ def begin(words: Iterable[str]) -> None:
 def note_words(words: Iterable[str]) -> None:
     """Hide the values of words such as `tracking.api_key=...` and `a={token: ...}`."""
     for word in words:
+        note(_PASSWORD.findall(word))
         note(found[3] for found in _pairs(word) if is_secret(found[1]))
         key, equals, value = word.partition("=")
         if equals and is_secret(key):
@@ -106,12 +108,13 @@ def hide_words(words: Iterable[str]) -> list[str]:
 
 
 def secrets_in(config: Any, key: str = "") -> set[str]:
-    """The values of all secret keys in a configuration."""
+    """The values of all secret keys in a configuration, and the passwords in its URLs."""
     if isinstance(config, Mapping):
         return {text for k, value in config.items() for text in secrets_in(value, f"{key}.{k}" if key else str(k))}
     if isinstance(config, list | tuple):
         return {text for value in config for text in secrets_in(value, key)}
-    return {str(config)} if is_secret(key) and str(config).lower() not in NO_SECRETS else set()
+    whole = {str(config)} if is_secret(key) and str(config).lower() not in NO_SECRETS else set()
+    return whole | set(_PASSWORD.findall(str(config)))
 
 
 def hide_values(config: Any, secrets: Collection[str], key: str = "") -> Any:

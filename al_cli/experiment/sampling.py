@@ -60,8 +60,12 @@ def read_imported(plain: Mapping[str, Any], picks: imported.Imported | None) -> 
     return rows
 
 
-def check_ud(value: Any, selections: int, strategy: Strategy, name: str) -> list[float | None]:
-    """One UD-split per selection. ConfigError for a wrong length, a value outside [0, 1], or a sampler without a split."""
+def check_ud(value: Any, rounds: int, first: bool, strategy: Strategy, name: str) -> list[float | None]:
+    """One UD-split per selection: of each active round, and of round 0 where the starting weights choose `first`.
+
+    ConfigError for a wrong length, a value outside [0, 1], or a sampler without a split.
+    """
+    selections = rounds + first
     if not strategy.uses_ud:
         if value is not None:
             raise ConfigError(
@@ -74,9 +78,9 @@ def check_ud(value: Any, selections: int, strategy: Strategy, name: str) -> list
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * selections
     if len(values) != selections:
         raise ConfigError(
-            f"ud_split has {len(values)} values for {selections} selections",
+            f"ud_split has {len(values)} values for {rounds} active rounds" + (" and round 0" if first else ""),
             where=f"ud_split={_typed(value)}",
-            remedy=f"give {selections} values, one for each active round (with initial=0 for round 0 too), or one for all",
+            remedy=f"give {selections} values, or one for all rounds, or set rounds={len(values) - first}",
         )
     for v in values:
         if isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v <= 1:

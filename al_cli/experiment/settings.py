@@ -177,7 +177,7 @@ def check(
     drawn: list[float | None] = [] if chooses_first(plain) else [None]  # what no sampler is asked for
     ud: list[float | None] = [None] * plain["rounds"]
     if not plain["reference"]:  # its sampler is not asked, so whatever stands there for the other runs of a study may
-        ud = check_ud(plain["ud_split"], plain["rounds"] + 1 - len(drawn), strategy, plain["sampler"]["name"])
+        ud = check_ud(plain["ud_split"], plain["rounds"], not drawn, strategy, plain["sampler"]["name"])
     rows = read_imported(plain, picks) if imports(plain) else None
     return Experiment(plain, strategy, model, training, (*drawn, *ud), seeds, task, rows, known, secrets)
 

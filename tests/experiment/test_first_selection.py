@@ -126,7 +126,7 @@ def test_boxes_and_a_split_for_each_selection(al, few):
         (["sampler=learning_loss"], "learns with the detector"),
         (["dataset.val=20% of initial"], "there are no initial images"),
         (["sampler=imported", "sampler.file=picks.csv"], "the file decides"),
-        (["sampler=ccms", "ud_split=[1,0]"], "2 values for 3 selections"),
+        (["sampler=ccms", "ud_split=[1,0]"], "2 values for 2 active rounds and round 0"),
         (["budget=false"], "budget is False"),
         (["initial=-1"], "initial is -1"),
     ],

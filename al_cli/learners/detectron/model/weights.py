@@ -7,6 +7,7 @@ import socket
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,7 @@ def _download(url: str) -> Path:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=CONNECT_S).close()
         with _socket_timeout(STALL_S):
             return Path(PathManager.get_local_path(url))
-    except OSError as error:
+    except (OSError, ValueError, HTTPException) as error:  # the last two for what is no address
         raise ModelError(
             f"the starting weights cannot be downloaded: {getattr(error, 'reason', error)}",
             where=url,

@@ -13,6 +13,7 @@ from torch import nn
 from al_cli.errors import ModelError
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import build, open_config
+from al_cli.learners.detectron.training.average import WeightAverage
 from al_cli.learners.detectron.training.data import (
     CachedMapper,
     ImageCache,
@@ -54,7 +55,7 @@ each_model = pytest.mark.parametrize("spec", MODELS.values(), ids=list(MODELS))
 TRAINING = TrainingSpec(iterations=4, batch_size=2, optimizer="sgd", lr=1e-4)
 
 
-def fit(shapes: Dataset, spec: ModelSpec, observers=(), prepare=lambda model: None, **options):
+def fit(shapes: Dataset, spec: ModelSpec, observers=(), prepare=lambda model: None, ema=None, **options):
     """Four steps from seed 0: the model and its loss curve."""
     config = open_config(spec, CLASSES, torch.device("cpu"))
     seed_everything(0)
@@ -64,7 +65,9 @@ def fit(shapes: Dataset, spec: ModelSpec, observers=(), prepare=lambda model: No
     batches = training_batches(to_dicts(shapes), mapper, batch_size=2, seed=0, by_aspect=False, workers=0)
     optimizer = make_optimizer(config, TRAINING, numbers(config, TRAINING), model)
     schedule = make_schedule(config, TRAINING, optimizer, 4)
-    return model, train(model, batches, optimizer, schedule, iterations=4, observers=observers, **options)
+    average = None if ema is None else WeightAverage(model, ema)
+    how = {"average": average, "observers": observers, **options}
+    return model, train(model, batches, optimizer, schedule, iterations=4, **how)
 
 
 # ---- by hand
