@@ -10,7 +10,7 @@ from al_cli.datasets.held_out import HeldOut
 from al_cli.errors import AlError, ConfigError, first_line, written
 from al_cli.experiment import imported
 from al_cli.experiment.names import check_path
-from al_cli.learners.spec import TrainingSpec
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.lookup import NOBODY, Known
 from al_cli.samplers.catalog import IMPORTED, read_stage
 from al_cli.samplers.select_random import random

@@ -25,7 +25,8 @@ from al_cli.experiment.sampling import (
     strategy_of,
 )
 from al_cli.learners.portable import check_portable
-from al_cli.learners.spec import ModelSpec, TrainingSpec, check_together, provides, remedy_for
+from al_cli.learners.spec import ModelSpec, check_together, provides, remedy_for
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.lookup import NOBODY, Known
 from al_cli.records.stop import Stop, stop_of
 from al_cli.rng import Seeds

@@ -16,7 +16,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from al_cli.learners.spec import TINY, ModelSpec, TrainingSpec
+from al_cli.learners.spec import TINY, ModelSpec
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.masked import without_login
 from al_cli.system import sha256
 from al_cli.types import Signal

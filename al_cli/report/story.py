@@ -18,7 +18,8 @@ from al_cli.report.sections import comparison as comparing
 from al_cli.report.sections import costs, hardest, numbers, selected, summary
 from al_cli.report.sections.differences import difference_table
 from al_cli.report.sections.measured import measured_figures
-from al_cli.report.statistics.analyse import Statistics, analyse, answer, lead_measures
+from al_cli.report.statistics.analyse import Statistics, analyse
+from al_cli.report.statistics.answer import answer, lead_measures
 from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
 from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import SCALES, Target

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from al_cli.learners.identity import asking_identity, training_identity, versions
-from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.learners.spec import ModelSpec
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Signal
 
 MODEL = ModelSpec("tiny_faster_rcnn", "tiny_faster_rcnn", weights="none", family="rcnn")

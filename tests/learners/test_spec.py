@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from al_cli.errors import ConfigError
-from al_cli.learners.spec import ModelSpec, TrainingSpec, provides
+from al_cli.learners.spec import ModelSpec, provides
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Signal
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -15,7 +15,7 @@ from al_cli.experiment import replay
 from al_cli.experiment.names import name_with
 from al_cli.lookup import Known
 from al_cli.records import RunFolder, find_runs
-from al_cli.report.statistics.analyse import answer, why_no_difference
+from al_cli.report.statistics.answer import answer, why_no_difference
 from al_cli.tasks import Breakdown, Cost, Evaluation, Metric, Task, described
 from al_cli.tasks.detection import TASK
 
@@ -223,7 +223,7 @@ PROSE = {
 }
 # "boxes" as geometry, as a unit of budgets and as what a dataset's table counts.
 GEOMETRY = {
-    "budget.py", "loop.py", "types.py", "experiment/settings.py", "experiment/sampling.py", "records/formats.py",
+    "budget.py", "loop/plan.py", "types.py", "experiment/settings.py", "experiment/sampling.py", "records/formats.py",
     "records/rounds.py", "datasets/checks.py", "samplers/ccms.py", "samplers/guide.py", "tasks/base.py",
 }  # fmt: skip
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "detection.py"]

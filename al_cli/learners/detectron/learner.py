@@ -41,7 +41,8 @@ from al_cli.learners.detectron.training.solver import (
     refuse_clipping_of_all,
 )
 from al_cli.learners.detectron.training.train import train as train_model
-from al_cli.learners.spec import InfluenceSpec, ModelSpec, TrainingSpec, provides, require_pairs
+from al_cli.learners.spec import InfluenceSpec, ModelSpec, provides, require_pairs
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Judge, Learner, Losses, Predictions, Signal
 
 

@@ -13,7 +13,8 @@ from typing import Literal
 from al_cli.errors import RunError, suggest
 from al_cli.progress import count
 from al_cli.records.claim import Claim, what_is_claimed
-from al_cli.report.statistics.analyse import Statistics, compare, why_no_difference
+from al_cli.report.statistics.analyse import Statistics, compare
+from al_cli.report.statistics.answer import why_no_difference
 from al_cli.report.statistics.comparison import FEWEST_SEEDS, Measure, Pair
 from al_cli.report.statistics.in_words import difference, p_sentence
 from al_cli.tasks import Task

@@ -18,7 +18,8 @@ from al_cli.experiment.build import build_learner
 from al_cli.experiment.job import jobs_of
 from al_cli.learners.detectron import image_reader
 from al_cli.learners.detectron.learner import DetectronLearner
-from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.learners.spec import ModelSpec
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.tasks.detection import evaluate
 from al_cli.types import Checkpoint, Dataset, Signal, Splits
 

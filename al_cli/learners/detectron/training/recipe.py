@@ -18,7 +18,8 @@ from torch import nn
 
 from al_cli.learners.detectron.model.zoo import DetectronConfig, build, open_config
 from al_cli.learners.detectron.training.solver import Stretch, make_optimizer, make_schedule, numbers
-from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.learners.spec import ModelSpec
+from al_cli.learners.training_spec import TrainingSpec
 
 GRID = 256  # places at which the rate is looked at before its falls are located
 MOST_FALLS = 20  # a rate that falls more often falls continuously

@@ -22,7 +22,7 @@ from torch import nn
 
 from al_cli.errors import ConfigError
 from al_cli.learners.detectron.model.zoo import DetectronConfig
-from al_cli.learners.spec import TrainingSpec
+from al_cli.learners.training_spec import TrainingSpec
 
 WARMUP_SHARE = 0.1
 ONE_CYCLE_WARMUP, ONE_CYCLE_START, ONE_CYCLE_END = 0.15, 0.04, 0.01

@@ -12,7 +12,8 @@ from al_cli.learners.detectron.influence.last_layers import last_layers
 from al_cli.learners.detectron.influence.pseudo_labels import PseudoLabels
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.signals.tap import tap
-from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.learners.spec import ModelSpec
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Dataset, Signal
 
 MODELS = ["tiny_faster_rcnn", "tiny_retinanet", "fcos"]

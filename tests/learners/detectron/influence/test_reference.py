@@ -6,7 +6,8 @@ import pytest
 from al_cli.datasets.yolo import load_yolo
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.fake import FakeLearner
-from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.learners.spec import ModelSpec
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.types import Signal, Splits

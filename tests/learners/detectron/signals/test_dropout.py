@@ -13,7 +13,8 @@ from al_cli.learners.detectron import image_reader
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.signals.dropout import class_head, insert_dropout, stochastic_part
 from al_cli.learners.detectron.signals.tap import tap
-from al_cli.learners.spec import ModelSpec, TrainingSpec, provides, remedy_for
+from al_cli.learners.spec import ModelSpec, provides, remedy_for
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Signal
 
 NAMES = {C4: "c4", FPN: "fpn", RETINANET: "retinanet", FCOS_LAZY: "fcos"}

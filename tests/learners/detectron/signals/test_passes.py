@@ -9,7 +9,8 @@ import pytest
 from al_cli.cli.samplers import detectors
 from al_cli.datasets.yolo import load_yolo
 from al_cli.learners.detectron.learner import DetectronLearner
-from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.learners.spec import ModelSpec
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.samplers.catalog import read_stages
 from al_cli.samplers.guide import guide
 from al_cli.strategy import Stage, Strategy, keep_count

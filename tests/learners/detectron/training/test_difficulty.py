@@ -26,7 +26,8 @@ from al_cli.learners.detectron.training.difficulty import ClassDifficulty, watch
 from al_cli.learners.detectron.training.loss import mean_loss
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import train
-from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.learners.spec import ModelSpec
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Signal
 
 CLASSES = 3

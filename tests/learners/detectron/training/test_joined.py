@@ -12,7 +12,8 @@ from al_cli.datasets.yolo import load_yolo
 from al_cli.learners.detectron import learner as learner_module
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.training.joined import Joined, rounds_behind
-from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.learners.spec import ModelSpec
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Checkpoint, Dataset, LossPoint, Signal
 
 DENSE = ModelSpec("tiny_retinanet", "tiny_retinanet", "none")  # draws no proposals, so its steps draw nothing

@@ -33,7 +33,8 @@ from al_cli.learners.detectron.training.loss_prediction import (
 )
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import train
-from al_cli.learners.spec import ModelSpec, TrainingSpec, require_pairs
+from al_cli.learners.spec import ModelSpec, require_pairs
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Signal
 
 CPU = torch.device("cpu")

@@ -31,7 +31,8 @@ from al_cli.learners.detectron.training.determinism import deterministic, seed_e
 from al_cli.learners.detectron.training.loss import batch_losses, mean_loss
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import AmpTrainer, train
-from al_cli.learners.spec import ModelSpec, TrainingSpec
+from al_cli.learners.spec import ModelSpec
+from al_cli.learners.training_spec import TrainingSpec
 from al_cli.loop import kept_point
 from al_cli.types import Dataset
 

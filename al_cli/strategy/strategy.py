@@ -1,7 +1,6 @@
-"""A strategy is a list of stages; a stage scores what is left (or not), selects, and keeps some for the next.
+"""Stages at work, one after the other: which of them run, on which images, and with which predictions.
 
-This file decides what runs and on which images, and checks what comes back. It knows no sampler and no learner:
-functions declare what they need (`al_cli.samplers.base`), and predictions come through one callable.
+Knows no sampler and no learner: stages declare what they need (`stage.py`), and predictions come through one callable.
 """
 
 from __future__ import annotations
@@ -9,16 +8,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import re
 from collections.abc import Collection, Sequence
 from fractions import Fraction
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.errors import ConfigError
-from al_cli.samplers.base import Needs, declaration_of, labeled_of, name_of, needs_of, together
+from al_cli.strategy.stage import Of, Stage, as_written, ensure, keep_count
 from al_cli.types import (
     ORACLES,
     Choice,
@@ -27,128 +24,10 @@ from al_cli.types import (
     Predictions,
     Query,
     Request,
-    Score,
-    Select,
     Selection,
     Signal,
     StageLog,
 )
-
-Of = Literal["outside", "inside", "all"]
-
-
-def keep_count(keep: str, total: int, target: int, ud: float | None = None) -> int:
-    """How many of `total` candidates a stage keeps so that `target` can be picked from them.
-
-    `budget`: the target. `ud`: thesis eq. 9, (total - target) * (1 - ud) + target: all of them at 0, the target at 1.
-    `4x`: that multiple of the target. `20%`: that share of the candidates. Never below the target, and never above
-    `total`: where the pool is smaller than the budget, all of it.
-
-    Exact: `ud` counts as the decimal it is written as. Eq. 9 rounds to the nearest, halves up; multiple and share up.
-    ConfigError for anything else, for a `ud` outside [0, 1], and for `ud` kept without a value.
-    """
-    kind = _keep_kind(keep)
-    if target < 1 or total < 0:
-        raise ValueError(f"cannot keep {target} of {total}")
-    if total <= target or kind == "budget":
-        return min(total, target)
-    if kind == "ud":
-        if ud is None or not 0 <= ud <= 1:
-            raise ConfigError(
-                f"this sampler needs a ud_split in [0, 1], got {ud}", where="ud_split", remedy="set ud_split=0.5"
-            )
-        return math.floor((total - target) * (1 - _exact(ud)) + target + Fraction(1, 2))
-    number = Fraction(keep[:-1])
-    wanted = math.ceil(number * target) if kind == "x" else math.ceil(number * total / 100)
-    return min(total, max(target, wanted))
-
-
-def _keep_kind(keep: str) -> str:
-    """`budget`, `ud`, `x` or `%`. ConfigError for what is none of them."""
-    if keep in ("budget", "ud"):
-        return str(keep)
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([x%])", str(keep))
-    if found and ((found[2] == "x" and float(found[1]) >= 1) or (found[2] == "%" and 0 < float(found[1]) <= 100)):
-        return found[2]
-    raise ConfigError(
-        f"a stage cannot keep {keep!r}",
-        where=f"keep={keep}",
-        remedy="give budget, ud, a multiple of the budget such as 4x, or a share of the candidates such as 20%",
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """`select` keeps some of the candidates, by `score` where it has one. Checked when built: ConfigError.
-
-    With a `share`, this stage picks for good: that part of the budget. The stages after it pick the rest of the budget,
-    from other images. Which, `of` says at the first of them (see `Strategy`); without it they are those `outside`.
-    """
-
-    select: Select
-    score: Score | None = None
-    keep: str = "budget"
-    share: float | None = None
-    of: Of | None = None
-
-    def __post_init__(self) -> None:
-        _keep_kind(self.keep)
-        number = isinstance(self.share, int | float) and not isinstance(self.share, bool)
-        if self.share is not None and not (number and 0 < self.share < 1 and self.keep == "budget"):
-            remedy = "give 0 < share < 1 with `keep: budget`, for example share: 0.5"
-            raise ConfigError(f"a stage cannot keep {self.keep} with share={self.share!r}", remedy=remedy)
-        if self.of is not None and self.of not in get_args(Of):
-            raise ConfigError(f"a stage cannot choose of={self.of!r}", remedy="give outside, inside or all")
-        for role, part in (("selection", self.select), ("score", self.score)):
-            if part is not None and declaration_of(part).kind != role:
-                remedy = "scores go under `score`, selections under `select`"
-                raise ConfigError(f"{name_of(part)} is not a {role}", where="sampler stage", remedy=remedy)
-        if declaration_of(self.select).scored and self.score is None:
-            remedy = "add `score: {_target_: al_cli.samplers.class_entropy, _partial_: true}` to the stage"
-            raise ConfigError(f"{name_of(self.select)} needs scores", where="sampler stage", remedy=remedy)
-        _ = self.needs  # binds every option
-
-    @property
-    def name(self) -> str:
-        """The functions in order, as records have it."""
-        return " -> ".join(name_of(part) for part in (self.score, self.select) if part is not None)
-
-    def log(self, candidates: int, kept: int, skipped: str = "") -> StageLog:
-        """What records keep of this stage in one round."""
-        return StageLog(self.name, candidates, kept, skipped, oracle=bool((self.needs or frozenset()) & ORACLES))
-
-    @property
-    def needs(self) -> Needs:
-        """The signals of score and selection together; None where neither looks at predictions."""
-        return together(needs_of(part) for part in (self.score, self.select) if part is not None)
-
-    @property
-    def labeled(self) -> Needs:
-        """Signals of the labeled images that score and selection read; None where neither looks at those."""
-        return together(labeled_of(part) for part in (self.score, self.select) if part is not None)
-
-    @property
-    def held_out(self) -> Needs:
-        """Signals of the validation images that the score reads; None where it does not look at those."""
-        return None if self.score is None else declaration_of(self.score).held_out
-
-    def run(self, query: Query) -> tuple[Selection, NDArray[np.float64] | None]:
-        """The checked selection of `query.budget` candidates, and the scores [N] of all where there are any."""
-        scores = None
-        if self.score is not None:
-            scores = np.asarray(self.score(query), dtype=np.float64)
-            name, n = name_of(self.score), len(query.candidates)
-            _check(scores.shape == (n,), f"{name} returned shape {scores.shape} for {n} images")
-            bad = query.candidates.image_ids[~np.isfinite(scores)]
-            _check(not len(bad), f"{name} returned scores that are not finite for images {bad[:8].tolist()}")
-        name = name_of(self.select)
-        selection = self.select(query, scores)
-        ids = selection.ids
-        _check(len(ids) == query.budget, f"{name} returned {len(ids)} images instead of {query.budget}")
-        _check(len(np.unique(ids)) == len(ids), f"{name} returned an image twice")
-        strange = np.setdiff1d(ids, query.candidates.image_ids)
-        _check(not len(strange), f"{name} returned images that are no candidates: {strange[:8].tolist()}")
-        return selection, scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +55,7 @@ class Strategy:
             raise ConfigError("the last stage of a sampler must keep the budget", where="sampler.stages", remedy=remedy)
         self._check_of()
         shares = [stage.share for stage in self.stages if stage.share is not None]
-        if sum(map(_exact, shares)) >= 1:
+        if sum(map(as_written, shares)) >= 1:
             remedy = "leave some of the budget to the last stage"
             raise ConfigError(f"shares of {shares} are the whole budget", where="sampler.stages", remedy=remedy)
 
@@ -227,7 +106,7 @@ class Strategy:
         Raises RuntimeError, naming the function, where one returns what it must not.
         """
         everything = np.sort(np.fromiter((int(i) for i in request.candidates), dtype=np.int64))
-        _check(bool((np.diff(everything) > 0).all()), "candidate ids must be distinct")
+        ensure(bool((np.diff(everything) > 0).all()), "candidate ids must be distinct")
         budget = left = request.budget
         before = looked_at = unpicked = (
             everything  # candidates of the part before, those that it looked at, all not picked
@@ -242,7 +121,7 @@ class Strategy:
             share = part[-1].share
             target = left
             if share is not None and len(everything) > budget:
-                target = min(left, math.floor(_exact(share) * budget + Fraction(1, 2)))
+                target = min(left, math.floor(as_written(share) * budget + Fraction(1, 2)))
             if target == 0:
                 why = f"nothing to pick: {left} of the budget of {budget} is left, share={share or 'the rest'}"
                 logs += [stage.log(len(ids), 0, skipped=why) for stage in part]
@@ -341,11 +220,6 @@ def _alternate(picks: Sequence[Selection]) -> Selection:
     return Selection(ids, scores)
 
 
-def _exact(number: float) -> Fraction:
-    """The decimal that a number is written as: 0.1 is a tenth."""
-    return Fraction(str(number))
-
-
 def _table(stage: Stage, ids: NDArray[np.int64], table: Predictions | None, infer: Infer) -> Predictions | None:
     """Predictions of exactly these ids with what the stage needs: cut from the table at hand, or inferred."""
     if table is not None:
@@ -359,7 +233,7 @@ def _labeled(stage: Stage, labeled: Collection[int], infer: Infer) -> Prediction
     """Predictions of all labeled images with the columns the stage declared for them; None where it declared none."""
     if stage.labeled is None:
         return None
-    _check(len(labeled) > 0, f"{stage.name} compares with the labeled images, and there are none")
+    ensure(len(labeled) > 0, f"{stage.name} compares with the labeled images, and there are none")
     ids = np.sort(np.fromiter((int(i) for i in labeled), dtype=np.int64))
     return _only(_inferred(infer, ids, stage.labeled), stage.labeled)
 
@@ -373,11 +247,11 @@ def _held_out(stage: Stage, images: Dataset | None, infer: Infer | None) -> Pred
 
 def _inferred(infer: Infer, ids: NDArray[np.int64], signals: frozenset[Signal]) -> Predictions:
     table = infer(ids, signals)
-    _check(
+    ensure(
         np.array_equal(table.image_ids, ids), f"infer returned {len(table)} images instead of the {len(ids)} asked for"
     )
     missing = sorted(signals - table.columns.keys())
-    _check(not missing, f"infer returned no {', '.join(missing)}")
+    ensure(not missing, f"infer returned no {', '.join(missing)}")
     return table
 
 
@@ -391,8 +265,3 @@ def _blank(ids: NDArray[np.int64]) -> Predictions:
     """A table without a box: for a stage that looks at no predictions."""
     boxes, none = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     return Predictions(ids, np.zeros(len(ids) + 1, np.int64), boxes, none, np.zeros(0, np.int64), num_classes=1)
-
-
-def _check(condition: bool, message: str) -> None:
-    if not condition:
-        raise RuntimeError(message)
