@@ -54,11 +54,10 @@ def name_with(method: str, words: Iterable[str], seed: int) -> str:
     said = [word for word in said if not masked.is_secret(key_of(word))]
     said = [word for word in said if word not in (f"task={DEFAULT}", "schedule=null")]
     parts = [label(word) for word in sorted(said, key=lambda word: (not word.startswith("ud_split"), key_of(word)))]
-    name = "_".join([method, *filter(None, parts), f"s{seed}"])
-    if len(name) > MAX_NAME:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-        name = f"{name[: MAX_NAME - 20]}-{digest}_s{seed}"
-    return name
+    name = "_".join([method, *filter(None, parts)])
+    if len(name) > MAX_NAME - 6:  # of any seed: the runs of an arm are cut alike
+        name = f"{name[: MAX_NAME - 20]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{name}_s{seed}"
 
 
 def _is_place(word: str) -> bool:

@@ -9,7 +9,7 @@ from al_cli.errors import AlError, ConfigError
 from al_cli.experiment import compose
 from al_cli.experiment.job import jobs_of
 from al_cli.experiment.moved import Moved
-from al_cli.experiment.names import check_name, check_path
+from al_cli.experiment.names import check_name, check_path, name_with
 from al_cli.experiment.words import TEXT
 from al_cli.pasted import as_text, command
 
@@ -350,3 +350,12 @@ def test_a_choice_is_a_name_and_no_way(choice):
 @pytest.mark.parametrize("place", ["file:///nix/da", "nix/da", "pkg://os", "pkg://al_cli.nix", "http://x"])
 def test_a_configuration_folder_is_there(place):
     assert f"there is no configuration folder {place}" in refused(f"hydra.searchpath=[{place}]")
+
+
+def test_a_long_name_is_cut_alike_for_all_seeds_of_an_arm():
+    words = [
+        f"training.{key}=1" for key in ("epochs", "iterations", "batch_size", "lr", "weight_decay", "patience", "ema")
+    ]
+    names = {name_with("m" * 60, words, seed).removesuffix(f"_s{seed}") for seed in (1, 9, 10, 12345)}
+    [name] = names
+    assert len(name) < 120 and name_with("m" * 60, words[1:], 1).removesuffix("_s1") not in names
