@@ -31,6 +31,7 @@ READINGS = [
     if reading.words
 ]
 OF_ARMS = ("sampler", "schedule", "ud_split", "model.influence", "model.loss_prediction")  # change no other setting
+OPTIONS = ("sampler.", "model.influence.", "model.loss_prediction", "dataset.val", "dataset.test", "seeds.", "store")
 ASKED = "effective.seeds", "effective.arms"  # of the study, not of a run
 _sweeps: dict[str, Sweep] = {}
 _jobs: dict[frozenset[str], Job] = {}
@@ -133,6 +134,17 @@ def test_what_is_here_is_what_the_sweep_composes_to(one, folder):
     words = asked(one, folder)
     wrong = [line for setting in one.settings if setting.key for line in wrong_in(setting, one, words, folder)]
     assert not wrong, "\n".join([f"{one.id}, {one.sweep}:", *wrong])
+
+
+@pytest.mark.parametrize("sweep", sorted({one.sweep for one in RUN}))
+def test_an_option_that_an_arm_sets_has_a_row(sweep, folder):
+    """Nothing would notice another value of one that has none. What others come out as is in effective.*"""
+    own = [one for one in RUN if one.sweep == sweep]
+    rows = {(setting.key, arm) for one in own for setting in one.settings for arm in setting.arms or ("",)}
+    runs = asked(own[0], folder).runs
+    set_there = {(key_of(word).lstrip("+"), arm.name) for arm in runs for word in arm.overrides}
+    looked_for = {(key, arm) for key, arm in set_there if key.startswith(OPTIONS)}
+    assert not [(key, arm) for key, arm in looked_for if not {(key, arm), (key, "")} & rows]
 
 
 @pytest.mark.parametrize(("one", "what", "words"), READINGS, ids=lambda value: getattr(value, "id", None))
