@@ -3,16 +3,15 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig
 
 from al_cli import masked, tasks, tracking
-from al_cli.datasets.held_out import HeldOut
-from al_cli.errors import ConfigError, DatasetError, first_line, suggest, written
+from al_cli.errors import ConfigError, first_line, suggest, written
 from al_cli.experiment import imported
 from al_cli.experiment.compose import resolved
+from al_cli.experiment.dataset_settings import check_dataset_config
 from al_cli.experiment.names import WHERE, check_path
 from al_cli.experiment.sampling import (
     check_first,
@@ -24,6 +23,7 @@ from al_cli.experiment.sampling import (
     read_imported,
     strategy_of,
 )
+from al_cli.experiment.values import amount, one_of, whole
 from al_cli.learners.portable import check_portable
 from al_cli.learners.spec import ModelSpec, check_together, provides, remedy_for
 from al_cli.learners.training_spec import TrainingSpec
@@ -34,12 +34,10 @@ from al_cli.strategy import Strategy
 from al_cli.tasks.base import PERCENT
 from al_cli.types import Signal
 
-DATASET_FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
 MAX_SEED = 2**63 - 1  # the largest that every library takes
 EVALUATE = ("test", "val")
-MOST_REPEATS = 100
 Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
 
 
@@ -135,7 +133,7 @@ def check(
     masked.note(secrets)
     whole(plain["rounds"], "rounds", at_least=0, at_most=imported.MAX_ROUNDS)
     one_of(plain["budget_unit"], "budget_unit", UNITS)
-    amount(plain["initial"], "initial", "images", or_none=True)
+    amount(plain["initial"], "initial", "images", or_zero=True)
     amount(plain["budget"], "budget", plain["budget_unit"])
     one_of(plain["device"], "device", DEVICES)
     if not isinstance(task_name := plain.get("task", tasks.DEFAULT), str):
@@ -237,41 +235,6 @@ def model_of(settings: Mapping[str, Any]) -> ModelSpec:
     return model
 
 
-def whole(value: Any, name: str, at_least: int, at_most: int) -> None:
-    """ConfigError unless the value is a whole number between the two."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{name} is {written(value)}", remedy=f"give a whole number of at least {at_least}")
-    if not at_least <= value <= at_most:
-        number = (
-            value
-            if abs(value) < 10**20
-            else f"a number of {len(str(value)) if abs(value) < 10**4000 else 'many'} digits"
-        )
-        raise ConfigError(
-            f"{name} is {number}", remedy=f"give a whole number of at least {at_least} and at most {at_most}"
-        )
-
-
-def one_of(value: Any, name: str, choices: Collection[str]) -> None:
-    """ConfigError unless the value is one of these texts."""
-    if not isinstance(value, str):
-        raise ConfigError(f"{name} is {written(value)}, which is no text", remedy=suggest("", choices))
-    if value not in choices:
-        raise ConfigError(f"{name} is {written(value)}", remedy=suggest(value, choices))
-
-
-def amount(value: Any, name: str, unit: str, or_none: bool = False) -> None:
-    """A count of at least 1 (0 too where `or_none`), a share between 0 and 1, or null."""
-    if value is None or (or_none and value == 0 and not isinstance(value, bool)):
-        return
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value <= 0 or (value > 1 and value != int(value)):
-        raise ConfigError(
-            f"{name} is {value!r}",
-            remedy=f"give a count of {unit} (1, 2, ...), a share of the pool (0.05), or null for equal parts",
-        )
-
-
 def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
     """ConfigError for a length that the user gave in the unit that this training does not count."""
     unused, duration = ("iterations", "iterations") if training.counts_epochs else ("epochs", "epochs")
@@ -296,45 +259,3 @@ def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:
         return kind(**values)
     except TypeError as error:  # a key that has no default is missing
         raise ConfigError(f"{group} is incomplete: {first_line(error)}", remedy="name one that is whole") from error
-
-
-def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
-    one_of(dataset["format"], "dataset.format", DATASET_FORMATS)
-    if dataset.get("missing_labels") is not None:
-        one_of(dataset["missing_labels"], "dataset.missing_labels", ("negative", "refuse", "leave_out"))
-    if "bad_rows" in dataset:
-        one_of(dataset["bad_rows"], "dataset.bad_rows", ("refuse", "leave_out"))
-    if not isinstance(dataset.get("train"), dict | None):
-        raise ConfigError(
-            f"dataset.train is {written(dataset['train'])}",
-            remedy="name its folder and its file: dataset.train.images=DIR dataset.train.annotations=FILE",
-        )
-    placed = [split for split in ("train", "val", "test") if isinstance(dataset.get(split), dict)]
-    if placed and dataset["format"] != "coco":
-        raise ConfigError(
-            f"dataset.{placed[0]} names images and annotations, which is how COCO's splits are given",
-            where=f"dataset={dataset['format']}",
-            remedy="add dataset=coco, or leave it out",
-        )
-    if dataset.get("repeat") is not None:
-        whole(dataset["repeat"], "dataset.repeat", at_least=2, at_most=MOST_REPEATS)
-        if HeldOut.of(dataset).initial:
-            raise ConfigError(
-                "a part of the initial labels cannot validate where images are repeated: their turned copies are trained on",
-                where=f"dataset.repeat={dataset['repeat']} dataset.val={dataset['val']}",
-                remedy="add dataset.val=20%, a share of the pool that is taken out before the rest is repeated",
-            )
-    if HeldOut.of(dataset).initial and evaluate == "val":
-        raise ConfigError(
-            "rounds cannot be scored on a part of the initial labels: each seed has others",
-            where=f"evaluate=val dataset.val={dataset['val']}",
-            remedy="add dataset.val=20%, a share of the pool that all seeds share, or set evaluate=test",
-        )
-    if "root" in dataset:
-        check_path(dataset["root"], "dataset.root")
-    if "root" in dataset and not Path(str(dataset["root"])).expanduser().exists():
-        raise DatasetError(
-            "there is no such folder",
-            where=f"dataset.root={dataset['root']}",
-            remedy="give the folder that holds the dataset",
-        )
