@@ -7,13 +7,14 @@ the pool has is all it needs to know.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from al_cli import budget
 from al_cli.datasets.held_out import HeldOut
 from al_cli.experiment.sampling import imports
 from al_cli.experiment.settings import Experiment
+from al_cli.progress import listing
 
 if TYPE_CHECKING:
     from al_cli.learners.detectron.training.recipe import Course
@@ -122,7 +123,7 @@ def training_in_words(experiment: Experiment, pool: int) -> str:
     if milestones:
         how = "tenfold" if found["gamma"] == 0.1 else "stepwise"
         unit = "epochs" if training.counts_epochs else "steps"
-        lr += f", which falls {how} after {listed(f'{place:,.6g}' for place in milestones)} {unit}"
+        lr += f", which falls {how} after {listing([f'{place:,.6g}' for place in milestones], most=len(milestones))} {unit}"
     elif training.schedule == "one_cycle":
         lr = f"{lr} at the most, in one cycle"
     elif flat:
@@ -136,9 +137,3 @@ def training_in_words(experiment: Experiment, pool: int) -> str:
     return (
         f"{length}, {found['batch_size']} images a step, {lr}; {images}; boxes from score {found['score_threshold']:g}"
     )
-
-
-def listed(words: Iterable[str]) -> str:
-    """`8`, `8 and 11`, `8, 11 and 14`."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.errors import RunError
+from al_cli.progress import listing
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.data import require_alike
 from al_cli.records.in_vain import round_in_vain
@@ -25,7 +26,6 @@ from al_cli.records.settings import flatten
 from al_cli.records.stop import stop_of
 from al_cli.records.study import StudyFile, arm_of, read_study_file
 from al_cli.report.statistics.curves import RunCurve, curve_of
-from al_cli.report.statistics.in_words import listing
 from al_cli.tasks import Task, default
 from al_cli.types import RoundRecord
 

@@ -178,7 +178,7 @@ class DetectronLearner(Learner):
         self._adopt(model, extras)
         steps = history[-1].iteration  # the last step is always a point
         epochs = steps / unit if spec.counts_epochs else steps * batch_size / len(train)
-        return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, history, extras, epochs)
+        return Checkpoint(weights_of(model), history, extras, epochs)
 
     def start(self, seed: int) -> Checkpoint:
         """The weights that `fit` would begin from with this seed, and what its observers know before the first step."""
@@ -188,7 +188,7 @@ class DetectronLearner(Learner):
             model = self._start_model(None, whole=True)
         extras = {"seed": np.array(seed)} | ClassDifficulty(len(self.class_names)).extras
         self._adopt(model, extras)
-        return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, (), extras)
+        return Checkpoint(weights_of(model), (), extras)
 
     def _start_model(self, init: Checkpoint | None, whole: bool = False) -> nn.Module:
         model = build(self.config, self.spec)
@@ -257,3 +257,8 @@ class DetectronLearner(Learner):
         put_weights(model, checkpoint.state, str(path))
         self._adopt(model, checkpoint.extras)
         return checkpoint
+
+
+def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of all weights and buffers, in the memory of the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
