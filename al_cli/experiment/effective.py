@@ -119,14 +119,14 @@ def training_in_words(experiment: Experiment, pool: int) -> str:
         length, milestones = f"{found['iterations']:,} steps", found["milestones_iterations"]
     if training.init == "join":
         length += " a round of one training over all rounds"
-    lr, flat = f"rate {found['lr']:g}", not milestones and not found["warmup_share"]
+    lr = f"rate {found['lr']:g}"
     if milestones:
         how = "tenfold" if found["gamma"] == 0.1 else "stepwise"
         unit = "epochs" if training.counts_epochs else "steps"
         lr += f", which falls {how} after {listing([f'{place:,.6g}' for place in milestones], most=len(milestones))} {unit}"
     elif training.schedule == "one_cycle":
         lr = f"{lr} at the most, in one cycle"
-    elif flat:
+    elif not found["warmup_share"]:
         lr += " throughout"
     size = found["image_size_train"]
     if size is None:

@@ -173,12 +173,13 @@ def check(
     if (tracker := plain.get("tracking")) is not None:
         one_of(tracker, "tracking", tracking.TRACKER_PACKAGES)
         tracking.check_tracker(tracker)
-    drawn: list[float | None] = [] if chooses_first(plain) else [None]  # what no sampler is asked for
+    first = chooses_first(plain)
     ud: list[float | None] = [None] * plain["rounds"]
     if not plain["reference"]:  # its sampler is not asked, so whatever stands there for the other runs of a study may
-        ud = check_ud(plain["ud_split"], plain["rounds"], not drawn, strategy, plain["sampler"]["name"])
+        ud = check_ud(plain["ud_split"], plain["rounds"], first, strategy, plain["sampler"]["name"])
     rows = read_imported(plain, picks) if imports(plain) else None
-    return Experiment(plain, strategy, model, training, (*drawn, *ud), seeds, task, rows, known, secrets)
+    ud = ud if first else [None, *ud]  # no sampler is asked for an initial set
+    return Experiment(plain, strategy, model, training, tuple(ud), seeds, task, rows, known, secrets)
 
 
 def check_stop(stop: Any, task: tasks.Task) -> None:

@@ -185,8 +185,10 @@ def load_weights(model: nn.Module, path: Path, whole: bool = False) -> None:
         key = min(shapes or fresh, key=lambda key: "cls_score" not in key)
         what = f"these weights hold no whole detector: they have no {key}"
         if key in shapes:
-            what = "these weights are of another number of classes, or of another model: {} is {} there and {} here".format(
-                key, *shapes[key]
+            theirs, ours = shapes[key]
+            what = (
+                "these weights are of another number of classes, or of another model: "
+                f"{key} is {theirs} there and {ours} here"
             )
         raise ModelError(f"{what}, so they cannot choose the first images", where=str(path), remedy=CANNOT_CHOOSE)
     if fresh:
