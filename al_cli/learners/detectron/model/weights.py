@@ -28,7 +28,7 @@ log = logging.getLogger("al")
 CONNECT_S = 5  # a host that does not answer for so long is unreachable
 STALL_S = 30  # a download that brings nothing for so long has failed
 ZOO_OF_COCO = ("COCO-Detection/", "COCO-InstanceSegmentation/")  # folders of the zoo: trained on COCO's 80 classes
-CANNOT_CHOOSE = (  # the remedy
+CANNOT_CHOOSE = (  # the first images: what to do then
     "give model.weights of this model trained on the dataset's classes, or model.weights=none, or initial of at least 1"
 )
 

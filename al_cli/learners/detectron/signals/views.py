@@ -118,9 +118,8 @@ class TappedDense(DenseDetector):
     signals: frozenset[Signal]
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
-        with (
-            ExitStack() as stack
-        ):  # of each tower one [B, D, H, W] a level is kept, before the class scores or the boxes
+        # Of each tower one [B, D, H, W] a level is kept: what goes into the layers of class scores, or of boxes.
+        with ExitStack() as stack:
             self.towers = stack.enter_context(outputs_of(self.head.cls_subnet))
             if Signal.TOWER_FEATURES in self.signals:
                 self.box_towers = stack.enter_context(outputs_of(self.head.bbox_subnet))
