@@ -157,6 +157,12 @@ def check(
     strategy = strategy_of(plain, known)
     check_reselect(training, strategy, plain)
     check_first(strategy, plain)
+    if "seeds.initial" in typed and chooses_first(plain):
+        raise ConfigError(
+            "seeds.initial would do nothing: there is no initial set to draw",
+            where=f"initial=0 seeds.initial={plain['seeds']['initial']}",
+            remedy="leave it out, or give initial a count of at least 1",
+        )
     if lacking := strategy.needs - provides(model):
         raise ConfigError(
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
@@ -261,13 +267,13 @@ def one_of(value: Any, name: str, choices: Collection[str]) -> None:
 
 def amount(value: Any, name: str, unit: str, or_none: bool = False) -> None:
     """A count of at least 1 (0 too where `or_none`), a share between 0 and 1, or null."""
-    if value is None or (or_none and value == 0 and not isinstance(value, bool)):
+    if value is None or (or_none and value == 0 and type(value) is int):
         return
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value <= 0 or (value > 1 and value != int(value)):
         raise ConfigError(
-            f"{name} is {value!r}",
-            remedy=f"give a count of {unit} (1, 2, ...), a share of the pool (0.05), or null for equal parts",
+            f"{name} is {written(value)}",
+            remedy=f"give a count of {unit} ({'0, ' * or_none}1, 2, ...), a share of the pool (0.05), or null for equal parts",
         )
 
 
@@ -281,6 +287,13 @@ def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
             where=f"training.duration={training.duration}",
             remedy=f"add training.duration={duration}",
         )
+    for name in ("patience", "stop_on"):
+        if f"training.{name}" in typed and training.duration != "early_stop":
+            raise ConfigError(
+                f"training.{name}={getattr(training, name)} would do nothing: this training has a length of its own",
+                where=f"training.duration={training.duration}",
+                remedy="add training.duration=early_stop, or leave it out",
+            )
 
 
 def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:

@@ -123,7 +123,9 @@ def test_the_name_does_not_say_how_far_a_run_goes(few):
         (["stop.at=0.3"], "in percent, from 1"),
         (["stop.at=-1"], "from 1"),
         (["stop.at=many"], "give a number"),
+        (["stop.metric=ap50", "stop.at=20"], "did you mean AP50? valid: AP, "),
         (["stop=20"], "stop.metric=NAME stop.at=VALUE"),
+        (["stop=20", "stop.at=20"], "stop=20 takes the place of all settings of stop, so stop.at cannot be set"),
     ],
 )
 def test_what_no_run_can_stop_at_is_refused(al, few, words, said):
