@@ -91,6 +91,8 @@ def test_a_name_holds_no_path(tmp_path):
 def test_the_same_words_name_the_same_folder_in_run_and_multirun():
     alone = [jobs_of([f"seed={seed}", "sampler=entropy", "budget=8"])[0].folder for seed in (0, 1)]
     assert [job.folder for job in jobs_of(["seed=0,1", "sampler=entropy", "budget=8"], many=True)] == alone
+    alone = [jobs_of([f"measure_loss={value}"])[0].folder for value in ("true", "false")]
+    assert [job.folder for job in jobs_of(["measure_loss=true,false"], many=True)] == alone
 
 
 def test_two_runs_of_one_folder_are_refused():
