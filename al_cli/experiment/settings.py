@@ -156,6 +156,12 @@ def check(
     strategy = strategy_of(plain, known)
     check_reselect(training, strategy, plain)
     check_first(strategy, plain)
+    if "seeds.initial" in typed and chooses_first(plain):
+        raise ConfigError(
+            "seeds.initial would do nothing: there is no initial set to draw",
+            where=f"initial=0 seeds.initial={plain['seeds']['initial']}",
+            remedy="leave it out, or give initial a count of at least 1",
+        )
     if lacking := strategy.needs - provides(model):
         raise ConfigError(
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
@@ -246,6 +252,13 @@ def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
             where=f"training.duration={training.duration}",
             remedy=f"add training.duration={duration}",
         )
+    for name in ("patience", "stop_on"):
+        if f"training.{name}" in typed and training.duration != "early_stop":
+            raise ConfigError(
+                f"training.{name}={getattr(training, name)} would do nothing: this training has a length of its own",
+                where=f"training.duration={training.duration}",
+                remedy="add training.duration=early_stop, or leave it out",
+            )
 
 
 def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:

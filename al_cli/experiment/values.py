@@ -34,11 +34,11 @@ def one_of(value: Any, name: str, choices: Collection[str]) -> None:
 
 def amount(value: Any, name: str, unit: str, or_zero: bool = False) -> None:
     """A count of at least 1 (0 too with `or_zero`), a share between 0 and 1, or null."""
-    if value is None or (or_zero and value == 0 and not isinstance(value, bool)):
+    if value is None or (or_zero and value == 0 and type(value) is int):
         return
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value <= 0 or (value > 1 and value != int(value)):
         raise ConfigError(
-            f"{name} is {value!r}",
-            remedy=f"give a count of {unit} (1, 2, ...), a share of the pool (0.05), or null for equal parts",
+            f"{name} is {written(value)}",
+            remedy=f"give a count of {unit} ({'0, ' * or_zero}1, 2, ...), a share of the pool (0.05), or null for equal parts",
         )

@@ -164,7 +164,9 @@ def curves_of(runs: Iterable[Run], task: Task) -> list[RunCurve]:
             run.records,
             task,
             complete=len(run.records) == run.summary.rounds_total,
-            stop=stop_of(run.config, task),
+            stop=stop_of(run.config, task)
+            if len(run.records) <= run.config.get("rounds", 0)
+            else None,  # else none was left
             drawn=run.config.get("initial") != 0,
         )
         for run in runs
