@@ -37,6 +37,10 @@ class Course(NamedTuple):
     highest: float
     last: float
 
+    @property
+    def epochs(self) -> float:
+        return self.iterations / self.epoch
+
 
 class Recipe:
     """How a detector trains. ConfigError as `open_config` and `numbers` raise it."""
