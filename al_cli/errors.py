@@ -99,7 +99,7 @@ class RestartNeeded(RunError):
 def suggest(word: str, choices: Iterable[str]) -> str:
     """`did you mean 'x'? ` (or nothing) followed by every valid choice: the remedy of an unknown name."""
     names = sorted(choices)
-    near = difflib.get_close_matches(word, names, n=1)
+    near = [name for name in names if name.casefold() == word.casefold()] or difflib.get_close_matches(word, names, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{hint}valid: {', '.join(names)}"
 

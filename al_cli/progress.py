@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,6 +64,14 @@ def say(text: str, style: str | None = None) -> None:
 def count(n: int, noun: str) -> str:
     """`1 seed`, `3 seeds`."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def listing(names: Iterable[object], most: int = 4) -> str:
+    """`a, b and c`; beyond `most` of them `a, b, c and 9 more`."""
+    words = [str(name) for name in names]
+    if len(words) > most:
+        words = [*words[: most - 1], f"{len(words) - most + 1} more"]
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1] if words else "") if part)
 
 
 def duration(seconds: float) -> str:

@@ -27,9 +27,7 @@ class Signal(StrEnum):
     BOX_FEATURES = "box_features"  # [M, D] the vector the box head classified
     CENTER_FEATURES = "center_features"  # [M, D] the class tower's map at the center of each box: dense detectors
     IMAGE_FEATURES = "image_features"  # [N, D]
-    TOWER_FEATURES = (
-        "tower_features"  # [N, D] the mean of the class tower's maps and that of the box tower's: dense detectors
-    )
+    TOWER_FEATURES = "tower_features"  # [N, D] the means of the class tower's and the box tower's maps: dense detectors
     DROPOUT = "dropout"  # [T, M, C]
     JITTER = "jitter"  # [M, J] IoU of each box with its match on the image under J levels of noise
     PROPOSAL_IOU = "proposal_iou"  # [M] IoU of each box with the proposal it was refined from
@@ -452,9 +450,9 @@ class Losses:
     @property
     def means(self) -> dict[str, float | None]:
         """Means over the images, by the names of `RoundRecord`; None where nothing was measured."""
-        parts = {"loss": self.total, "class_loss": self.classes, "box_loss": self.boxes}
         return {
-            name: float(part.mean()) if len(part) and np.isfinite(part).all() else None for name, part in parts.items()
+            name: float(part.mean()) if len(part) and np.isfinite(part).all() else None
+            for name, part in zip(LOSSES, (self.total, self.classes, self.boxes), strict=True)
         }
 
 
@@ -551,7 +549,8 @@ class Selector(Protocol):
 
 
 # Numbers of a record that not every run has: a record of an earlier version lacks them, and some are measured where asked for
-MEASURED = ("epochs", "loss", "class_loss", "box_loss")
+LOSSES = ("loss", "class_loss", "box_loss")
+MEASURED = ("epochs", *LOSSES)
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,18 @@ FILE = Path(__file__).with_name("documents.yaml")
 SURE = ("explicit", "implied", "ambiguous", "not stated")
 TASKS = ("detection", "classification")
 STATUSES = ("faithful", "deviating", "not runnable")
-UNSAID: Any = type(
-    "Unsaid", (), {"__repr__": lambda self: "nothing", "__bool__": lambda self: False}
-)()  # null is a value
 EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
+class _Unsaid:
+    def __repr__(self) -> str:
+        return "nothing"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+UNSAID: Any = _Unsaid()  # where the file has no value: null is one
 
 
 class TableError(Exception):
@@ -282,7 +290,7 @@ def counts(experiments: Iterable[Experiment]) -> dict[str, int]:
 
 
 def count_words(table: Table) -> str:
-    """`49 experiments: 14 faithful, 2 deviating, 33 not runnable; detection alone: 17 experiments: ...`."""
+    """`49 experiments: 14 faithful, 2 deviating, 33 not runnable; of detection alone 17 experiments: ...`."""
     detection = [one for one in table.counted if one.task == "detection"]
     return f"{counted_in_words(table.counted)}; of detection alone {counted_in_words(detection)}"
 

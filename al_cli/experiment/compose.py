@@ -250,8 +250,11 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
             remedy = f"choose {' or '.join(having)}"
             what = f"{chosen or 'the ' + key.split('.')[0] + ' that is chosen'} has no setting {key}"
             return ConfigError(what, where=where, remedy=remedy)
-        remedy = suggest(key, known_keys(key, overrides))
-        return ConfigError(f"there is no setting called {key}", where=where, remedy=remedy)
+        known = known_keys(key, overrides)
+        if key in known and (outer := next((o for o in overrides if key.startswith(f"{key_of(o)}.")), None)):
+            what = f"{in_a_line(outer)} takes the place of all settings of {key_of(outer)}, so {key} cannot be set"
+            return ConfigError(what, where=where, remedy=f"leave {key_of(outer)}=... out")
+        return ConfigError(f"there is no setting called {key}", where=where, remedy=suggest(key, known))
     if match := re.search(r"already at '([^']+)'", text):
         key = match.group(1)
         return ConfigError(f"{key} is there already", where=f"+{key}", remedy=f"write it without the plus: {key}=...")

@@ -6,14 +6,16 @@ the pool has is all it needs to know.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from al_cli import budget
 from al_cli.datasets.held_out import HeldOut
 from al_cli.experiment.sampling import imports
 from al_cli.experiment.settings import Experiment
+from al_cli.progress import listing
 
 if TYPE_CHECKING:
     from al_cli.learners.detectron.training.recipe import Course
@@ -76,7 +78,7 @@ def _over_rounds(trainings: Sequence[Course]) -> dict[str, Any]:
     same_share = all(abs(s - shares[-1]) <= 1 / one.iterations for s, one in zip(shares, trainings, strict=True))
     return {
         "iterations": _same([one.iterations for one in trainings]),
-        "epochs": _same([round(one.iterations / one.epoch, 2) for one in trainings]),
+        "epochs": _same([round(one.epochs, 2) for one in trainings]),
         "milestones_epochs": last if alike else falls,
         "milestones_iterations": _same([[step for step, _ in one.falls] for one in trainings]),
         "gamma": gammas.pop() if len(gammas) == 1 else None,
@@ -87,17 +89,18 @@ def _over_rounds(trainings: Sequence[Course]) -> dict[str, Any]:
 def _over_run(stretches: Sequence[Course]) -> dict[str, Any]:
     """The same of a training that goes on over all rounds: milestones and warm-up are those of the whole."""
     found = _over_rounds(stretches)
-    begun = [sum(one.iterations / one.epoch for one in stretches[:number]) for number in range(len(stretches))]
-    steps = [sum(one.iterations for one in stretches[:number]) for number in range(len(stretches))]
-    whole = begun[-1] + stretches[-1].iterations / stretches[-1].epoch
+    epochs = [0.0, *itertools.accumulate(one.epochs for one in stretches)]  # before each stretch, and in all
+    steps = [0, *itertools.accumulate(one.iterations for one in stretches)]
     top = max(range(len(stretches)), key=lambda number: stretches[number].highest)
     found["milestones_epochs"] = [
-        round(start + step / one.epoch, 2) for start, one in zip(begun, stretches, strict=True) for step, _ in one.falls
+        round(begun + step / one.epoch, 2)
+        for begun, one in zip(epochs[:-1], stretches, strict=True)
+        for step, _ in one.falls
     ]
     found["milestones_iterations"] = [
-        start + step for start, one in zip(steps, stretches, strict=True) for step, _ in one.falls
+        begun + step for begun, one in zip(steps[:-1], stretches, strict=True) for step, _ in one.falls
     ]
-    found["warmup_share"] = round((begun[top] + stretches[top].peak / stretches[top].epoch) / whole, 3)
+    found["warmup_share"] = round((epochs[top] + stretches[top].peak / stretches[top].epoch) / epochs[-1], 3)
     return found
 
 
@@ -118,14 +121,14 @@ def training_in_words(experiment: Experiment, pool: int) -> str:
         length, milestones = f"{found['iterations']:,} steps", found["milestones_iterations"]
     if training.init == "join":
         length += " a round of one training over all rounds"
-    lr, flat = f"rate {found['lr']:g}", not milestones and not found["warmup_share"]
+    lr = f"rate {found['lr']:g}"
     if milestones:
         how = "tenfold" if found["gamma"] == 0.1 else "stepwise"
         unit = "epochs" if training.counts_epochs else "steps"
-        lr += f", which falls {how} after {listed(f'{place:,.6g}' for place in milestones)} {unit}"
+        lr += f", which falls {how} after {listing([f'{place:,.6g}' for place in milestones], most=len(milestones))} {unit}"
     elif training.schedule == "one_cycle":
         lr = f"{lr} at the most, in one cycle"
-    elif flat:
+    elif not found["warmup_share"]:
         lr += " throughout"
     size = found["image_size_train"]
     if size is None:
@@ -136,9 +139,3 @@ def training_in_words(experiment: Experiment, pool: int) -> str:
     return (
         f"{length}, {found['batch_size']} images a step, {lr}; {images}; boxes from score {found['score_threshold']:g}"
     )
-
-
-def listed(words: Iterable[str]) -> str:
-    """`8`, `8 and 11`, `8, 11 and 14`."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last

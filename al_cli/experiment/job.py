@@ -21,6 +21,7 @@ from al_cli.experiment.known import known_from
 from al_cli.experiment.names import check_name, check_path, run_name
 from al_cli.experiment.words import key_of, open_keys
 from al_cli.lookup import NOBODY, Known
+from al_cli.records.settings import FAR, flatten
 from al_cli.records.study import arm_of
 
 
@@ -102,6 +103,12 @@ def require_own_folders(jobs: Sequence[Job]) -> None:
     first: dict[Path, int] = {}
     for number, job in enumerate(jobs, 1):
         if job.folder in first:
-            what = f"runs {first[job.folder]} and {number} of this command would share the folder {job.folder}"
-            raise ConfigError(what, remedy="leave out the repeated value")
+            earlier = first[job.folder]
+            what = f"runs {earlier} and {number} of this command would share the folder {job.folder}"
+            before, now = (flatten(jobs[n - 1].experiment.recorded) for n in (earlier, number))
+            differ = ", ".join(key for key in now if key in FAR and before.get(key) != now[key])
+            remedy = (
+                f"a run that goes further is the same run: type {differ} of the longest alone, or a study=NAME for each"
+            )
+            raise ConfigError(what, remedy=remedy if differ else "leave out the repeated value")
         first[job.folder] = number

@@ -77,6 +77,7 @@ def label(word: str) -> str:
     key, _, value = masked.without_login(word).lstrip("+~").partition("=")
     if ("/" in value and not value.startswith(("[", "{"))) or key == "sampler.file":
         value = Path(value.strip("'\"")).stem
+    value = value.lower() if value in ("True", "False") else value  # as Hydra writes the values of a list: true,false
     value = re.sub(r"[^A-Za-z0-9.+]+", "-", value).strip("-")
     words = key.split(".")
     name = {**dict.fromkeys(VALUE_ONLY, ""), "ud_split": "ud"}.get(key, words[-1] if words[0] != "seeds" else key)

@@ -190,13 +190,15 @@ def announce(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:
         )
     amounts = f"{', '.join(sizes)} images"
     if plan.chooses_first:
-        amounts = f"{', '.join(sizes)} {plan.unit}, the first of them chosen by the starting weights"
+        first = ", the first of them" if sizes[1:] else ""
+        amounts = f"{', '.join(sizes)} {plan.unit}{first} chosen by the starting weights"
     elif plan.unit != "images":
         amounts = f"{', '.join(sizes[:1])} images" + (f", then {', '.join(sizes[1:])} boxes" if sizes[1:] else "")
     if experiment.reference:
         log.info("a reference: %s trains once, on all %d images", experiment.model.name, pool)
-    elif len(sizes) == 1 and not plan.chooses_first:
-        log.info("%s trains once, on %s", experiment.model.name, amounts)
+    elif len(sizes) == 1:
+        asked = f"{sampler} picks, " if plan.chooses_first else ""
+        log.info("%s%s trains once, on %s", asked, experiment.model.name, amounts)
     else:
         log.info(
             "%s picks, %s trains: %d rounds that label %s", sampler, experiment.model.name, experiment.rounds, amounts

@@ -3,16 +3,15 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig
 
 from al_cli import masked, tasks, tracking
-from al_cli.datasets.held_out import HeldOut
-from al_cli.errors import ConfigError, DatasetError, first_line, suggest, written
+from al_cli.errors import ConfigError, first_line, suggest, written
 from al_cli.experiment import imported
 from al_cli.experiment.compose import resolved
+from al_cli.experiment.dataset_settings import check_dataset_config
 from al_cli.experiment.names import WHERE, check_path
 from al_cli.experiment.sampling import (
     check_first,
@@ -24,6 +23,7 @@ from al_cli.experiment.sampling import (
     read_imported,
     strategy_of,
 )
+from al_cli.experiment.values import amount, one_of, whole
 from al_cli.learners.portable import check_portable
 from al_cli.learners.spec import ModelSpec, check_together, provides, remedy_for
 from al_cli.learners.training_spec import TrainingSpec
@@ -34,12 +34,10 @@ from al_cli.strategy import Strategy
 from al_cli.tasks.base import PERCENT
 from al_cli.types import Signal
 
-DATASET_FORMATS = ("yolo", "coco", "digits")
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
 MAX_SEED = 2**63 - 1  # the largest that every library takes
 EVALUATE = ("test", "val")
-MOST_REPEATS = 100
 Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
 
 
@@ -135,7 +133,7 @@ def check(
     masked.note(secrets)
     whole(plain["rounds"], "rounds", at_least=0, at_most=imported.MAX_ROUNDS)
     one_of(plain["budget_unit"], "budget_unit", UNITS)
-    amount(plain["initial"], "initial", "images", or_none=True)
+    amount(plain["initial"], "initial", "images", or_zero=True)
     amount(plain["budget"], "budget", plain["budget_unit"])
     one_of(plain["device"], "device", DEVICES)
     if not isinstance(task_name := plain.get("task", tasks.DEFAULT), str):
@@ -158,6 +156,12 @@ def check(
     strategy = strategy_of(plain, known)
     check_reselect(training, strategy, plain)
     check_first(strategy, plain)
+    if "seeds.initial" in typed and chooses_first(plain):
+        raise ConfigError(
+            "seeds.initial would do nothing: there is no initial set to draw",
+            where=f"initial=0 seeds.initial={plain['seeds']['initial']}",
+            remedy="leave it out, or give initial a count of at least 1",
+        )
     if lacking := strategy.needs - provides(model):
         raise ConfigError(
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
@@ -175,12 +179,13 @@ def check(
     if (tracker := plain.get("tracking")) is not None:
         one_of(tracker, "tracking", tracking.TRACKER_PACKAGES)
         tracking.check_tracker(tracker)
-    drawn: list[float | None] = [] if chooses_first(plain) else [None]  # what no sampler is asked for
+    first = chooses_first(plain)
     ud: list[float | None] = [None] * plain["rounds"]
     if not plain["reference"]:  # its sampler is not asked, so whatever stands there for the other runs of a study may
-        ud = check_ud(plain["ud_split"], plain["rounds"], not drawn, strategy, plain["sampler"]["name"])
+        ud = check_ud(plain["ud_split"], plain["rounds"], first, strategy, plain["sampler"]["name"])
     rows = read_imported(plain, picks) if imports(plain) else None
-    return Experiment(plain, strategy, model, training, (*drawn, *ud), seeds, task, rows, known, secrets)
+    ud = ud if first else [None, *ud]  # no sampler is asked for an initial set
+    return Experiment(plain, strategy, model, training, tuple(ud), seeds, task, rows, known, secrets)
 
 
 def check_stop(stop: Any, task: tasks.Task) -> None:
@@ -237,41 +242,6 @@ def model_of(settings: Mapping[str, Any]) -> ModelSpec:
     return model
 
 
-def whole(value: Any, name: str, at_least: int, at_most: int) -> None:
-    """ConfigError unless the value is a whole number between the two."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"{name} is {written(value)}", remedy=f"give a whole number of at least {at_least}")
-    if not at_least <= value <= at_most:
-        number = (
-            value
-            if abs(value) < 10**20
-            else f"a number of {len(str(value)) if abs(value) < 10**4000 else 'many'} digits"
-        )
-        raise ConfigError(
-            f"{name} is {number}", remedy=f"give a whole number of at least {at_least} and at most {at_most}"
-        )
-
-
-def one_of(value: Any, name: str, choices: Collection[str]) -> None:
-    """ConfigError unless the value is one of these texts."""
-    if not isinstance(value, str):
-        raise ConfigError(f"{name} is {written(value)}, which is no text", remedy=suggest("", choices))
-    if value not in choices:
-        raise ConfigError(f"{name} is {written(value)}", remedy=suggest(value, choices))
-
-
-def amount(value: Any, name: str, unit: str, or_none: bool = False) -> None:
-    """A count of at least 1 (0 too where `or_none`), a share between 0 and 1, or null."""
-    if value is None or (or_none and value == 0 and not isinstance(value, bool)):
-        return
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value <= 0 or (value > 1 and value != int(value)):
-        raise ConfigError(
-            f"{name} is {value!r}",
-            remedy=f"give a count of {unit} (1, 2, ...), a share of the pool (0.05), or null for equal parts",
-        )
-
-
 def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
     """ConfigError for a length that the user gave in the unit that this training does not count."""
     unused, duration = ("iterations", "iterations") if training.counts_epochs else ("epochs", "epochs")
@@ -282,6 +252,13 @@ def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
             where=f"training.duration={training.duration}",
             remedy=f"add training.duration={duration}",
         )
+    for name in ("patience", "stop_on"):
+        if f"training.{name}" in typed and training.duration != "early_stop":
+            raise ConfigError(
+                f"training.{name}={getattr(training, name)} would do nothing: this training has a length of its own",
+                where=f"training.duration={training.duration}",
+                remedy="add training.duration=early_stop, or leave it out",
+            )
 
 
 def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:
@@ -296,45 +273,3 @@ def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:
         return kind(**values)
     except TypeError as error:  # a key that has no default is missing
         raise ConfigError(f"{group} is incomplete: {first_line(error)}", remedy="name one that is whole") from error
-
-
-def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
-    one_of(dataset["format"], "dataset.format", DATASET_FORMATS)
-    if dataset.get("missing_labels") is not None:
-        one_of(dataset["missing_labels"], "dataset.missing_labels", ("negative", "refuse", "leave_out"))
-    if "bad_rows" in dataset:
-        one_of(dataset["bad_rows"], "dataset.bad_rows", ("refuse", "leave_out"))
-    if not isinstance(dataset.get("train"), dict | None):
-        raise ConfigError(
-            f"dataset.train is {written(dataset['train'])}",
-            remedy="name its folder and its file: dataset.train.images=DIR dataset.train.annotations=FILE",
-        )
-    placed = [split for split in ("train", "val", "test") if isinstance(dataset.get(split), dict)]
-    if placed and dataset["format"] != "coco":
-        raise ConfigError(
-            f"dataset.{placed[0]} names images and annotations, which is how COCO's splits are given",
-            where=f"dataset={dataset['format']}",
-            remedy="add dataset=coco, or leave it out",
-        )
-    if dataset.get("repeat") is not None:
-        whole(dataset["repeat"], "dataset.repeat", at_least=2, at_most=MOST_REPEATS)
-        if HeldOut.of(dataset).initial:
-            raise ConfigError(
-                "a part of the initial labels cannot validate where images are repeated: their turned copies are trained on",
-                where=f"dataset.repeat={dataset['repeat']} dataset.val={dataset['val']}",
-                remedy="add dataset.val=20%, a share of the pool that is taken out before the rest is repeated",
-            )
-    if HeldOut.of(dataset).initial and evaluate == "val":
-        raise ConfigError(
-            "rounds cannot be scored on a part of the initial labels: each seed has others",
-            where=f"evaluate=val dataset.val={dataset['val']}",
-            remedy="add dataset.val=20%, a share of the pool that all seeds share, or set evaluate=test",
-        )
-    if "root" in dataset:
-        check_path(dataset["root"], "dataset.root")
-    if "root" in dataset and not Path(str(dataset["root"])).expanduser().exists():
-        raise DatasetError(
-            "there is no such folder",
-            where=f"dataset.root={dataset['root']}",
-            remedy="give the folder that holds the dataset",
-        )

@@ -97,11 +97,9 @@ class FakeLearner(Learner):
             case Signal.CLASS_DIFFICULTY:
                 return self._blur
             case Signal.IMAGE_FEATURES:
-                features = [rng_for(0, 0, f"image/{image.name}").normal(size=FEATURES) for image in images.images]
-                return np.array(features).reshape(-1, FEATURES)
+                return self._drawn("image", images)
             case Signal.TOWER_FEATURES:
-                features = [rng_for(0, 0, f"towers/{image.name}").normal(size=FEATURES) for image in images.images]
-                return np.array(features).reshape(-1, FEATURES)
+                return self._drawn("towers", images)
             case Signal.TRUE_BOXES:
                 return np.array([(~image.crowd).sum() for image in images.images])
             case Signal.TRUE_LOSS:
@@ -116,6 +114,12 @@ class FakeLearner(Learner):
                 raise NotImplementedError(
                     f"the fake learner does not know the signal {signal}: add a case in learners/fake.py"
                 )
+
+    @staticmethod
+    def _drawn(purpose: str, images: Dataset) -> NDArray:
+        """[N, FEATURES] normal numbers; those of an image depend on its name alone."""
+        features = [rng_for(0, 0, f"{purpose}/{image.name}").normal(size=FEATURES) for image in images.images]
+        return np.array(features).reshape(-1, FEATURES)
 
     def _noise(self, purpose: str, images: Dataset, *, rows: bool = False, width: int = 1) -> NDArray:
         """[N, width] normal numbers, or [M, width] where `rows`; those of an image depend on it and the seed alone."""

@@ -9,15 +9,14 @@ reads no file. What model and training must agree on is asked here, too.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from al_cli.errors import ConfigError, ModelError, suggest, written
+from al_cli.errors import ConfigError, ModelError, suggest
 from al_cli.learners.training_spec import TrainingSpec
-from al_cli.learners.values import require_number, require_one_of
+from al_cli.learners.values import require_count, require_number, require_one_of
 from al_cli.types import Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
@@ -167,27 +166,23 @@ class InfluenceSpec:
 
     def check(self) -> InfluenceSpec:
         """This spec, or ConfigError for the first value that cannot work."""
-        if self.reference not in REFERENCES:
-            raise ConfigError(
-                f"influence has no reference {self.reference!r}",
-                where="model.influence.reference",
-                remedy=suggest(str(self.reference), REFERENCES),
-            )
+        require_one_of("model.influence.reference", self.reference, REFERENCES)
         for key in ("classes", "samples", "repeats"):
-            value = getattr(self, key)
-            if value is not None or key != "samples":
-                _require_setting(isinstance(value, int) and value >= 1, key, value, "a count of at least 1")
-        _require_setting(
-            _finite(self.threshold) and 0 <= self.threshold <= 1, "threshold", self.threshold, "a score in [0, 1]"
-        )
-        _require_setting(_finite(self.damping) and 0 <= self.damping < 1, "damping", self.damping, "a number in [0, 1)")
-        if self.scale is not None:
-            _require_setting(_finite(self.scale) and self.scale > 0, "scale", self.scale, "a number above 0, or null")
+            if key != "samples" or self.samples is not None:
+                require_count(f"model.influence.{key}", getattr(self, key))
+        require_number("model.influence.threshold", self.threshold, lambda x: 0 <= x <= 1, "in [0, 1]", or_null=False)
+        require_number("model.influence.damping", self.damping, lambda x: 0 <= x < 1, "in [0, 1)", or_null=False)
+        require_number("model.influence.scale", self.scale, lambda x: x > 0, "above 0")
         return self
 
     def require_classes(self, known: int) -> None:
         """ConfigError for more classes of a pseudo label than the data has, which is `known` once the data is read."""
-        _require_setting(self.classes <= known, "classes", self.classes, f"at most {known}, the classes of the data")
+        if self.classes > known:
+            raise ConfigError(
+                f"a pseudo label cannot take {self.classes} of {known} classes",
+                where=f"model.influence.classes={self.classes}",
+                remedy=f"give at most {known}, the classes of the data",
+            )
 
 
 def check_together(model: ModelSpec, training: TrainingSpec, needs: frozenset[Signal], device: str) -> None:
@@ -234,16 +229,3 @@ def _batch_size(model: ModelSpec, training: TrainingSpec) -> int | None:
         if isinstance(value, int):
             return value
     return training.batch_size
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _require_setting(fits: bool, key: str, value: Any, what: str) -> None:
-    if not fits or isinstance(value, bool):
-        raise ConfigError(
-            f"influence.{key} cannot be {written(value)}",
-            where=f"model.influence.{key}={written(value)}",
-            remedy=f"give {what}",
-        )

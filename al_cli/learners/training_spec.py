@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -174,6 +175,10 @@ class TrainingSpec:
     def counts_epochs(self) -> bool:
         """Whether `per_round` and `val_every` are in epochs; else in steps."""
         return self.duration != "iterations"
+
+    def unit(self, images: int, batch_size: int) -> int:
+        """Steps between two counts of `per_round`, `val_every` and `milestones`: those of an epoch, or 1."""
+        return math.ceil(images / batch_size) if self.counts_epochs else 1
 
     def per_round(self, rounds: int) -> int:
         """The length of one of `rounds` trainings, the initial one counted: steps, or epochs (`counts_epochs`).

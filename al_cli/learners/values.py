@@ -24,11 +24,13 @@ def require_count(key: str, value: Any) -> None:
         )
 
 
-def require_number(key: str, value: Any, valid: Callable[[float], bool], what: str) -> None:
-    """None passes: it leaves the choice to the model."""
-    if value is None:
+def require_number(key: str, value: Any, valid: Callable[[float], bool], what: str, or_null: bool = True) -> None:
+    """None passes with `or_null`: it leaves the choice to the model."""
+    if value is None and or_null:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not valid(value):
         raise ConfigError(
-            f"{key} must be a number {what}", where=f"{key}={written(value)}", remedy=f"give a number {what}, or null"
+            f"{key} must be a number {what}",
+            where=f"{key}={written(value)}",
+            remedy=f"give a number {what}{', or null' if or_null else ''}",
         )

@@ -150,4 +150,6 @@ def kept_point(history: Sequence[LossPoint], early_stop: str | None) -> LossPoin
     if early_stop == "loss":
         return min(points, key=lambda point: point.val_loss or 0.0, default=None)
     judged = [point for point in points if point.metric is not None] if early_stop else []
-    return max(judged, key=lambda point: point.metric or 0.0) if judged else points[-1] if points else None
+    if judged:
+        return max(judged, key=lambda point: point.metric or 0.0)
+    return points[-1] if points else None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from al_cli.errors import RunError, suggest
+from al_cli.errors import RunError, suggest, written
 from al_cli.tasks import Metric, Task
 
 CLAIM_KEYS = ("arm", "against", "metric", "cost", "alpha")
@@ -74,7 +74,7 @@ def what_is_claimed(metric: Any, task: Task) -> tuple[str | None, Metric]:
     elif of:
         what, remedy = f"{name!r} is no metric of a claim on task {task.name}", suggest(name, task.metric_names)
     else:
-        what = f"{metric!r} is no metric of a claim on task {task.name}"
+        what = f"{written(metric)} is no metric of a claim on task {task.name}"
         areas = " or ".join(f"{area} of METRIC" for area in AREAS)
         remedy = f"{suggest(text, (*AREAS, *task.metric_names))}; or {areas}"
     raise RunError(what, where="claim", remedy=remedy)

@@ -27,7 +27,6 @@ from al_cli.records.formats import (
 from al_cli.records.rounds import (
     CHECKPOINT,
     IMAGE_LOSSES,
-    LOSS_COLUMNS,
     PICKED,
     RESELECTED,
     Candidate,
@@ -45,7 +44,7 @@ from al_cli.records.settings import as_stored, parse_config, what_is
 from al_cli.records.stop import Stop, stop_of
 from al_cli.system import read_regular, sha256
 from al_cli.tasks import Task, described, earliest
-from al_cli.types import LossPoint, Predictions, RoundRecord
+from al_cli.types import LOSSES, LossPoint, Predictions, RoundRecord
 
 # Of the files that `folder` lists. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
 RUN_FORMAT = 3
@@ -279,9 +278,7 @@ class RunFiles:
     def image_losses(self, round: int) -> list[tuple[float, ...]]:
         """Loss, class part and box part of each image that a finished round was scored on, NaN for a part that the learner
         cannot say. RunError where none was measured."""
-        return self._rows(
-            round, IMAGE_LOSSES, lambda row: tuple(float(row[name] or "nan") for name in LOSS_COLUMNS[2:])
-        )
+        return self._rows(round, IMAGE_LOSSES, lambda row: tuple(float(row[name] or "nan") for name in LOSSES))
 
     def trained_on(self, round: int) -> tuple[int, ...]:
         """The images that a finished round chose, ascending: those it labeled and, where each round selects its training set

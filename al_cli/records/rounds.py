@@ -12,10 +12,10 @@ import numpy as np
 
 from al_cli.records.formats import content_hash, csv_text, json_text, predictions_bytes
 from al_cli.tasks import Evaluation, Task
-from al_cli.types import MEASURED, Choice, Dataset, Losses, LossPoint, Predictions, RoundRecord, StageLog
+from al_cli.types import LOSSES, MEASURED, Choice, Dataset, Losses, LossPoint, Predictions, RoundRecord, StageLog
 
 CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
-LOSS_COLUMNS = ("image_id", "image", "loss", "class_loss", "box_loss")
+LOSS_COLUMNS = ("image_id", "image", *LOSSES)
 IMAGE_LOSSES = "image_losses.csv"
 # Outcomes; else the name of the stage that dropped the image. VALIDATES: picked, and never trained on.
 PICKED, RESELECTED, VALIDATES = "picked", "reselected", "validates"
@@ -76,10 +76,8 @@ def round_name(round: int) -> str:
 
 def round_files(done: Round, task: Task) -> dict[str, str | bytes]:
     """File name -> content of everything in a round's folder that is the same in equal runs, but for the record."""
-    judged = (
-        ("metric",) if any(point.metric is not None for point in done.history) else ()
-    )  # where early stopping watches it
-    columns = ("iteration", "train_loss", "val_loss", *judged)
+    watched = any(point.metric is not None for point in done.history)  # by early stopping
+    columns = ("iteration", "train_loss", "val_loss", *(["metric"] if watched else []))
     losses = (tuple(getattr(point, name) for name in columns) for point in done.history)
     return {
         **derived_tables(done.record, done.evaluation, done.picked, done.labeled, task),

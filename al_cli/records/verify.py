@@ -24,7 +24,6 @@ from al_cli.records.mend import rebuilt_tables
 from al_cli.records.rounds import (
     CHECKPOINT,
     IMAGE_LOSSES,
-    LOSS_COLUMNS,
     PICKED,
     RESELECTED,
     VALIDATES,
@@ -34,7 +33,7 @@ from al_cli.records.rounds import (
 from al_cli.records.study import STUDY_FILE, read_study_file
 from al_cli.system import read_regular
 from al_cli.tasks import Task
-from al_cli.types import RoundRecord, Splits
+from al_cli.types import LOSSES, RoundRecord, Splits
 
 MAX_LISTED = 20  # lines about rounds that done.json counts and that are not there
 CSV_ROUNDS = 1e-4  # tables have four decimals
@@ -251,7 +250,7 @@ class Check:
 
     def _losses(self, record: RoundRecord) -> None:
         """That the losses of the record are the means of those of the images. Whether these are right only the model tells."""
-        said = [getattr(record, name) for name in LOSS_COLUMNS[2:]]
+        said = [getattr(record, name) for name in LOSSES]
         if said == [None] * len(said) and IMAGE_LOSSES not in record.hashes:
             return
         name = round_name(record.round)
@@ -262,7 +261,7 @@ class Check:
                 self.say(f"{name}/{IMAGE_LOSSES}", error.what)
             return
         every = np.array(rows, float).reshape(-1, len(said))
-        for column, mean, values in zip(LOSS_COLUMNS[2:], said, every.T, strict=True):
+        for column, mean, values in zip(LOSSES, said, every.T, strict=True):
             now = float(values.mean()) if len(values) else nan
             if not (isnan(now) if mean is None else isclose(mean, now, abs_tol=CSV_ROUNDS)):
                 self.say(f"{name}/record.json", f"{column} is {mean}, and the mean of {IMAGE_LOSSES} is {now:.4f}")

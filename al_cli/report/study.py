@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.errors import RunError
+from al_cli.progress import listing
 from al_cli.records import RunFolder, RunSummary, find_runs
 from al_cli.records.data import require_alike
 from al_cli.records.in_vain import round_in_vain
@@ -25,7 +26,6 @@ from al_cli.records.settings import flatten
 from al_cli.records.stop import stop_of
 from al_cli.records.study import StudyFile, arm_of, read_study_file
 from al_cli.report.statistics.curves import RunCurve, curve_of
-from al_cli.report.statistics.in_words import listing
 from al_cli.tasks import Task, default
 from al_cli.types import RoundRecord
 
@@ -164,7 +164,9 @@ def curves_of(runs: Iterable[Run], task: Task) -> list[RunCurve]:
             run.records,
             task,
             complete=len(run.records) == run.summary.rounds_total,
-            stop=stop_of(run.config, task),
+            stop=stop_of(run.config, task)
+            if len(run.records) <= run.config.get("rounds", 0)
+            else None,  # else none was left
             drawn=run.config.get("initial") != 0,
         )
         for run in runs

@@ -36,8 +36,8 @@ def coreset(
     """`budget` candidates, each the farthest from the labeled images and those before it (of equals the lowest id).
 
     Distance is Euclidean between pooled features, which every image has: one without boxes is like any other. They are those
-    of the backbone (`image`), or of the class and box towers of a dense detector (`towers`), as ISAL pooled FCOS', which tried
-    the feature pyramid too and found it no better.
+    of the backbone (`image`), or of the class and box towers of a dense detector (`towers`), as ISAL pooled those of FCOS. It
+    tried the feature pyramid too and found it no better.
     Exact, N * (labeled + budget) * D multiplications in float64. Scores are not read; nothing is random.
 
     When to use: to cover a pool with few near-duplicates and a backbone that already sees something. It likes oddities

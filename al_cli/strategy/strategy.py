@@ -108,9 +108,8 @@ class Strategy:
         everything = np.sort(np.fromiter((int(i) for i in request.candidates), dtype=np.int64))
         ensure(bool((np.diff(everything) > 0).all()), "candidate ids must be distinct")
         budget = left = request.budget
-        before = looked_at = unpicked = (
-            everything  # candidates of the part before, those that it looked at, all not picked
-        )
+        # The candidates of the part before, those of them that it looked at, and all that are not picked.
+        before = looked_at = unpicked = everything
         picks: list[Selection] = []
         logs: list[StageLog] = []
         trail = _Trail(everything)

@@ -25,9 +25,8 @@ def of_one_arm(words: Iterable[str], names: Sequence[str]) -> tuple[dict[str, li
             continue
         inner = word.lstrip("+~").removeprefix(OF_ONE_ARM)
         plus = word[: len(word) - len(word.lstrip("+~"))]
-        name = max(
-            (name for name in names if inner.startswith(f"{name}.")), key=len, default=""
-        )  # a name may hold dots
+        fitting = [name for name in names if inner.startswith(f"{name}.")]  # several where names hold dots
+        name = max(fitting, key=len, default="")
         if not name:
             called = inner.partition("=")[0].partition(".")[0]
             if called in names:

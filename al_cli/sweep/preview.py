@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from al_cli.experiment.effective import listed, training_in_words
+from al_cli.experiment.effective import training_in_words
 from al_cli.experiment.job import Job
-from al_cli.progress import out, say
+from al_cli.progress import listing, out, say
 from al_cli.sweep.check import dataset_key
 from al_cli.sweep.execute import rounds_done, state
 from al_cli.sweep.forecast import forecast
@@ -49,12 +49,7 @@ def trainings_in_words(jobs: Sequence[Job], read: Mapping[str, Splits]) -> list[
             arms.setdefault(words, {})[job.arm] = None
     if len(arms) == 1:
         return [f"Each training: {next(iter(arms))}."]
-    return [f"Each training of {few(list(names))}: {words}." for words, names in arms.items()]
-
-
-def few(names: Sequence[str]) -> str:
-    """`a, b and c`; of more than five names the first three and how many more."""
-    return listed(names if len(names) <= 5 else [*names[:3], f"{len(names) - 3} more"])
+    return [f"Each training of {listing(names)}: {words}." for words, names in arms.items()]
 
 
 def runs_table(jobs: Sequence[Job], states: Mapping[Path, str]) -> Table:

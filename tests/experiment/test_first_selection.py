@@ -127,14 +127,21 @@ def test_boxes_and_a_split_for_each_selection(al, few):
         (["dataset.val=20% of initial"], "there are no initial images"),
         (["sampler=imported", "sampler.file=picks.csv"], "the file decides"),
         (["sampler=ccms", "ud_split=[1,0]"], "2 values for 2 active rounds and round 0"),
-        (["budget=false"], "budget is False"),
-        (["initial=-1"], "initial is -1"),
+        (["budget=false"], "budget is false: give a count of images (1, 2"),
+        (["initial=-1"], "initial is -1: give a count of images (0, 1, 2"),
+        (["initial=0.0"], "initial is 0.0: give a count"),  # else the same run would have two folders
+        (["seeds.initial=7"], "seeds.initial would do nothing"),
     ],
 )
 def test_what_could_not_choose_is_refused_in_the_first_second(few, words, said):
     with pytest.raises(ConfigError) as error:
         jobs_of(with_words(few, *words))
     assert said in str(error.value)
+
+
+def test_a_single_round_is_one_training_that_the_starting_weights_chose_for(al, few):
+    said = al("run", *with_words(few, "rounds=0")).stderr
+    assert "entropy picks, fake trains once, on 3 images chosen by the starting weights" in said
 
 
 def test_a_reference_labels_everything_all_the_same(al, few):

@@ -91,11 +91,18 @@ def test_a_name_holds_no_path(tmp_path):
 def test_the_same_words_name_the_same_folder_in_run_and_multirun():
     alone = [jobs_of([f"seed={seed}", "sampler=entropy", "budget=8"])[0].folder for seed in (0, 1)]
     assert [job.folder for job in jobs_of(["seed=0,1", "sampler=entropy", "budget=8"], many=True)] == alone
+    alone = [jobs_of([f"measure_loss={value}"])[0].folder for value in ("true", "false")]
+    assert [job.folder for job in jobs_of(["measure_loss=true,false"], many=True)] == alone
 
 
 def test_two_runs_of_one_folder_are_refused():
     with pytest.raises(ConfigError, match="would share the folder"):
         jobs_of(["seed=0,0"], many=True)
+    for word in ("stop.at=20,30", "rounds=1,2"):
+        with pytest.raises(
+            ConfigError, match=f"goes further is the same run: type {word.partition('=')[0]} of the longest"
+        ):
+            jobs_of([word, "initial=4", "budget=4"], many=True)
 
 
 def test_the_wrong_run_of_several_is_named():

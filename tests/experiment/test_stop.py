@@ -11,7 +11,7 @@ from al_cli.experiment.run import run_job
 from al_cli.records import RunFolder
 from al_cli.records.settings import config_text
 from al_cli.report.statistics.curves import Target
-from al_cli.report.study import find_missing, read_study
+from al_cli.report.study import curves_of, find_missing, read_study
 from al_cli.report.write import report_text, target_of
 from al_cli.sweep.forecast import forecast
 
@@ -123,7 +123,9 @@ def test_the_name_does_not_say_how_far_a_run_goes(few):
         (["stop.at=0.3"], "in percent, from 1"),
         (["stop.at=-1"], "from 1"),
         (["stop.at=many"], "give a number"),
+        (["stop.metric=ap50", "stop.at=20"], "did you mean AP50? valid: AP, "),
         (["stop=20"], "stop.metric=NAME stop.at=VALUE"),
+        (["stop=20", "stop.at=20"], "stop=20 takes the place of all settings of stop, so stop.at cannot be set"),
     ],
 )
 def test_what_no_run_can_stop_at_is_refused(al, few, words, said):
@@ -161,6 +163,13 @@ def test_a_replay_of_a_stopped_run_has_its_rounds(runs):
     assert aps(again) == aps(RUN)
     training = RunFolder(again).config()["training"]
     assert (training["iterations"], training["iterations_per"]) == (10, "round"), "each training as long as it was"
+
+
+def test_a_value_that_the_last_round_reaches_ended_nothing_early(runs):
+    config = PLAIN / "config.yaml"
+    config.write_text(config.read_text().replace("at: null", "at: 30"))
+    study = read_study("outputs/s")
+    assert [curve.stopped for curve in curves_of(study.runs, study.task)] == ["", "AP 20"]
 
 
 def test_the_report_compares_what_runs_that_stopped_needed(runs, few):

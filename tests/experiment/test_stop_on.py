@@ -35,6 +35,12 @@ def test_an_unknown_metric_is_refused_with_those_there_are(yolo_root):
         experiment(yolo_root, "training.stop_on=found")
 
 
+@pytest.mark.parametrize("word", ["stop_on=loss", "stop_on=AP", "patience=3"])
+def test_nothing_watches_a_training_of_a_given_length(yolo_root, word):
+    with pytest.raises(ConfigError, match=f"training.{word} would do nothing"):
+        experiment(yolo_root, "training.duration=epochs", f"training.{word}")
+
+
 def test_it_needs_validation_images(al, tmp_path):
     root = write_yolo(tmp_path / "two", {"train": 20, "test": 5})
     words = ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "sampler=random"]

@@ -312,6 +312,13 @@ def test_overlap_and_classes_against_sets(samples):
         "overlap_round_2",
     )
     assert first.rows[0][1:] == [1.0, overlaps[1]["entropy", "random"]] == first.rows[1][:0:-1]
+    longer = {**overlaps, 3: {}}  # a run that went on alone: no table of that round says nothing
+    assert [table.name for table in selected.overlap_tables(longer, ["random", "entropy"])][1:] == [
+        first.name,
+        last.name,
+    ]
+    *_, alone = selected.overlap_tables(overlaps, ["random", "entropy", "stopped"])
+    assert alone.rows[2][1:] == [None, None, None], "it picked nothing that it could share with itself"
     assert selected.jaccard(frozenset(), frozenset()) == 1.0
 
     counts = selected.class_counts(found)

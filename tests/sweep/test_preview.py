@@ -27,11 +27,3 @@ def test_each_recipe_is_said_once_and_names_its_arms(al, yolo_root):
 
 def test_the_fake_learner_has_no_recipe(al, fake):
     assert lines(al(*fake, "--dry-run")) == []
-
-
-def test_many_arms_are_counted():
-    from al_cli.sweep.preview import few
-
-    assert (
-        few(["a"]) == "a" and few(list("abcde")) == "a, b, c, d and e" and few(list("abcdef")) == "a, b, c and 3 more"
-    )

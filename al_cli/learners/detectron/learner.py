@@ -6,7 +6,6 @@ it has. What the trained model answers lies in `trained_model`, how it reads ima
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -131,7 +130,7 @@ class DetectronLearner(Learner):
                 where="training.duration=early_stop",
                 remedy="add dataset.val=20% to hold out a share of the pool, or set training.duration=epochs",
             )
-        unit = math.ceil(len(train) / batch_size) if spec.counts_epochs else 1
+        unit = spec.unit(len(train), batch_size)
         seed_everything(seed)
         with deterministic(self.reader.threads):
             model = self._start_model(init)
@@ -146,18 +145,8 @@ class DetectronLearner(Learner):
                 workers=self.reader.workers,
                 shuffle=order is None,
             )
-            observers: list[ClassDifficulty | LossPrediction | Joined] = [ClassDifficulty(len(self.class_names), init)]
-            optimizers = {"optimizer": optimizer}
-            if self._predicts_loss:
-                shared = optimizer if self.spec.loss_prediction == "shared" else None
-                loss_prediction = LossPrediction(model, seed=seed, start=init, shared=shared)
-                if loss_prediction.own is not None:
-                    optimizers["loss_optimizer"] = loss_prediction.own
-                observers.append(loss_prediction)
-            part = Stretch()
-            if spec.init == "join":
-                part = Stretch(rounds_behind(init), self.trainings)
-                observers.append(Joined(model, optimizers, average, init))
+            observers = self._observers(model, optimizer, average, seed, init)
+            part = Stretch(rounds_behind(init), self.trainings) if spec.init == "join" else Stretch()
             history = train_model(
                 model,
                 batches,
@@ -178,7 +167,29 @@ class DetectronLearner(Learner):
         self._adopt(model, extras)
         steps = history[-1].iteration  # the last step is always a point
         epochs = steps / unit if spec.counts_epochs else steps * batch_size / len(train)
-        return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, history, extras, epochs)
+        return Checkpoint(weights_of(model), history, extras, epochs)
+
+    def _observers(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        average: WeightAverage | None,
+        seed: int,
+        init: Checkpoint | None,
+    ) -> list[ClassDifficulty | LossPrediction | Joined]:
+        """The hooks whose `extras` the checkpoint keeps. Call it before the schedule is made, which a shared optimizer must
+        know whole."""
+        observers: list[ClassDifficulty | LossPrediction | Joined] = [ClassDifficulty(len(self.class_names), init)]
+        optimizers = {"optimizer": optimizer}
+        if self._predicts_loss:
+            shared = optimizer if self.spec.loss_prediction == "shared" else None
+            loss_prediction = LossPrediction(model, seed=seed, start=init, shared=shared)
+            if loss_prediction.own is not None:
+                optimizers["loss_optimizer"] = loss_prediction.own
+            observers.append(loss_prediction)
+        if self.training.init == "join":
+            observers.append(Joined(model, optimizers, average, init))
+        return observers
 
     def start(self, seed: int) -> Checkpoint:
         """The weights that `fit` would begin from with this seed, and what its observers know before the first step."""
@@ -188,7 +199,7 @@ class DetectronLearner(Learner):
             model = self._start_model(None, whole=True)
         extras = {"seed": np.array(seed)} | ClassDifficulty(len(self.class_names)).extras
         self._adopt(model, extras)
-        return Checkpoint({k: v.detach().cpu().clone() for k, v in model.state_dict().items()}, (), extras)
+        return Checkpoint(weights_of(model), (), extras)
 
     def _start_model(self, init: Checkpoint | None, whole: bool = False) -> nn.Module:
         model = build(self.config, self.spec)
@@ -257,3 +268,8 @@ class DetectronLearner(Learner):
         put_weights(model, checkpoint.state, str(path))
         self._adopt(model, checkpoint.extras)
         return checkpoint
+
+
+def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of all weights and buffers, in the memory of the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}

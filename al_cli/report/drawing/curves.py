@@ -19,11 +19,8 @@ from al_cli.tasks import Metric, Task
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LOSS_PARTS = {
-    "loss": "loss",
-    "class_loss": "class part",
-    "box_loss": "box part",
-}  # number of a round -> its name in figures
+# Number of a round -> its name in figures
+LOSS_PARTS = {"loss": "loss", "class_loss": "class part", "box_loss": "box part"}
 Looks = Mapping[str, Mapping[str, Any]]
 
 

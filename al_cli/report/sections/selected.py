@@ -152,7 +152,8 @@ def first_chance(study: StudyFolder) -> float | None:
 def overlap_tables(
     shared: Mapping[int, Mapping[tuple[str, str], float]], arms: Sequence[str], by_chance: float | None = None
 ) -> list[ReportTable]:
-    """For the page, a matrix each of the first and the last round, of these arms; one table of all pairs and rounds.
+    """For the page, a matrix each of the first and the last round in which two of these arms picked; one table of all pairs
+    and rounds.
 
     `by_chance` is what two random picks of the first round share.
     """
@@ -160,7 +161,8 @@ def overlap_tables(
     columns = ["arm", "other arm", *(f"round {round}" for round in shared)]
     rows = [[*pair, *(of_round.get(pair) for of_round in shared.values())] for pair in pairs]
     tables = [ReportTable("overlap", "Overlap of what two arms picked in a round (Jaccard index)", columns, rows)]
-    for round in dict.fromkeys([min(shared), max(shared)] if shared else []):
+    compared = [round for round, of_round in shared.items() if any(set(pair) <= set(arms) for pair in of_round)]
+    for round in dict.fromkeys([compared[0], compared[-1]] if compared else []):
         matrix = [[_symmetric(shared[round], a, b) for b in arms] for a in arms]
         cells = [[a, *("" if v is None else f"{v:.2f}" for v in row)] for a, row in zip(arms, matrix, strict=True)]
         shade = [[None, *row] for row in matrix]
@@ -175,4 +177,6 @@ def overlap_tables(
 
 
 def _symmetric(values: Mapping[tuple[str, str], float], a: str, b: str) -> float | None:
-    return 1.0 if a == b else values.get((a, b), values.get((b, a)))
+    if a == b:
+        return 1.0 if any(a in pair for pair in values) else None
+    return values.get((a, b), values.get((b, a)))

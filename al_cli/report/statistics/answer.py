@@ -1,4 +1,4 @@
-"""What a study shows, in sentences: they say the numbers of `analyse.py` and compute none."""
+"""What a study shows, in sentences, from the numbers of `analyse.py`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from al_cli.progress import count
+from al_cli.progress import count, listing
 from al_cli.report.statistics.analyse import ArmSummary, Statistics
 from al_cli.report.statistics.comparison import Comparison, Measure, Pair
 from al_cli.report.statistics.curves import RunCurve, Seed
-from al_cli.report.statistics.in_words import describe, listing, seeds_sentence
+from al_cli.report.statistics.in_words import describe, seeds_sentence
 
 
 def answer(statistics: Statistics) -> list[str]:

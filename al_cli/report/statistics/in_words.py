@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from al_cli.progress import count
 from al_cli.report.statistics.comparison import FEWEST_SEEDS, Measure, Pair
 from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
@@ -72,11 +70,3 @@ def seeds_sentence(n: int, alpha: float = 0.05) -> str | None:
         f"difference (it takes {enough} seeds to go below {alpha:g}), and between equal arms the bootstrap interval leaves "
         f"0 out in 1 of {2 ** (n - 1)} studies or more."
     )
-
-
-def listing(names: Iterable[object], most: int = 4) -> str:
-    """`a, b and c`; beyond `most` of them `a, b, c and 9 more`."""
-    words = [str(name) for name in names]
-    if len(words) > most:
-        words = [*words[: most - 1], f"{len(words) - most + 1} more"]
-    return " and ".join(part for part in (", ".join(words[:-1]), words[-1] if words else "") if part)

@@ -6,10 +6,9 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from al_cli.progress import count
+from al_cli.progress import count, listing
 from al_cli.report.statistics.analyse import Statistics
 from al_cli.report.statistics.curves import RunCurve, Seed
-from al_cli.report.statistics.in_words import listing
 from al_cli.report.statistics.paired_tests import ROUNDING
 from al_cli.tasks import Metric
 

@@ -10,6 +10,7 @@ from scipy import stats
 from statistics_samples import analyse, curve, measure, noisy_curves, thesis_curves
 
 from al_cli.errors import RunError
+from al_cli.progress import listing
 from al_cli.records.claim import Claim, parse_claim
 from al_cli.report.sections.comparison import against_table
 from al_cli.report.statistics import warnings as doubts
@@ -17,7 +18,7 @@ from al_cli.report.statistics.analyse import compare
 from al_cli.report.statistics.answer import answer
 from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
 from al_cli.report.statistics.comparison import Pair
-from al_cli.report.statistics.in_words import difference, interval, listing, p_number, p_sentence, seeds_sentence
+from al_cli.report.statistics.in_words import difference, interval, p_number, p_sentence, seeds_sentence
 from al_cli.tasks.detection import TASK
 
 SEEDS = range(8)

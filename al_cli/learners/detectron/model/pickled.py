@@ -14,9 +14,8 @@ from numpy._core import multiarray, numeric
 
 from al_cli.errors import ModelError, first_line
 
-CLASSES = (
-    "class_names"  # al's own key: what its checkpoints call their classes, in order; older ones and others have none
-)
+# al's own key: what its checkpoints call their classes, in order. Older checkpoints and those of others have none.
+CLASSES = "class_names"
 
 
 def _bytes(text: str, encoding: str) -> bytes:

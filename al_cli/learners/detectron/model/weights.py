@@ -26,11 +26,11 @@ from al_cli.learners.spec import ModelSpec, require_weights
 
 log = logging.getLogger("al")
 CONNECT_S = 5  # a host that does not answer for so long is unreachable
-COCO = ("COCO-Detection/", "COCO-InstanceSegmentation/")  # of the zoo, trained on COCO's 80 classes
-FIRST = (
+STALL_S = 30  # a download that brings nothing for so long has failed
+ZOO_OF_COCO = ("COCO-Detection/", "COCO-InstanceSegmentation/")  # folders of the zoo: trained on COCO's 80 classes
+CANNOT_CHOOSE = (  # the first images: what to do then
     "give model.weights of this model trained on the dataset's classes, or model.weights=none, or initial of at least 1"
 )
-STALL_S = 30  # a download that brings nothing for so long has failed
 
 
 def locate(spec: ModelSpec) -> Path | None:
@@ -71,7 +71,7 @@ def require_classes(spec: ModelSpec, class_names: Sequence[str]) -> None:
     name = source(spec)
     if name is None:
         return
-    where, remedy = f"initial=0 model.weights={spec.weights}", FIRST
+    where, remedy = f"initial=0 model.weights={spec.weights}", CANNOT_CHOOSE
     if name.startswith(Detectron2Handler.S3_DETECTRON2_PREFIX + "ImageNetPretrained/"):
         what = "these weights hold no detector head, so they cannot choose the first images"
         raise ModelError(what, where=where, remedy=remedy)
@@ -90,7 +90,7 @@ def require_classes(spec: ModelSpec, class_names: Sequence[str]) -> None:
 
 def _named_classes(name: str, path: Path | None) -> Sequence[str] | None:
     """What the classes of these weights are called: in al's checkpoints, and in the zoo's that were trained on COCO."""
-    if name.startswith(tuple(Detectron2Handler.S3_DETECTRON2_PREFIX + kind for kind in COCO)):
+    if name.startswith(tuple(Detectron2Handler.S3_DETECTRON2_PREFIX + kind for kind in ZOO_OF_COCO)):
         return list(MetadataCatalog.get("coco_2017_val").thing_classes)
     found = None if path is None or path.suffix == ".pkl" else read_weights(path).get(CLASSES)
     return found if isinstance(found, list) else None
@@ -185,10 +185,12 @@ def load_weights(model: nn.Module, path: Path, whole: bool = False) -> None:
         key = min(shapes or fresh, key=lambda key: "cls_score" not in key)
         what = f"these weights hold no whole detector: they have no {key}"
         if key in shapes:
-            what = "these weights are of another number of classes, or of another model: {} is {} there and {} here".format(
-                key, *shapes[key]
+            theirs, ours = shapes[key]
+            what = (
+                "these weights are of another number of classes, or of another model: "
+                f"{key} is {theirs} there and {ours} here"
             )
-        raise ModelError(f"{what}, so they cannot choose the first images", where=str(path), remedy=FIRST)
+        raise ModelError(f"{what}, so they cannot choose the first images", where=str(path), remedy=CANNOT_CHOOSE)
     if fresh:
         parts = sorted({key.rpartition(".")[0] for key in fresh})
         names = ", ".join(parts[:4]) + (f" and {len(parts) - 4} more" if len(parts) > 4 else "")

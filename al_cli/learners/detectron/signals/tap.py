@@ -61,9 +61,8 @@ from al_cli.learners.detectron.signals.views import (
 from al_cli.rng import seed_for
 from al_cli.types import ProbKind, Signal
 
-_FIELDS = frozenset(
-    {Signal.PROBS, Signal.BOX_FEATURES, Signal.CENTER_FEATURES, Signal.PROPOSAL_IOU}
-)  # what views leave with each box
+# What views leave with each box
+_FIELDS = frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.CENTER_FEATURES, Signal.PROPOSAL_IOU})
 # Reads a signal of images off what the backbone returned: maps [B, C, H, W] by name, and (height, width) of each image ->
 # one tensor an image, or one for all. Padding makes the maps larger than the images.
 MapReader = Callable[[Mapping[str, Tensor], list[tuple[int, int]]], Sequence[Tensor] | Tensor]

@@ -118,9 +118,8 @@ class TappedDense(DenseDetector):
     signals: frozenset[Signal]
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
-        with (
-            ExitStack() as stack
-        ):  # what is kept of each: one [B, D, H, W] a level, before the class scores or the boxes
+        # Of each tower one [B, D, H, W] a level is kept: what goes into the layers of class scores, or of boxes.
+        with ExitStack() as stack:
             self.towers = stack.enter_context(outputs_of(self.head.cls_subnet))
             if Signal.TOWER_FEATURES in self.signals:
                 self.box_towers = stack.enter_context(outputs_of(self.head.bbox_subnet))
@@ -157,9 +156,8 @@ class TappedDense(DenseDetector):
         out = self.towers[0].new_empty(len(centers), self.towers[0].shape[1])
         for n, (tower, stride) in enumerate(zip(self.towers, self.anchor_generator.strides, strict=True)):
             cells = covered(tower[image], result.image_size, stride)
-            grid = (
-                2 * centers[level == n] / (stride * centers.new_tensor(cells.shape[:0:-1])) - 1
-            )  # the map spans -1 to 1
+            width_height = stride * centers.new_tensor(cells.shape[:0:-1])
+            grid = 2 * centers[level == n] / width_height - 1  # the map spans -1 to 1
             at = functional.grid_sample(cells[None], grid[None, None], padding_mode="border", align_corners=False)
             out[level == n] = at[0, :, 0].T
         return out

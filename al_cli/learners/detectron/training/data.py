@@ -204,10 +204,10 @@ def training_batches(
         num_workers=workers,
         seed=seed,
     )
-    return said_plainly(loader if shuffle else _joined(loader, batch_size))
+    return said_plainly(loader if shuffle else _in_batches(loader, batch_size))
 
 
-def _joined(singles: Iterable[Batch], size: int) -> Iterator[Batch]:
+def _in_batches(singles: Iterable[Batch], size: int) -> Iterator[Batch]:
     """Batches of `size` images from batches of one."""
     stream = iter(singles)
     while batch := [image for single in islice(stream, size) for image in single]:

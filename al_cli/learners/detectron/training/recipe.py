@@ -7,7 +7,6 @@ weights are neither drawn nor stored. Reads no image and downloads nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -37,6 +36,10 @@ class Course(NamedTuple):
     peak: int
     highest: float
     last: float
+
+    @property
+    def epochs(self) -> float:
+        return self.iterations / self.epoch
 
 
 class Recipe:
@@ -73,10 +76,9 @@ class Recipe:
     def courses(self, images: Sequence[int], length: int) -> list[Course]:
         """The trainings of a run on so many images each, in order. `length` as `TrainingSpec.per_round` gives it. With
         training.init=join they are stretches of one, and a fall at step 0 is one from the stretch before."""
-        counts_epochs, batch_size = self.training.counts_epochs, self.chosen.batch_size
         found: list[Course] = []
         for number, count in enumerate(images):
-            unit = math.ceil(count / batch_size) if counts_epochs else 1  # as DetectronLearner.fit counts
+            unit = self.training.unit(count, self.chosen.batch_size)
             steps = length * unit
             optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], self.chosen.lr)  # a schedule asks for no more
             part = Stretch(number, len(images)) if self.training.init == "join" else Stretch()
@@ -84,7 +86,7 @@ class Recipe:
             falls, peak = _shape(rate, steps)
             if part.number and rate(0) < FALLEN * found[-1].last:
                 falls = ((0, rate(0) / found[-1].last), *falls)
-            epoch = unit if counts_epochs else count / batch_size
+            epoch = unit if self.training.counts_epochs else count / self.chosen.batch_size
             found.append(Course(steps, epoch, falls, peak, rate(peak), rate(steps - 1)))
         return found
 

@@ -20,15 +20,6 @@ MODELS = ["tiny_faster_rcnn", "tiny_retinanet", "fcos"]
 THRESHOLD = 0.45
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.jit.optimized_execution(False):
-        yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def six(yolo_root) -> Dataset:
     data = load_yolo(yolo_root).train

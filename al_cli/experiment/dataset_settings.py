@@ -1,0 +1,57 @@
+"""What a configuration says of its dataset, checked before anything of it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from al_cli.datasets.held_out import HeldOut
+from al_cli.errors import ConfigError, DatasetError, written
+from al_cli.experiment.names import check_path
+from al_cli.experiment.values import one_of, whole
+
+DATASET_FORMATS = ("yolo", "coco", "digits")
+MOST_REPEATS = 100
+
+
+def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
+    """ConfigError for settings that cannot work, whatever the data is; DatasetError for a folder that is not there."""
+    one_of(dataset["format"], "dataset.format", DATASET_FORMATS)
+    if dataset.get("missing_labels") is not None:
+        one_of(dataset["missing_labels"], "dataset.missing_labels", ("negative", "refuse", "leave_out"))
+    if "bad_rows" in dataset:
+        one_of(dataset["bad_rows"], "dataset.bad_rows", ("refuse", "leave_out"))
+    if not isinstance(dataset.get("train"), dict | None):
+        raise ConfigError(
+            f"dataset.train is {written(dataset['train'])}",
+            remedy="name its folder and its file: dataset.train.images=DIR dataset.train.annotations=FILE",
+        )
+    placed = [split for split in ("train", "val", "test") if isinstance(dataset.get(split), dict)]
+    if placed and dataset["format"] != "coco":
+        raise ConfigError(
+            f"dataset.{placed[0]} names images and annotations, which is how COCO's splits are given",
+            where=f"dataset={dataset['format']}",
+            remedy="add dataset=coco, or leave it out",
+        )
+    if dataset.get("repeat") is not None:
+        whole(dataset["repeat"], "dataset.repeat", at_least=2, at_most=MOST_REPEATS)
+        if HeldOut.of(dataset).initial:
+            raise ConfigError(
+                "a part of the initial labels cannot validate where images are repeated: their turned copies are trained on",
+                where=f"dataset.repeat={dataset['repeat']} dataset.val={dataset['val']}",
+                remedy="add dataset.val=20%, a share of the pool that is taken out before the rest is repeated",
+            )
+    if HeldOut.of(dataset).initial and evaluate == "val":
+        raise ConfigError(
+            "rounds cannot be scored on a part of the initial labels: each seed has others",
+            where=f"evaluate=val dataset.val={dataset['val']}",
+            remedy="add dataset.val=20%, a share of the pool that all seeds share, or set evaluate=test",
+        )
+    if "root" in dataset:
+        check_path(dataset["root"], "dataset.root")
+    if "root" in dataset and not Path(str(dataset["root"])).expanduser().exists():
+        raise DatasetError(
+            "there is no such folder",
+            where=f"dataset.root={dataset['root']}",
+            remedy="give the folder that holds the dataset",
+        )
