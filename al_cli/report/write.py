@@ -61,10 +61,12 @@ def report_text(study_dir: Path | str, *, target: str | None = None, metric: str
 
 
 def target_of(study: StudyFolder, text: str | None) -> Target | None:
-    """The target that a user asked for, else the value at which all runs of the study stop. RunError where it is none, or no
+    """The target that a user asked for, else the one value at which runs of the study stop. RunError where it is none, or no
     run has a value of its metric."""
     if text is None:
-        stops = {stop_of(run.config, study.task) for run in study.runs if run.records}
+        stops = {stop_of(run.config, study.task) for run in study.runs if run.records} - {
+            None
+        }  # others may reach it too
         stop = stops.pop() if len(stops) == 1 else None
         return Target(stop.metric, stop.at) if stop else None
     target = parse_target(text, study.task)

@@ -40,7 +40,10 @@ def check_jobs(jobs: Sequence[Job], states: Sequence[str]) -> None:
     require_comparable([job for job in jobs if dataset_key(job) in now], now)
     for job in waiting:
         with of_job(job, len(jobs)):
-            build.plan_rounds(job.experiment, read[dataset_key(job)])
+            splits, folder = read[dataset_key(job)], RunFolder(job.folder)
+            plan = build.plan_rounds(job.experiment, splits)
+            if (job.folder / "config.yaml").is_file() and folder.compare(job.experiment.recorded) == "longer":
+                build.check_longer(job.experiment, splits, plan, folder.config(), folder.readable_records())
     check_learners([(job, read[dataset_key(job)].train.class_names) for job in waiting])
 
 

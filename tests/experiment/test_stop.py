@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from shapes import tree_bytes, with_words, write_yolo
 
+from al_cli.errors import RunError
 from al_cli.experiment.job import jobs_of
 from al_cli.experiment.run import run_job
 from al_cli.records import RunFolder
@@ -13,7 +14,9 @@ from al_cli.records.settings import config_text
 from al_cli.report.statistics.curves import Target
 from al_cli.report.study import curves_of, find_missing, read_study
 from al_cli.report.write import report_text, target_of
+from al_cli.sweep.check import check_jobs
 from al_cli.sweep.forecast import forecast
+from al_cli.tasks.detection import TASK
 
 RUN, PLAIN = Path("outputs/s/r"), Path("outputs/s/plain")
 
@@ -165,6 +168,13 @@ def test_a_replay_of_a_stopped_run_has_its_rounds(runs):
     assert (training["iterations"], training["iterations_per"]) == (10, "round"), "each training as long as it was"
 
 
+def test_several_runs_are_refused_before_any_begins_where_one_has_gone_further(runs, few):
+    """Like one run; its dry run found nothing wrong."""
+    jobs = [jobs_of([*few, f"run_name={name}", "stop.at=10"])[0] for name in ("new", "plain")]
+    with pytest.raises(RunError, match=r"^plain: this run has 6 rounds, and would have stopped at AP 12.37 >= 10"):
+        check_jobs(jobs, ["new", "stopped"])
+
+
 def test_a_value_that_the_last_round_reaches_ended_nothing_early(runs):
     config = PLAIN / "config.yaml"
     config.write_text(config.read_text().replace("at: null", "at: 30"))
@@ -173,6 +183,7 @@ def test_a_value_that_the_last_round_reaches_ended_nothing_early(runs):
 
 
 def test_the_report_compares_what_runs_that_stopped_needed(runs, few):
+    assert target_of(read_study("outputs/s"), None) == Target(TASK.metric("AP"), 20.0), "plain, too, may reach it"
     shutil.rmtree(PLAIN)
     runs("run", *with_words(few, "sampler=random", "stop.at=20", "budget=1", "rounds=9", "run_name=random"))
     assert len(aps(RUN)) != len(aps(Path("outputs/s/random")))

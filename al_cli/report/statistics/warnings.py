@@ -144,8 +144,9 @@ def ended_early(curves: Sequence[RunCurve]) -> list[str]:
     for value in dict.fromkeys(run.stopped for run in curves if run.stopped):
         runs = sum(run.stopped == value for run in curves)
         lines.append(
-            f"{runs} of {count(len(curves), 'run')} stopped at {value}, so their final values say little: compare the labels "
-            "that they needed. Once a run of an arm has ended, the arm's curve is the mean of those that went on."
+            f"{runs} of {count(len(curves), 'run')} stopped at {value}, so their final values say little, and where their "
+            "arms `never` reach another value, they ended before: compare the labels that they needed. Once a run of an arm "
+            "has ended, the arm's curve is the mean of those that went on."
         )
     return lines
 
