@@ -49,13 +49,19 @@ def code_of_modules(names: Iterable[str]) -> dict[str, str]:
     return {"code": digest.hexdigest()[:16], **dict(sorted(versions.items()))}
 
 
-def imported_by(path: Path, name: str) -> set[str]:
+def imported_by(path: Path, name: str) -> frozenset[str]:
     """The modules that this source names in its imports, inside functions too."""
+    return _imported(path.read_text(encoding="utf-8"), path, name)
+
+
+@cache  # a run asks twice, a forecast for every run; what the same source imports stays where it is meanwhile
+def _imported(source: str, path: Path, name: str) -> frozenset[str]:
     found: set[str] = set()
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in _imports_in(path.read_text(encoding="utf-8"), str(path)):
+    for node in ast.walk(_tree(source, str(path))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
+        if not isinstance(node, ast.ImportFrom):
             continue
         base = node.module or ""
         if node.level:
@@ -67,12 +73,7 @@ def imported_by(path: Path, name: str) -> set[str]:
         # `from package import module` needs nothing of the package's own file but what is no module
         if len(inside) < len(modules):
             found.add(base)
-    return found
-
-
-@cache  # a forecast asks for the code of every run
-def _imports_in(source: str, where: str) -> list[ast.Import | ast.ImportFrom]:
-    return [node for node in ast.walk(_tree(source, where)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return frozenset(found)
 
 
 @cache

@@ -94,7 +94,7 @@ def test_errors_and_logs_say_no_secret(al, fake, typed, monkeypatch):
         f"model.weights=https://me:{SECRET}@host/w.pth",
         f"sampler.api_key={SECRET}",
     ):
-        done = al("run", "initial=0", "rounds=1", wrong, code=2)
+        done = al(*fake[:3], "initial=0", "rounds=1", wrong, code=2)
         assert SECRET not in done.stderr
     done = al(*fake, "store='${oc.env:MY_TOKEN}'", code=2)
     assert "store is '***'" in done.stderr

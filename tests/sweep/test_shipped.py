@@ -21,11 +21,12 @@ from al_cli.types import Dataset, Image, Splits
 # arms as long as their splits agree, and arms that train anew on the whole pool their last training, the reference included.
 # Nothing is shared where the starting weights choose the first images, or where each model has a training seed of its own.
 SMALL = ["initial=20", "budget=5"]  # for sweeps that count images
+TWO_OF_12 = ["arms=[model_01,model_12]"]  # the others differ in a seed alone, as a test below says
 SHIPPED = {
     "thesis": ([], 15, 75, 56),
     "thesis_length": ([], 2, 2, 2),
-    "thesis_unseeded": ([], 12, 12, 12),
-    "thesis_seeded": ([], 12, 12, 12),
+    "thesis_unseeded": (TWO_OF_12, 2, 2, 2),
+    "thesis_seeded": (TWO_OF_12, 2, 2, 2),
     "thesis_digits": ([], 14, 66, 36),
     "ppal_voc": (SMALL, 5, 35, 31),
     "ppal_coco": (SMALL, 5, 25, 21),
@@ -88,6 +89,12 @@ def test_a_shipped_sweep_passes_every_check_and_its_dry_run_counts(name, tmp_pat
 @pytest.mark.parametrize("name", ["thesis", "ppal_voc"])
 def test_a_sweep_on_data_of_ones_own_asks_for_it(name, al):
     assert "dataset.root is not given: add dataset.root=..." in al("sweep", name, "--dry-run", code=2).stderr
+
+
+@pytest.mark.parametrize(("name", "seed"), [("thesis_unseeded", "training"), ("thesis_seeded", "sampling")])
+def test_the_twelve_models_of_the_thesis_differ_in_one_seed(name, seed):
+    arms = {arm.name: list(arm.overrides) for arm in file.read_sweep(name).arms}
+    assert arms == {f"model_{number:02}": [f"seeds.{seed}={number}"] for number in range(1, 13)}
 
 
 def test_the_thesis_grid_is_its_schedules_and_random():

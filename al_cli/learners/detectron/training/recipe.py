@@ -23,6 +23,9 @@ from al_cli.learners.training_spec import TrainingSpec
 GRID = 256  # places at which the rate is looked at before its falls are located
 MOST_FALLS = 20  # a rate that falls more often falls continuously
 ALIKE = 1e-9  # two rates with a smaller relative difference are the same
+_known: dict[
+    str, dict[str, Any]
+] = {}  # what `_thresholds` found: the arms of a sweep often differ in their recipe alone
 FALLEN = 0.9  # a stretch that begins below this share of the rate before it begins with a fall
 
 
@@ -117,7 +120,14 @@ def _size(steps: Sequence[Any]) -> list[Any] | None:
 
 
 def _thresholds(config: DetectronConfig, spec: ModelSpec) -> dict[str, Any]:
-    """The score from which the built model gives a box, and the most boxes of an image."""
+    """The score from which the built model gives a box, and the most boxes of an image. Each model is built once."""
+    about = repr((spec.config, spec.family, spec.overrides, spec.dropout))  # all that a model is built from
+    if about not in _known:
+        _known[about] = _build_and_look(config, spec)
+    return _known[about]
+
+
+def _build_and_look(config: DetectronConfig, spec: ModelSpec) -> dict[str, Any]:
     with torch.device("meta"):
         model: Any = build(config, spec)
     heads = getattr(model, "roi_heads", None)
