@@ -21,6 +21,11 @@ Choose = Callable[[Request], Choice]
 Amount = int | float | None  # a count, a share of the pool (a float of at most 1), or an equal part of it
 
 
+def _first_of(sizes: Sequence[int]) -> str:
+    """A list of a few numbers as it is, and of a longer one its beginning and its end."""
+    return str(list(sizes)) if len(sizes) <= 12 else f"[{', '.join(map(str, sizes[:10]))}, ..., {sizes[-1]}]"
+
+
 def images_per_round(pool: int, initial: Amount, budget: Amount, rounds: int) -> list[int]:
     """[rounds + 1] images of each round, the initial set first; with an `initial` of 0 round 0 has a budget like the others.
 
@@ -33,7 +38,7 @@ def images_per_round(pool: int, initial: Amount, budget: Amount, rounds: int) ->
     sizes = np.diff([0, *totals]).tolist()
     if first > pool or min(sizes) < 1:
         raise ConfigError(
-            f"rounds of {sizes} images do not fit a pool of {pool}",
+            f"rounds of {_first_of(sizes)} images do not fit a pool of {pool}",
             where=f"rounds={rounds} initial={initial} budget={budget}",
             remedy="lower rounds, initial or budget so that every round has at least one image",
         )
@@ -58,8 +63,8 @@ def boxes_per_round(train: Dataset, order: Sequence[int], initial: Amount, budge
     most = initial_boxes + sum(sizes[:-1]) + (active - 1) * max(0, largest - 1)
     if min(sizes) < 1 or most >= train.box_count:
         raise ConfigError(
-            f"an initial set with {initial_boxes} boxes and rounds of {sizes} do not fit a pool of {train.box_count} boxes, "
-            f"where an image has up to {largest}",
+            f"an initial set with {initial_boxes} boxes and rounds of {_first_of(sizes)} do not fit a pool of "
+            f"{train.box_count} boxes, where an image has up to {largest}",
             where=f"rounds={rounds} initial={initial} budget={budget} budget_unit=boxes",
             remedy="lower rounds, initial or budget so that every round has boxes left to label",
         )

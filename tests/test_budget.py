@@ -166,3 +166,11 @@ def test_every_sampler_fills_its_budget(sampler, unit, tmp_path):
             assert record.stages[-1].name == "until 7 boxes"
             assert record.stages[-1].kept == len(record.picked)
     assert runs[0][-1].boxes == splits.train.select(runs[0][-1].labeled).box_count
+
+
+def test_sizes_that_do_not_fit_are_said_in_a_line():
+    with pytest.raises(
+        ConfigError, match=r"rounds of \[1, 0, 0, .*, \.\.\., 0\] images do not fit a pool of 4"
+    ) as error:
+        budget.images_per_round(4, 1, 1e-4, 9999)
+    assert len(str(error.value)) < 300

@@ -99,7 +99,8 @@ def plan_replay(run: Path, words: Sequence[str]) -> Replay:
     place = {key: str(compose.selected(config, key)) for key in ("outputs", "study") if key in typed}
     outputs, study = place.get("outputs", str(run.parent.parent)), place.get("study", f"{run.parent.name}_replay")
     arm = arm_of(run.name)
-    name = str(config.run_name or name_with(_without(arm, words), words, config.seed))
+    said = [word for word in words if key_of(word).split(".")[0] != "stop"]  # as of runs, whatever they stop at
+    name = str(config.run_name or name_with(_without(arm, said), said, config.seed))
     path = Path(check_path(outputs, "outputs")).expanduser() / study / name / "picks.csv"
     config.outputs, config.study = outputs, study
     config.sampler = {"name": IMPORTED, "file": str(path.absolute()), "stages": []}

@@ -104,7 +104,7 @@ class Experiment:
     @property
     def last_in_words(self) -> str:
         """The number of the last round: `4`, or `at most 4` where the run may end earlier."""
-        return f"{'at most ' if self.stop else ''}{self.rounds - 1}"
+        return f"{'at most ' if self.stop and self.rounds > 1 else ''}{self.rounds - 1}"
 
     @property
     def iterations(self) -> int:

@@ -8,6 +8,7 @@ from shapes import tree_bytes, with_words, write_yolo
 
 from al_cli.errors import RunError
 from al_cli.experiment.job import jobs_of
+from al_cli.experiment.replay import plan_replay
 from al_cli.experiment.run import run_job
 from al_cli.records import RunFolder
 from al_cli.records.settings import config_text
@@ -180,6 +181,13 @@ def test_a_value_that_the_last_round_reaches_ended_nothing_early(runs):
     config.write_text(config.read_text().replace("at: null", "at: 30"))
     study = read_study("outputs/s")
     assert [curve.stopped for curve in curves_of(study.runs, study.task)] == ["", "AP 20"]
+
+
+def test_a_replay_to_another_stop_is_the_same_run(runs):
+    shutil.copytree(PLAIN, "outputs/s/at5_s0")
+    plain, *to = [plan_replay(Path("outputs/s/at5_s0"), words).job for words in ([], ["stop.at=10"], ["stop.at=20"])]
+    assert {job.folder for job in to} == {plain.folder} and plain.name == "at5_s0"
+    assert to[0].experiment.last_in_words == "at most 5"
 
 
 def test_the_report_compares_what_runs_that_stopped_needed(runs, few):
