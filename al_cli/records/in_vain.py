@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from al_cli.records.folder import RunFolder
+from al_cli.records.stop import stop_of
 from al_cli.tasks import Task
 from al_cli.types import RoundRecord
 
@@ -57,6 +58,10 @@ def round_in_vain(
         drawn = record.round == 0 and config.get("initial") != 0
         remedy = "raise initial, or take another seed" if drawn else "take another sampler or a larger budget"
         found.append(InVain("A round labeled empty images only", what, remedy))
+    stop = stop_of(config, task)
+    if stop and record.round == 0 and record.metrics.get(stop.metric.name) is None:  # and so in every round
+        what = f"{stop.metric.name} has no value on the evaluated images, so the run cannot stop at {stop.at:g}"
+        found.append(InVain(f"{stop.metric.name}, which ends runs, has no value", what, "take another stop.metric"))
     return [*found, *result_in_vain(folder, record, task, counts)] if last else found
 
 

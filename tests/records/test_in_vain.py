@@ -56,6 +56,14 @@ def test_what_a_round_says_is_read_from_its_own_files(al, fake, monkeypatch):
     assert said(replace(record, metrics={**record.metrics, metric: 50.0})) == []
     assert f"{metric} is 0.30 after the last round" in low(0.3)[0]
     assert low(None) == []
+    config, first = folder.config() | {"stop": {"metric": "APl", "at": 20.0}}, replace(record, round=0)
+    unset, zero = (replace(first, metrics={**record.metrics, "APl": value}) for value in (None, 0.0))
+    [found] = round_in_vain(folder, unset, task, config, last=False)
+    assert (
+        str(found) == "APl has no value on the evaluated images, so the run cannot stop at 20: take another stop.metric"
+    )
+    assert round_in_vain(folder, zero, task, config, last=False) == []
+    assert round_in_vain(folder, replace(unset, round=1), task, config, last=False) == []
     seen = folder.predictions(1)
     counts = folder.class_counts(1)
     monkeypatch.setattr(folder, "predictions", lambda round: without(seen, {1}))  # a file that changed would be refused
