@@ -251,6 +251,12 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
             what = f"{chosen or 'the ' + key.split('.')[0] + ' that is chosen'} has no setting {key}"
             return ConfigError(what, where=where, remedy=remedy)
         known = known_keys(key, overrides)
+        inner = re.search(r"is not in struct\s+full_key: (\S+)", text)
+        if key in known and inner and inner[1] != key:  # stop={value: 3}
+            key = inner[1]
+            return ConfigError(
+                f"there is no setting called {key}", where=where, remedy=suggest(key, known_keys(key, ()))
+            )
         if key in known and (outer := next((o for o in overrides if key.startswith(f"{key_of(o)}.")), None)):
             what = f"{in_a_line(outer)} takes the place of all settings of {key_of(outer)}, so {key} cannot be set"
             return ConfigError(what, where=where, remedy=f"leave {key_of(outer)}=... out")

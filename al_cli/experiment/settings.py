@@ -191,7 +191,9 @@ def check(
 def check_stop(stop: Any, task: tasks.Task) -> None:
     """ConfigError unless `stop` names a value that a metric of the task can reach, or nothing."""
     if not isinstance(stop, dict) or set(stop) != {"metric", "at"}:
-        raise ConfigError(f"stop is {written(stop)}", remedy="give its two settings: stop.metric=NAME stop.at=VALUE")
+        raise ConfigError(
+            f"stop is {written(stop)}", remedy="give stop.at=VALUE (null: no stop), or stop.metric=NAME too"
+        )
     name, at = stop["metric"], stop["at"]
     if name is not None:
         one_of(name, "stop.metric", task.metric_names)

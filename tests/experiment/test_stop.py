@@ -128,7 +128,11 @@ def test_the_name_does_not_say_how_far_a_run_goes(few):
         (["stop.at=-1"], "from 1"),
         (["stop.at=many"], "give a number"),
         (["stop.metric=ap50", "stop.at=20"], "did you mean AP50? valid: AP, "),
-        (["stop=20"], "stop.metric=NAME stop.at=VALUE"),
+        (["stop=20"], "give stop.at=VALUE (null: no stop), or stop.metric=NAME too"),
+        (
+            ["stop={at: 20, value: 3}"],
+            "there is no setting called stop.value (stop={at: 20, value: 3}): did you mean stop.at?",
+        ),
         (["stop=20", "stop.at=20"], "stop=20 takes the place of all settings of stop, so stop.at cannot be set"),
     ],
 )

@@ -52,6 +52,8 @@ def against_table(comparison: Comparison, baseline: str) -> ReportTable:
     ]
     title = f"{capitalised(comparison.measure.label)}: difference to {baseline}, seeds paired"
     note = f"Holm's correction counts these {len(pairs)} comparisons as one family."
+    if not pairs:
+        note = f"No arm can be compared with {baseline} in {comparison.measure.label}."
     if pairs and all(abs(bound or 0.0) <= ROUNDING for p in pairs for bound in (p.difference, p.low, p.high)):
         same = {"final": "end with"}.get(comparison.measure.kind, "have")
         note = (
