@@ -37,8 +37,15 @@ def images_per_round(pool: int, initial: Amount, budget: Amount, rounds: int) ->
     totals = [min(pool, math.floor(first + round * each + 0.5)) for round in range(rounds + 1)]
     sizes = np.diff([0, *totals]).tolist()
     if first > pool or min(sizes) < 1:
+        empty = sizes.index(0) if 0 in sizes else 0
+        if first > pool:
+            why = "it has fewer than round 0 asks for"
+        elif empty and totals[empty - 1] == pool:
+            why = f"it is used up before round {empty}"
+        else:
+            why = f"round {empty} would label none"
         raise ConfigError(
-            f"rounds of {_first_of(sizes)} images do not fit a pool of {pool}",
+            f"{rounds + 1} rounds do not fit a pool of {pool} images: {why}",
             where=f"rounds={rounds} initial={initial} budget={budget}",
             remedy="lower rounds, initial or budget so that every round has at least one image",
         )

@@ -19,6 +19,21 @@ SAMPLERS = [path.stem for path in sampler_files(Path(__file__).parents[1] / "con
 BOXES = {0: 3, 1: 0, 2: 5, 3: 1, 4: 2}  # 11
 
 
+@pytest.mark.parametrize(
+    ("pool", "initial", "each", "rounds", "why"),
+    [
+        (60, 5000, 1000, 30, "31 rounds do not fit a pool of 60 images: it has fewer than round 0 asks for"),
+        (60, 40, 20, 2, "3 rounds do not fit a pool of 60 images: it is used up before round 2"),
+        (3, 1, 0.1, 1, "2 rounds do not fit a pool of 3 images: round 1 would label none"),
+        (60, 0.001, 60, 1, "2 rounds do not fit a pool of 60 images: round 0 would label none"),
+    ],
+)
+def test_rounds_that_do_not_fit_say_which_one_and_why(pool, initial, each, rounds, why):
+    with pytest.raises(ConfigError) as error:
+        budget.images_per_round(pool, initial, each, rounds)
+    assert str(error.value).startswith(f"{why} (rounds=")
+
+
 class Order:
     """A sampler that prefers images in this order; remembers how many it was asked for."""
 
@@ -170,7 +185,7 @@ def test_every_sampler_fills_its_budget(sampler, unit, tmp_path):
 
 def test_sizes_that_do_not_fit_are_said_in_a_line():
     with pytest.raises(
-        ConfigError, match=r"rounds of \[1, 0, 0, .*, \.\.\., 0\] images do not fit a pool of 4"
+        ConfigError, match="10000 rounds do not fit a pool of 4 images: round 1 would label none"
     ) as error:
         budget.images_per_round(4, 1, 1e-4, 9999)
     assert len(str(error.value)) < 300

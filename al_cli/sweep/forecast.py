@@ -122,9 +122,9 @@ class Forecast:
         """What a user wants to know before starting, with `jobs` processes at once."""
         fewer = "" if self.sure else "runs reach their stop, or "
         counted = [f"{self.needed} will be made (fewer if {fewer}arms happen to choose the same images)"]
-        counted += [f"{self.shared} are the same as one of these"] if self.shared else []
-        counted += [f"{self.stored} are in the store"] if self.stored else []
-        counted += [f"{self.done} are done"] if self.done else []
+        counted += [f"{self.shared} {_are(self.shared)} the same as one of these"] if self.shared else []
+        counted += [f"{self.stored} {_are(self.stored)} in the store"] if self.stored else []
+        counted += [f"{self.done} {_are(self.done)} done"] if self.done else []
         most = "" if self.sure else "At most "
         lines = [f"{most}{self.naive} trainings run one by one: {', '.join(counted)}."]
         if not self.needed:
@@ -290,3 +290,7 @@ def training_seconds(about: Mapping[str, Any], made: Sequence[Entry]) -> float |
     if not rates or recipe["duration"] != "iterations":
         return None
     return statistics.median(rates) * recipe["iterations"]
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -150,6 +150,8 @@ def test_a_recipe_in_words():
     )
     assert training_in_words(experiment(*C4), 6500).startswith("600 steps, 2 images a step, rate 0.0001 throughout; ")
     assert "rate 0.004 at the most, in one cycle; images as they are" in training_in_words(experiment(), 1000)
+    few = training_in_words(experiment("training.iterations=4"), 1000)  # each of its last steps goes down
+    assert few.startswith("4 steps, 8 images a step, rate 0.004 at the most, in one cycle; ")
     lund = training_in_words(experiment("training=lund", "model=retinanet_R50_FPN_3x"), 6000)
     assert lund.startswith("at most 100 epochs, 20 images a step, rate 0.0125 throughout")
     assert training_in_words(experiment("model=fake"), 1000) == ""

@@ -12,7 +12,7 @@ from al_cli.experiment.job import Job, jobs_of
 from al_cli.experiment.run import run_job
 from al_cli.records import RunFolder
 from al_cli.store.disk import Store
-from al_cli.sweep.forecast import forecast
+from al_cli.sweep.forecast import Forecast, forecast
 
 SCHEDULES = sorted(path.stem for path in (compose.shipped("conf") / "schedule").glob("*.yaml"))
 
@@ -123,3 +123,8 @@ def test_forecast_in_the_middle_of_a_study(al, few):
     assert middle.seconds is not None and "with 2 processes" in " ".join(middle.sentences(2))
     run_all(jobs)
     assert trained(Path("outputs/s")) == 5 + middle.needed
+
+
+def test_one_training_is_and_several_are():
+    [line] = Forecast(naive=5, done=1, stored=2, shared=1, needed=1, seconds=None).sentences()[:1]
+    assert line.endswith("1 is the same as one of these, 2 are in the store, 1 is done.")

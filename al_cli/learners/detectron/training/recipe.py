@@ -89,6 +89,8 @@ class Recipe:
             falls, peak = _shape(rate, steps)
             if part.number and rate(0) < FALLEN * found[-1].last:
                 falls = ((0, rate(0) / found[-1].last), *falls)
+            if self.training.schedule == "one_cycle":
+                falls = ()  # a few steps that each go down are no falls
             epoch = unit if self.training.counts_epochs else count / self.chosen.batch_size
             found.append(Course(steps, epoch, falls, peak, rate(peak), rate(steps - 1)))
         return found
