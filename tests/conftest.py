@@ -21,6 +21,9 @@ from shapes import write_yolo
 from al_cli.cli.main import main
 
 gc.set_threshold(50_000)  # a test makes many small objects and ends soon
+os.fsync = lambda handle: (
+    None
+)  # no power fails here, and a run waits dozens of times for the disk; processes of their own do
 _parsed: dict[str, object] = {}
 
 

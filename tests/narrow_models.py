@@ -11,6 +11,13 @@ CLASSES = 5
 C4, FPN = "COCO-Detection/faster_rcnn_R_50_C4_3x.yaml", "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml"
 RETINANET, FCOS_LAZY = "COCO-Detection/retinanet_R_50_FPN_3x.yaml", "COCO-Detection/fcos_R_50_FPN_1x.py"
 
+FCOS_64 = {  # the channels of its pyramid and head, and two convolutions in place of four
+    "model.backbone.out_channels": 64,
+    "model.backbone.top_block.in_channels": 64,
+    "model.head.conv_dims": [64, 64],
+    **{f"model.head.input_shape.{level}.channels": 64 for level in range(5)},
+}
+
 
 def images():
     """Two images of different sizes; the first is reported at twice its size, as after a resize."""

@@ -24,11 +24,27 @@ from al_cli.types import Request, Signal
 RUN = Path("outputs/s/r")
 
 
-@pytest.fixture
-def few(tmp_path):
-    root = write_yolo(tmp_path / "few", {"train": 20, "test": 6})
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    root = write_yolo(tmp_path_factory.mktemp("few"), {"train": 20, "test": 6})
     words = ["dataset=yolo", f"dataset.root={root}", "model=fake", "study=s", "plots=false", "sampler=entropy"]
     return [*words, "initial=0", "budget=3", "rounds=2", "run_name=r"]
+
+
+@pytest.fixture(scope="module")
+def made(few, tmp_path_factory):
+    """A folder with the run of these words and its store."""
+    outputs = tmp_path_factory.mktemp("made") / "outputs"
+    [job] = jobs_of([*few, f"outputs={outputs}"])
+    run_job(job)
+    return outputs
+
+
+@pytest.fixture
+def there(al, made):
+    """`al` where that run lies."""
+    shutil.copytree(made, "outputs")
+    return al
 
 
 def run(words):
@@ -43,7 +59,7 @@ def test_every_round_has_a_budget(amounts, sizes):
     assert budget.images_per_round(20, *amounts) == sizes
 
 
-def test_the_starting_weights_choose_round_0(al, few):
+def test_the_starting_weights_choose_round_0(there, few):
     """By hand: an untrained fake, its predictions of the whole pool, and the sampler asked for three of them."""
     experiment, splits, folder = run(few)
     plan, learner, ids = build.plan_rounds(experiment, splits), FakeLearner(splits.train.class_names), splits.train.ids
@@ -63,9 +79,8 @@ def test_the_starting_weights_choose_round_0(al, few):
     assert np.array_equal(folder.predictions(0).scores, now.scores), "then trained on these three, from the start again"
 
 
-def test_a_run_that_was_killed_in_round_0_ends_with_the_same_bytes(al, few):
+def test_a_run_that_was_killed_in_round_0_ends_with_the_same_bytes(there, few):
     """With the store and then without: it changes no byte."""
-    run(few)
     whole = tree_bytes(RUN)
     for gone in ("round_00/record.json", "round_01", "round_02"):
         (RUN / gone).unlink() if gone.endswith("json") else shutil.rmtree(RUN / gone)
@@ -96,13 +111,13 @@ def test_arms_that_choose_first_have_no_unequal_starts(al, few):
     assert not unequal_starts(curves, study.task.primary, {})
 
 
-def test_a_replay_labels_the_same_images(al, few):
+def test_a_replay_labels_the_same_images(there, few):
     *_, folder = run(few)
-    al("replay", RUN, "study=again", "plots=false")
+    there("replay", RUN, "study=again", "plots=false")
     [again] = Path("outputs/again").iterdir()
     for one, other in zip(folder.records(), RunFolder(again).records(), strict=True):
         assert one.picked == other.picked and one.metrics == other.metrics
-    assert "all matches: 1 run, 3 rounds" in al("verify", RUN).stdout
+    assert "all matches: 1 run, 3 rounds" in there("verify", RUN).stdout
 
 
 def test_boxes_and_a_split_for_each_selection(al, few):

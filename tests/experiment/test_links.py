@@ -25,7 +25,6 @@ def made(tmp_path_factory):
     words = f"dataset=yolo dataset.root={write_yolo(root / 'data', {'train': 10, 'val': 2, 'test': 3})}"
     words += " model=fake rounds=1 initial=4 budget=2 sampler=entropy study=s run_name=r plots=false"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda handle: None)
         patch.chdir(root)
         [job] = jobs_of(words.split())
         run_job(job)
@@ -35,7 +34,6 @@ def made(tmp_path_factory):
 @pytest.fixture
 def again(made, tmp_path, monkeypatch):
     """A finished run in this folder, and a folder of somebody else that must not change; gives what runs it again."""
-    monkeypatch.setattr("os.fsync", lambda handle: None)
     monkeypatch.chdir(tmp_path)
     shutil.copytree(made[0], "outputs")
     shutil.copytree(RUN, "victim")

@@ -34,7 +34,6 @@ def made(tmp_path_factory):
     )
     found = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda handle: None)
         for store in (True, False):
             (root / str(store)).mkdir()
             patch.chdir(root / str(store))
@@ -46,7 +45,6 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.fsync", lambda handle: None)
     monkeypatch.chdir(tmp_path)
 
 

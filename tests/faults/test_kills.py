@@ -32,7 +32,6 @@ def made(tmp_path_factory):
     words = f"dataset=yolo dataset.root={data} model=fake plots=false rounds=2 initial=4 budget=2 study=s".split()
     found = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda handle: None)
         for store in ("true", "false"):
             [job] = jobs_of([*words, "sampler=entropy", "run_name=r", f"store={store}"])
             found[f"run, store={store}"] = lambda job=job: one_run.run_job(job)
@@ -62,7 +61,6 @@ def study(work):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.fsync", lambda handle: None)
     monkeypatch.chdir(tmp_path)
 
 

@@ -47,7 +47,6 @@ def made(tmp_path_factory):
         }
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda handle: None)
         patch.chdir(root)
         run_job(job(NEW, 1))
         patch.setattr(Task, "describe", early)

@@ -40,12 +40,6 @@ SCORED = Dataset(
 PICKED = ((5, 2), (1,), (9,))
 
 
-@pytest.fixture(autouse=True)
-def no_fsync(monkeypatch):
-    """Waiting for the disk takes most of the time, and none of these tests cuts the power."""
-    monkeypatch.setattr(system.os, "fsync", lambda handle: None)
-
-
 def round_of(number):
     """The parts of round 0, 1 or 2 of a run on TRAIN."""
     labeled = sum(PICKED[: number + 1], ())

@@ -24,7 +24,6 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("verify")
     data = write_yolo(root / "data", {"train": 14, "val": 3, "test": 4})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda handle: None)
         patch.chdir(root)
         words = f"dataset=yolo dataset.root={data} model=fake plots=false store=false rounds=1 initial=4 budget=2"
         [job] = jobs_of([*words.split(), "sampler=entropy", "study=s", "run_name=r"])

@@ -9,7 +9,7 @@ from al_cli.cli.completion import complete
 from al_cli.errors import AlError
 from al_cli.sweep import study_file
 from al_cli.sweep.file import parse_sweep
-from al_cli.sweep.plan import plan_study
+from al_cli.sweep.plan import asked_of, plan_study
 
 BASE = {"model": "fake", "rounds": 2, "initial": 4, "budget": 4}
 ARMS = {
@@ -43,9 +43,9 @@ def test_an_override_reaches_its_arm_alone_and_wins_over_that_of_all(tmp_path):
 
 def test_it_goes_with_a_choice_of_arms_and_with_names_that_hold_dots():
     assert by_arm(planned("arms=[plain]", "arms.plain.rounds=3"))["plain"]["rounds"] == 3
-    runs = by_arm(planned("arms.ccms_ud0.5.rounds=3", "arms.ccms_ud1.budget=5", content=CROSSED))
-    assert {arm for arm, run in runs.items() if run["rounds"] == 3} == {"ccms_ud0.5"}
-    assert {arm for arm, run in runs.items() if run["budget"] == 5} == {"ccms_ud1"}
+    runs = asked_of(parse_sweep("mine", CROSSED), ["arms.ccms_ud0.5.rounds=3", "arms.ccms_ud1.budget=5"]).runs
+    assert [arm.name for arm in runs if "rounds=3" in arm.overrides] == ["ccms_ud0.5"]
+    assert [arm.name for arm in runs if "budget=5" in arm.overrides] == ["ccms_ud1"]
 
 
 MISTAKES = {

@@ -8,6 +8,7 @@ import pytest
 import torch
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import pairwise_iou
+from narrow_models import FCOS_64, FCOS_LAZY
 from torch import nn
 
 from al_cli.errors import ModelError
@@ -50,7 +51,7 @@ MODELS = {
     ),
     "c4": ModelSpec("m", "COCO-Detection/faster_rcnn_R_50_C4_3x.yaml", "none", NARROW),
     "tiny_retinanet": ModelSpec("m", "tiny_retinanet", "none"),
-    "fcos": ModelSpec("m", "COCO-Detection/fcos_R_50_FPN_1x.py", "none"),
+    "fcos": ModelSpec("m", FCOS_LAZY, "none", FCOS_64),
 }
 each_model = pytest.mark.parametrize("spec", MODELS.values(), ids=list(MODELS))
 TRAINING = TrainingSpec(iterations=4, batch_size=2, optimizer="sgd", lr=1e-4)

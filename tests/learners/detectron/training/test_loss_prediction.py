@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.utils.events import EventStorage
+from narrow_models import FCOS_64, FCOS_LAZY
 from scipy.stats import spearmanr
 
 from al_cli.datasets.yolo import load_yolo
@@ -42,7 +43,7 @@ SPEC = TrainingSpec(iterations=4, batch_size=4, optimizer="adamw", lr=1e-3, sche
 MODELS = {
     "rcnn": ModelSpec("rcnn", "tiny_faster_rcnn", "none"),
     "retinanet": ModelSpec("retinanet", "tiny_retinanet", "none"),
-    "fcos": ModelSpec("fcos", "COCO-Detection/fcos_R_50_FPN_1x.py", "none"),
+    "fcos": ModelSpec("fcos", FCOS_LAZY, "none", FCOS_64),
 }
 
 
