@@ -192,12 +192,15 @@ def test_a_length_in_the_unit_that_is_not_counted_is_refused(overrides, words):
     assert experiment(*overrides, f"training.duration={name}").iterations == int(overrides[-1].split("=")[1])
 
 
-def test_how_losses_are_predicted_is_refused_where_nothing_asks_for_them():
+def test_a_setting_of_a_signal_is_refused_where_no_sampler_asks_for_it():
     words = ["model=tiny_retinanet", "model.loss_prediction=shared"]
     [job] = jobs_of([*words, "sampler=learning_loss"])
     assert job.experiment.model.loss_prediction == "shared"
-    with pytest.raises(ConfigError, match="would do nothing: sampler entropy asks for no predicted loss"):
+    assert len(jobs_of([*words, "sampler=entropy,learning_loss"], many=True)) == 2
+    with pytest.raises(ConfigError, match="would do nothing: no stage of entropy asks for predicted_loss"):
         jobs_of([*words, "sampler=entropy"])
+    with pytest.raises(ConfigError, match="no stage of entropy and margin asks for gradient_similarity or influence"):
+        jobs_of([*words[:1], "model.influence.classes=2", "sampler=entropy,margin"], many=True)
 
 
 def test_holdout_is_paid_for_but_never_trained_on(splits, tmp_path):

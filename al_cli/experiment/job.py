@@ -94,6 +94,7 @@ def jobs_of(words: Sequence[str], many: bool = False) -> list[Job]:
                 raise
             raise error.of(f"run {number} of {len(runs)}") from error
         jobs.append(job)
+    settings.require_readers([job.experiment for job in jobs], sorted({key_of(word) for said in runs for word in said}))
     require_own_folders(jobs)
     return jobs
 

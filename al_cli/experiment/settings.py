@@ -28,6 +28,7 @@ from al_cli.learners.portable import check_portable
 from al_cli.learners.spec import ModelSpec, check_together, provides, remedy_for
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.lookup import NOBODY, Known
+from al_cli.progress import listing
 from al_cli.records.stop import Stop, stop_of
 from al_cli.rng import Seeds
 from al_cli.strategy import Strategy
@@ -38,6 +39,11 @@ DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
 MAX_SEED = 2**63 - 1  # the largest that every library takes
 EVALUATE = ("test", "val")
+# Settings of a model that only the signals behind them read, and a sampler that asks for one.
+OF_SIGNALS = {
+    "model.loss_prediction": (frozenset({Signal.PREDICTED_LOSS}), "learning_loss"),
+    "model.influence": (frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}), "influence"),
+}
 Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
 
 
@@ -167,12 +173,6 @@ def check(
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
             remedy=remedy_for(model, lacking),
         )
-    if "model.loss_prediction" in typed and Signal.PREDICTED_LOSS not in strategy.needs:
-        raise ConfigError(
-            f"model.loss_prediction would do nothing: sampler {plain['sampler']['name']} asks for no predicted loss",
-            where=f"model.loss_prediction={model.loss_prediction}",
-            remedy="leave it out, or take sampler=learning_loss",
-        )
     check_together(model, training, strategy.needs, plain["device"])
     one_of(plain["evaluate"], "evaluate", EVALUATE)
     check_dataset_config(plain["dataset"], plain["evaluate"])
@@ -186,6 +186,17 @@ def check(
     rows = read_imported(plain, picks) if imports(plain) else None
     ud = ud if first else [None, *ud]  # no sampler is asked for an initial set
     return Experiment(plain, strategy, model, training, tuple(ud), seeds, task, rows, known, secrets)
+
+
+def require_readers(experiments: Collection[Experiment], typed: Collection[str]) -> None:
+    """ConfigError for a typed setting of a signal that the samplers of none of these runs ask for."""
+    needs = {signal for experiment in experiments for signal in experiment.strategy.needs}
+    for key in typed:
+        for setting, (signals, sampler) in OF_SIGNALS.items():
+            if f"{key}.".startswith(f"{setting}.") and not signals & needs:
+                names = listing(dict.fromkeys(experiment.config["sampler"]["name"] for experiment in experiments))
+                what = f"{key} would do nothing: no stage of {names} asks for {' or '.join(sorted(signals))}"
+                raise ConfigError(what, remedy=f"leave it out, or take sampler={sampler}")
 
 
 def check_stop(stop: Any, task: tasks.Task) -> None:
