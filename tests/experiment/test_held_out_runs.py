@@ -176,9 +176,10 @@ def test_choosing_by_the_labels_of_the_scored_images_is_said(al, one_split):
     assert "influence chooses with the labels of the images that it is scored on (the test split)" in done.stderr
     (warning,) = [line for line in Story(read_study("outputs/s"), None, None).warnings if "scored on" in line]
     assert warning.startswith("influence") and "chose with the labels of the images that it is scored on" in warning
-    for words, reference in ((["sampler=entropy", *isal], None), (["sampler=influence"], "val")):
-        [job] = jobs_of(words_of(one_split, *SHARES, *words)[1:])
-        assert build.influence_reference(job.experiment) == reference
+    jobs = jobs_of(words_of(one_split, *SHARES, "sampler=entropy,influence", *isal)[1:], many=True)
+    assert [build.influence_reference(job.experiment) for job in jobs] == [None, "test"]
+    [job] = jobs_of(words_of(one_split, *SHARES, "sampler=influence")[1:])
+    assert build.influence_reference(job.experiment) == "val"
 
 
 @pytest.mark.parametrize("evaluate", ["test", "val"])
