@@ -25,6 +25,13 @@ ADDED = {
     "stop": {"metric": None, "at": None},
 }
 ADDED_TO_TRAINING = {"milestones": None, "shuffle": True, "stop_on": "loss"}
+ADDED_TO_DETECTORS = {"loss_prediction": "own"}  # the fake learner has no such setting
+ADDED_TO_FUNCTIONS: dict[str, dict[str, Any]] = {  # of a sampler's stages, by the end of their names
+    "samplers.class_entropy": {"score_threshold": 0.0},
+    "samplers.coreset": {"feature": "image"},
+    "samplers.ccms_kmedoids": {"clustering": "swap"},
+    "samplers.probabilistic": {"pick": "draw"},
+}
 # How far a run goes: more of it is the same run, continued. A reference trains once and never ends earlier.
 FAR = ("rounds", "ud_split", "stop.metric", "stop.at")
 # What a dataset is called and where its files lie: a copy elsewhere is the same data.
@@ -82,6 +89,28 @@ def parse_config(content: str | bytes) -> dict[str, Any]:
         now["dataset"] = spelled_now(dataset)
     if isinstance(training := now.get("training"), dict) and training:
         now["training"] = ADDED_TO_TRAINING | training
+    if isinstance(model := now.get("model"), dict) and "dropout" in model:
+        now["model"] = ADDED_TO_DETECTORS | model
+    sampler: Any = now.get("sampler")
+    if isinstance(sampler, dict) and isinstance(sampler.get("stages"), list):
+        now["sampler"] = {**sampler, "stages": _stages_now(sampler["stages"])}
+    return now
+
+
+def _stages_now(stages: list[Any]) -> list[Any]:
+    """A sampler's stages with what they may lack: options of their functions, and which images follow a share."""
+    now: list[Any] = []
+    shared = False
+    for said in stages:
+        if not isinstance(said, dict):
+            return stages
+        stage = {"of": "outside", **said} if shared else dict(said)
+        for part in ("score", "select"):
+            if isinstance(call := stage.get(part), dict):
+                name = ".".join(str(call.get("_target_")).split(".")[-2:])
+                stage[part] = {**ADDED_TO_FUNCTIONS.get(name, {}), **call}
+        shared = "share" in stage
+        now.append(stage)
     return now
 
 

@@ -1,5 +1,6 @@
 """A run on disk: what is written reads back, equal runs have equal bytes, and no kill leaves half a round."""
 
+import copy
 import csv
 import hashlib
 import json
@@ -16,9 +17,11 @@ import yaml
 
 from al_cli import system
 from al_cli.errors import ConfigError, RunError
+from al_cli.experiment.job import jobs_of
 from al_cli.records import Round, RunFolder, find_runs, formats, reading
 from al_cli.records import folder as folder_module
 from al_cli.records.rounds import parse_record, record_text
+from al_cli.records.settings import as_stored, config_text, parse_config, what_is
 from al_cli.tasks import Evaluation
 from al_cli.types import Choice, Dataset, Image, LossPoint, Predictions, RoundRecord, Selection, Signal, StageLog
 
@@ -506,3 +509,22 @@ def test_only_an_oracle_s_record_has_the_key_and_old_records_are_read_with_it(tm
     old = text.replace(', "oracle": true', "").replace('"oracle": true,', "").replace("-> top", "-> top (oracle)")
     old = re.sub(r'\n "digest": "\w+",', "", old)
     assert parse_record(old) == record
+
+
+def test_a_configuration_from_before_the_options_of_today_is_the_same_run(fake):
+    """Each of these keys is left out, as an earlier version wrote it: the run is the same, and not another one."""
+    for words in (["sampler=half_random"], ["sampler=coreset"], ["sampler=ccms"]):
+        [job] = jobs_of([*(word for word in fake[1:] if word != "model=fake"), *words])
+        before = copy.deepcopy(job.experiment.recorded)
+        before["model"].pop("loss_prediction", None)
+        for key in ("measure_loss", "stop"):
+            del before[key]
+        for key in ("milestones", "shuffle"):
+            del before["training"][key]
+        for stage in before["sampler"]["stages"]:
+            stage.pop("of", None)
+            for option in ("feature", "clustering", "pick"):
+                if stage["select"].get(option) in ("image", "swap", "draw"):
+                    del stage["select"][option]
+        assert before != job.experiment.recorded
+        assert what_is(as_stored(job.experiment.recorded), parse_config(config_text(before))) == "same"
