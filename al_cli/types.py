@@ -51,6 +51,8 @@ IMAGE_AXIS: dict[Signal, int] = {
 CLASS_PROBABILITIES: dict[Signal, int] = {Signal.PROBS: 2, Signal.DROPOUT: 3}
 # What nobody could know before labeling: a sampler that needs one of these is an oracle, never a practical method.
 ORACLES = frozenset({Signal.TRUE_LOSS, Signal.TRUE_BOXES})
+# What depends on labels besides the weights: those that `Learner.inform` was given last.
+MEASURED_AGAINST_LABELS = frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
 
 
 def _require(condition: Any, message: str) -> None:

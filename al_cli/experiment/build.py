@@ -23,7 +23,7 @@ from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
-from al_cli.types import Judge, Learner, OwnSplits, RoundRecord, Signal, Splits
+from al_cli.types import MEASURED_AGAINST_LABELS, Judge, Learner, OwnSplits, RoundRecord, Splits
 
 log = logging.getLogger("al")
 
@@ -150,7 +150,7 @@ def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
 
 def influence_reference(experiment: Experiment) -> str | None:
     """The images whose loss the sampler wants to lower; None for a sampler that does not ask for influence."""
-    asked = experiment.strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}
+    asked = experiment.strategy.needs & MEASURED_AGAINST_LABELS
     return InfluenceSpec.of(experiment.model.influence).reference if asked else None
 
 

@@ -15,7 +15,7 @@ from al_cli.lookup import NOBODY, Known
 from al_cli.samplers.catalog import IMPORTED, read_stage
 from al_cli.samplers.select_random import random
 from al_cli.strategy import Stage, Strategy
-from al_cli.types import Signal
+from al_cli.types import MEASURED_AGAINST_LABELS, Signal
 
 DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
 UNASKED = Strategy([Stage(random)])  # of runs whose images are settled: references and imported selections
@@ -118,7 +118,7 @@ def check_first(strategy: Strategy, plain: Mapping[str, Any]) -> None:
     if Signal.PREDICTED_LOSS in strategy.needs:
         what = f"{name} asks a module that learns with the detector, and nothing is trained before the first selection"
         raise ConfigError(what, where="initial=0", remedy=another)
-    if strategy.needs & {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}:
+    if strategy.needs & MEASURED_AGAINST_LABELS:
         what = f"{name} measures influence with the labeled images, and nothing is labeled before the first selection"
         raise ConfigError(what, where="initial=0", remedy=another)
 

@@ -33,7 +33,7 @@ from al_cli.records.stop import Stop, stop_of
 from al_cli.rng import Seeds
 from al_cli.strategy import Strategy
 from al_cli.tasks.base import PERCENT
-from al_cli.types import Signal
+from al_cli.types import MEASURED_AGAINST_LABELS, Signal
 
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
@@ -42,7 +42,7 @@ EVALUATE = ("test", "val")
 # Settings of a model that only the signals behind them read, and a sampler that asks for one.
 OF_SIGNALS = {
     "model.loss_prediction": (frozenset({Signal.PREDICTED_LOSS}), "learning_loss"),
-    "model.influence": (frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}), "influence"),
+    "model.influence": (MEASURED_AGAINST_LABELS, "influence"),
 }
 Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
 

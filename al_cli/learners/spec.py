@@ -17,7 +17,7 @@ from typing import Any
 from al_cli.errors import ConfigError, ModelError, suggest
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.learners.values import require_count, require_number, require_one_of
-from al_cli.types import Signal
+from al_cli.types import MEASURED_AGAINST_LABELS, Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
 REFERENCES = ("val", "initial", "labeled", "test")  # of influence
@@ -107,7 +107,7 @@ def provides(model: ModelSpec) -> frozenset[Signal]:
         return frozenset(Signal)
     given = {Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES, Signal.JITTER}
     given |= {Signal.TRUE_LOSS, Signal.TRUE_BOXES, Signal.CLASS_DIFFICULTY, Signal.PREDICTED_LOSS}
-    given |= {Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY}
+    given |= MEASURED_AGAINST_LABELS
     if model.architecture == "rcnn":
         given.add(Signal.PROPOSAL_IOU)
     else:

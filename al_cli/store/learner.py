@@ -22,11 +22,10 @@ from al_cli.learners.identity import file_digest
 from al_cli.records.formats import load_predictions, npz_bytes, predictions_bytes
 from al_cli.store.disk import Store
 from al_cli.system import unfinished
-from al_cli.types import Checkpoint, Dataset, Learner, Losses, Predictions, Signal
+from al_cli.types import MEASURED_AGAINST_LABELS, Checkpoint, Dataset, Learner, Losses, Predictions, Signal
 
 log = logging.getLogger("al")
 MAX_TABLE_MIB = 256  # a larger table of predictions is quicker to compute again than worth its disk
-MEASURED_AGAINST_LABELS = frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
 
 
 class StoredLearner(Learner):

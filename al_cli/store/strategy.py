@@ -21,9 +21,9 @@ from al_cli.records.formats import npz_bytes
 from al_cli.samplers.base import function_of
 from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
-from al_cli.store.learner import MEASURED_AGAINST_LABELS, StoredLearner, digest, maybe_digest
+from al_cli.store.learner import StoredLearner, digest, maybe_digest
 from al_cli.strategy import Stage, Strategy
-from al_cli.types import Choice, Dataset, Request, Selection, StageLog
+from al_cli.types import MEASURED_AGAINST_LABELS, Choice, Dataset, Request, Selection, StageLog
 
 
 class StoredStrategy:

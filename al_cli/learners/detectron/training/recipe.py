@@ -23,10 +23,9 @@ from al_cli.learners.training_spec import TrainingSpec
 GRID = 256  # places at which the rate is looked at before its falls are located
 MOST_FALLS = 20  # a rate that falls more often falls continuously
 ALIKE = 1e-9  # two rates with a smaller relative difference are the same
-_known: dict[
-    str, dict[str, Any]
-] = {}  # what `_thresholds` found: the arms of a sweep often differ in their recipe alone
 FALLEN = 0.9  # a stretch that begins below this share of the rate before it begins with a fall
+# What `_thresholds` found: the arms of a sweep often differ in their recipe alone.
+_known: dict[str, dict[str, Any]] = {}
 
 
 class Course(NamedTuple):
