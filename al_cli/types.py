@@ -17,7 +17,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-ProbKind = Literal["softmax", "sigmoid"]
+# How the probabilities of classes belong together. softmax: one question, of which the classes leave the rest to background;
+# sigmoid: a question of yes or no for each class; exclusive: one question, and one of the classes is always the answer.
+ProbKind = Literal["softmax", "sigmoid", "exclusive"]
+LabelKind = Literal["objects", "image"]  # what a label is: objects in an image, or one class of the whole image
 
 
 class Signal(StrEnum):
@@ -25,6 +28,7 @@ class Signal(StrEnum):
 
     PROBS = "probs"  # [M, C] class probabilities of each box, without background
     BOX_FEATURES = "box_features"  # [M, D] the vector the box head classified
+    LAYER_ACTIVATIONS = "layer_activations"  # [M, L, 2] mean and largest activation of each of the last L linear layers
     CENTER_FEATURES = "center_features"  # [M, D] the class tower's map at the center of each box: dense detectors
     IMAGE_FEATURES = "image_features"  # [N, D]
     TOWER_FEATURES = "tower_features"  # [N, D] the means of the class tower's and the box tower's maps: dense detectors
@@ -37,11 +41,14 @@ class Signal(StrEnum):
     TRUE_BOXES = "true_boxes"  # [N] number of true boxes: an oracle
     INFLUENCE = "influence"  # [N]
     GRADIENT_SIMILARITY = "gradient_similarity"  # [N]
+    ERROR_PROBABILITY = "error_probability"  # [N] that its class is wrong: the own head, tuned on validation images
+    POOL_PROBABILITY = "pool_probability"  # [N] that it is not labeled yet: the own head, tuned to tell
 
 
 # Which axis of a column runs over boxes; every other column runs over images on axis 0, or over classes.
 ROW_AXIS: dict[Signal, int] = {
-    **dict.fromkeys((Signal.PROBS, Signal.BOX_FEATURES, Signal.CENTER_FEATURES, Signal.JITTER, Signal.PROPOSAL_IOU), 0),
+    **dict.fromkeys((Signal.PROBS, Signal.BOX_FEATURES, Signal.LAYER_ACTIVATIONS, Signal.CENTER_FEATURES), 0),
+    **dict.fromkeys((Signal.JITTER, Signal.PROPOSAL_IOU), 0),
     Signal.DROPOUT: 1,
 }
 IMAGE_AXIS: dict[Signal, int] = {
@@ -51,8 +58,10 @@ IMAGE_AXIS: dict[Signal, int] = {
 CLASS_PROBABILITIES: dict[Signal, int] = {Signal.PROBS: 2, Signal.DROPOUT: 3}
 # What nobody could know before labeling: a sampler that needs one of these is an oracle, never a practical method.
 ORACLES = frozenset({Signal.TRUE_LOSS, Signal.TRUE_BOXES})
+# What a label would do to the loss of other images (`model.influence`).
+INFLUENCES = frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
 # What depends on labels besides the weights: those that `Learner.inform` was given last.
-MEASURED_AGAINST_LABELS = frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
+MEASURED_AGAINST_LABELS = INFLUENCES | {Signal.ERROR_PROBABILITY, Signal.POOL_PROBABILITY}
 
 
 def _require(condition: Any, message: str) -> None:

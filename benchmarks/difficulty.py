@@ -16,9 +16,9 @@ from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import build as build_model
 from al_cli.learners.detectron.training import difficulty
 from al_cli.learners.detectron.training.data import to_dicts, training_batches
-from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule
 from al_cli.learners.detectron.training.train import train as train_model
+from al_cli.learners.pytorch.determinism import deterministic, seed_everything
 
 spent_s = 0.0
 

@@ -29,8 +29,8 @@ from al_cli.learners.detectron.influence.lissa import gradient
 from al_cli.learners.detectron.influence.source import InfluenceSource
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.training.data import Batch, ordered_batches, to_dicts
-from al_cli.learners.detectron.training.determinism import deterministic
 from al_cli.learners.detectron.training.loss import _set_normalizer, measuring
+from al_cli.learners.pytorch.determinism import deterministic
 from al_cli.learners.spec import InfluenceSpec
 from al_cli.types import Dataset
 

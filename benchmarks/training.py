@@ -20,8 +20,8 @@ from al_cli.experiment.job import jobs_of
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import build as build_model
 from al_cli.learners.detectron.training.data import stock_mapper, to_dicts, training_batches
-from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule
+from al_cli.learners.pytorch.determinism import deterministic, seed_everything
 
 
 def detectron2_step_s(learner: DetectronLearner, train, steps: int, cached: bool) -> float:

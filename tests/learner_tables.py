@@ -21,6 +21,9 @@ SIGNALS = {
     Signal.TRUE_BOXES: (("N",), (0, np.inf)),
     Signal.INFLUENCE: (("N",), ANY),
     Signal.GRADIENT_SIMILARITY: (("N",), ANY),
+    Signal.LAYER_ACTIVATIONS: (("M", None, 2), ANY),
+    Signal.ERROR_PROBABILITY: (("N",), (0, 1)),
+    Signal.POOL_PROBABILITY: (("N",), (0, 1)),
 }
 
 

@@ -39,11 +39,11 @@ def act(args: argparse.Namespace) -> None:
 
 def detectors() -> "dict[str, frozenset[Signal]]":
     """What each kind of detector provides, as it comes and with dropout layers."""
-    from al_cli.learners.spec import ModelSpec, provides
+    from al_cli.learners.spec import ModelSpec
 
     kinds = {"R-CNN": "rcnn", "RetinaNet": "retinanet", "FCOS": "fcos"}
     provided = {}
     for name, family in kinds.items():
-        provided[name] = provides(ModelSpec(name, None, family=family))
-        provided[f"{name}, with model.dropout"] = provides(ModelSpec(name, None, family=family, dropout=0.1))
+        provided[name] = ModelSpec(name, None, family=family).provides
+        provided[f"{name}, with model.dropout"] = ModelSpec(name, None, family=family, dropout=0.1).provides
     return provided

@@ -16,14 +16,17 @@ from al_cli.datasets import held_out
 from al_cli.datasets.notes import Notes
 from al_cli.errors import ConfigError, RunError, first_line
 from al_cli.experiment.settings import Experiment
+from al_cli.learners.classifier.spec import ClassifierSpec
+from al_cli.learners.classifier.training_spec import ClassifierTraining
 from al_cli.learners.identity import asking_identity, training_identity
-from al_cli.learners.spec import InfluenceSpec
+from al_cli.learners.kinds import kind_of
+from al_cli.learners.spec import ModelSpec
 from al_cli.samplers.base import function_of
 from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
-from al_cli.types import MEASURED_AGAINST_LABELS, Judge, Learner, OwnSplits, RoundRecord, Splits
+from al_cli.types import INFLUENCES, Judge, Learner, OwnSplits, RoundRecord, Splits
 
 log = logging.getLogger("al")
 
@@ -150,8 +153,8 @@ def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
 
 def influence_reference(experiment: Experiment) -> str | None:
     """The images whose loss the sampler wants to lower; None for a sampler that does not ask for influence."""
-    asked = experiment.strategy.needs & MEASURED_AGAINST_LABELS
-    return InfluenceSpec.of(experiment.model.influence).reference if asked else None
+    asked = experiment.strategy.needs & INFLUENCES
+    return experiment.model.influences.reference if asked else None
 
 
 def check_validating(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:
@@ -231,29 +234,30 @@ def plan_imported(
 
 
 def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learner:
-    iterations = experiment.iterations
-    if experiment.model.family == "fake":
+    model, training = experiment.model, experiment.training
+    if model.family == "fake" and isinstance(model, ModelSpec):
         from al_cli.learners.fake import FakeLearner
 
         try:
-            return FakeLearner(class_names, **experiment.model.overrides)
+            return FakeLearner(class_names, label=experiment.task.label, **model.overrides)
         except TypeError as error:
-            what = f"the fake cannot take model.overrides={experiment.model.overrides}: {first_line(error)}"
+            what = f"the fake cannot take model.overrides={model.overrides}: {first_line(error)}"
             raise ConfigError(what, remedy="it takes iterations and fit_s") from error
+    given: dict[str, Any] = {
+        "iterations": experiment.iterations,
+        "trainings": experiment.rounds,
+        "device": experiment.config["device"],
+        "needs": experiment.strategy.needs,
+        "judge": judge_of(experiment),
+    }
+    if isinstance(model, ClassifierSpec) and isinstance(training, ClassifierTraining):
+        from al_cli.learners.classifier.learner import ClassifierLearner
+
+        return ClassifierLearner(model, training, class_names, **given)
     from al_cli.learners.detectron.learner import DetectronLearner
 
-    device = experiment.config["device"]
-    needs = experiment.strategy.needs
-    return DetectronLearner(
-        experiment.model,
-        experiment.training,
-        class_names,
-        iterations=iterations,
-        trainings=experiment.rounds,
-        device=device,
-        needs=needs,
-        judge=judge_of(experiment),
-    )
+    assert isinstance(model, ModelSpec)
+    return DetectronLearner(model, training, class_names, **given)
 
 
 def judge_of(experiment: Experiment) -> Judge | None:
@@ -276,12 +280,19 @@ def check_learner(experiment: Experiment, class_names: tuple[str, ...]) -> None:
     if experiment.model.family == "fake":
         build_learner(experiment, class_names)
         return
+    model, training = experiment.model, experiment.training
+    needs, device = experiment.strategy.needs, experiment.config["device"]
+    if isinstance(model, ClassifierSpec) and isinstance(training, ClassifierTraining):
+        from al_cli.learners.classifier.learner import check_classifier
+
+        check_classifier(model, training, class_names, device, needs, experiment.chooses_first)
+        return
     from al_cli.learners.detectron.learner import check_start, opened
 
-    needs, device = experiment.strategy.needs, experiment.config["device"]
-    _, config, _ = opened(experiment.model, experiment.training, len(class_names), device, needs)
+    assert isinstance(model, ModelSpec)
+    _, config, _ = opened(model, training, len(class_names), device, needs)
     if experiment.chooses_first:
-        check_start(experiment.model, config, class_names)
+        check_start(model, config, class_names)
 
 
 def store_path(config: Mapping[str, Any]) -> Path:
@@ -294,8 +305,7 @@ def through_store(
 ) -> tuple[StoredLearner, StoredStrategy]:
     """The learner and the strategy of this experiment, looking into the store first. RunError for another version's store."""
     store.require_format()
-    module = f"al_cli.learners.{'fake' if experiment.model.family == 'fake' else 'detectron.learner'}"
-    identity = {"code": code_of_modules([module])} | training_identity(
+    identity = {"code": code_of_modules([kind_of(experiment.model.family).module])} | training_identity(
         experiment.model,
         experiment.training,
         splits.train.class_names,

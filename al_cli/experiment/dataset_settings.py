@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,18 @@ from al_cli.datasets.held_out import HeldOut
 from al_cli.errors import ConfigError, DatasetError, written
 from al_cli.experiment.names import check_path
 from al_cli.experiment.values import one_of, whole
+from al_cli.types import LabelKind
 
-DATASET_FORMATS = ("yolo", "coco", "digits")
+OF_BOXES = ("yolo", "coco", "digits")
+OF_IMAGES = ("digits_images", "folder", "csv")
+DATASET_FORMATS = (*OF_BOXES, *OF_IMAGES)
 MOST_REPEATS = 100
+
+
+def labels_of(dataset: Mapping[str, Any]) -> LabelKind:
+    """What a label of this dataset is. ConfigError for a format that does not exist."""
+    one_of(dataset["format"], "dataset.format", DATASET_FORMATS)
+    return "image" if dataset["format"] in OF_IMAGES else "objects"
 
 
 def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:

@@ -15,6 +15,7 @@ from al_cli import budget
 from al_cli.datasets.held_out import HeldOut
 from al_cli.experiment.sampling import imports
 from al_cli.experiment.settings import Experiment
+from al_cli.learners.spec import ModelSpec
 from al_cli.progress import listing
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def effective(experiment: Experiment, pool: int) -> dict[str, Any]:
     images = _images(experiment, pool)
     if images is not None:
         found |= {"round_sizes": images[0], "labeled_at_end": sum(images[0])}
-    if experiment.model.family == "fake":
+    if experiment.model.family == "fake" or not isinstance(experiment.model, ModelSpec):
         return found
     from al_cli.learners.detectron.training.recipe import Recipe
 

@@ -17,6 +17,7 @@ from al_cli.errors import AlError
 from al_cli.experiment import build
 from al_cli.experiment.job import Job
 from al_cli.learners.portable import CAPS, RIVALS, check_portable
+from al_cli.learners.spec import ModelSpec
 from al_cli.store.disk import Store, sizes
 from al_cli.system import lock
 from al_cli.types import Dataset
@@ -59,7 +60,7 @@ def check_machine(job: Job) -> Iterator[Condition]:
     yield Condition(
         "data", f"{splits.name}: {pool} images in the pool, {test} to evaluate on, {len(plan.sizes)} rounds"
     )
-    if job.experiment.model.family == "fake":
+    if job.experiment.model.family == "fake" or not isinstance(job.experiment.model, ModelSpec):
         return
     try:
         measured = measure(job, splits.train)
@@ -153,6 +154,7 @@ def _measure(job: Job, images: Dataset) -> tuple[int, int | None, int]:
 
     experiment = job.experiment
     device, needs = experiment.config["device"], experiment.strategy.needs
+    assert isinstance(experiment.model, ModelSpec)
     return measure_step(experiment.model, experiment.training, images, device=device, needs=needs)
 
 

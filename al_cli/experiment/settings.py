@@ -11,7 +11,7 @@ from al_cli import masked, tasks, tracking
 from al_cli.errors import ConfigError, first_line, suggest, written
 from al_cli.experiment import imported
 from al_cli.experiment.compose import resolved
-from al_cli.experiment.dataset_settings import check_dataset_config
+from al_cli.experiment.dataset_settings import check_dataset_config, labels_of
 from al_cli.experiment.names import WHERE, check_path
 from al_cli.experiment.sampling import (
     check_first,
@@ -24,8 +24,11 @@ from al_cli.experiment.sampling import (
     strategy_of,
 )
 from al_cli.experiment.values import amount, one_of, whole
+from al_cli.learners.classifier.spec import ClassifierSpec
+from al_cli.learners.classifier.training_spec import ClassifierTraining
+from al_cli.learners.kinds import AnyModel, LearnerKind, check_together, kind_of
 from al_cli.learners.portable import check_portable
-from al_cli.learners.spec import ModelSpec, check_together, provides, remedy_for
+from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.lookup import NOBODY, Known
 from al_cli.progress import listing
@@ -33,7 +36,7 @@ from al_cli.records.stop import Stop, stop_of
 from al_cli.rng import Seeds
 from al_cli.strategy import Strategy
 from al_cli.tasks.base import PERCENT
-from al_cli.types import MEASURED_AGAINST_LABELS, Signal
+from al_cli.types import INFLUENCES, LabelKind, Signal
 
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
@@ -42,9 +45,9 @@ EVALUATE = ("test", "val")
 # Settings of a model that only the signals behind them read, and a sampler that asks for one.
 OF_SIGNALS = {
     "model.loss_prediction": (frozenset({Signal.PREDICTED_LOSS}), "learning_loss"),
-    "model.influence": (MEASURED_AGAINST_LABELS, "influence"),
+    "model.influence": (INFLUENCES, "influence"),
 }
-Spec = TypeVar("Spec", ModelSpec, TrainingSpec)
+Spec = TypeVar("Spec", ModelSpec, ClassifierSpec, TrainingSpec, ClassifierTraining)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Experiment:
 
     config: dict[str, Any]
     strategy: Strategy
-    model: ModelSpec
+    model: AnyModel
     training: TrainingSpec
     ud: tuple[float | None, ...]
     seeds: Seeds
@@ -147,8 +150,10 @@ def check(
     task = tasks.named(task_name, known)
     check_stop(plain["stop"], task)
     seeds = seeds_of(plain["seed"], plain["seeds"])
-    model = model_of(plain["model"])
-    training = specified(TrainingSpec, plain["training"], "training")
+    kind = kind_of(plain["model"].get("family"))
+    model = model_of(kind, plain["model"])
+    check_labels(plain, task, kind)
+    training = specified(kind.training, plain["training"], "training")
     training.check()
     training.per_round(plain["rounds"] + 1)
     check_length(training, typed)
@@ -168,10 +173,10 @@ def check(
             where=f"initial=0 seeds.initial={plain['seeds']['initial']}",
             remedy="leave it out, or give initial a count of at least 1",
         )
-    if lacking := strategy.needs - provides(model):
+    if lacking := strategy.needs - model.provides:
         raise ConfigError(
             f"sampler {plain['sampler']['name']} needs {', '.join(sorted(lacking))}, which {model.name} does not provide",
-            remedy=remedy_for(model, lacking),
+            remedy=model.remedy_for(lacking),
         )
     check_together(model, training, strategy.needs, plain["device"])
     one_of(plain["evaluate"], "evaluate", EVALUATE)
@@ -237,7 +242,7 @@ def seeds_of(seed: Any, own: Any) -> Seeds:
     return Seeds(**{kind: seed if value is None else value for kind, value in own.items()})
 
 
-def model_of(settings: Mapping[str, Any]) -> ModelSpec:
+def model_of(kind: LearnerKind, settings: Mapping[str, Any]) -> AnyModel:
     """The model's settings, each of its kind. ConfigError for one that is not."""
     for name in ("overrides", "influence"):
         if not isinstance(settings.get(name, {}), dict):
@@ -250,9 +255,32 @@ def model_of(settings: Mapping[str, Any]) -> ModelSpec:
             raise ConfigError(f"model.{name} is {written(text)}, which is no text", remedy=remedy)
         if name == "weights" and text is not None and "://" not in text:
             check_path(text, "model.weights")
-    model = specified(ModelSpec, settings, "model")
-    model.check()
-    return model
+    if kind.model is ClassifierSpec:
+        return specified(ClassifierSpec, settings, "model").check()
+    return specified(ModelSpec, settings, "model").check()
+
+
+def check_labels(plain: Mapping[str, Any], task: tasks.Task, kind: LearnerKind) -> None:
+    """ConfigError where dataset, model and task do not agree on what a label is."""
+    name, model = plain["dataset"]["name"], plain["model"]["name"]
+    words: dict[LabelKind, str] = {"objects": "boxes in its images", "image": "a class for each image"}
+    others: dict[LabelKind, str] = {
+        "objects": "task=detection model=tiny_faster_rcnn",
+        "image": "task=classification model=tiny_cnn",
+    }
+    labels = labels_of(plain["dataset"])
+    if task.label != labels:
+        raise ConfigError(
+            f"dataset {name} has {words[labels]}, and task {task.name} judges {words[task.label].replace(' its', '')}",
+            where=f"task={plain['task']}",
+            remedy=f"leave task out, or take another dataset (for this one: {others[labels]})",
+        )
+    if labels not in kind.labels:
+        raise ConfigError(
+            f"dataset {name} has {words[labels]}, and model {model} {kind.noun}",
+            where=f"model={model}",
+            remedy=f"take another model or dataset (for this one: {others[labels]})",
+        )
 
 
 def check_length(training: TrainingSpec, typed: Collection[str]) -> None:

@@ -18,7 +18,18 @@ from al_cli.errors import ModelError, RunError
 from al_cli.progress import phase
 from al_cli.rng import rng_for
 from al_cli.system import write_atomic
-from al_cli.types import Checkpoint, Dataset, Image, Learner, Losses, LossPoint, Predictions, Signal
+from al_cli.types import (
+    Checkpoint,
+    Dataset,
+    Image,
+    LabelKind,
+    Learner,
+    Losses,
+    LossPoint,
+    Predictions,
+    ProbKind,
+    Signal,
+)
 
 FEATURES = 8
 PASSES = 5  # of dropout
@@ -26,13 +37,15 @@ LEVELS = 6  # of image noise
 
 
 class FakeLearner(Learner):
-    """`fit_s` stretches a training to that many seconds, so that a test can kill it midway."""
+    """`label`: what a label is. `fit_s` stretches a training to that many seconds, so that a test can kill it midway."""
 
     provides = frozenset(Signal)
     device = "cpu"
 
-    def __init__(self, class_names: tuple[str, ...], *, iterations: int = 20, fit_s: float = 0.0):
-        self.num_classes, self.iterations, self.fit_s = len(class_names), iterations, fit_s
+    def __init__(
+        self, class_names: tuple[str, ...], *, iterations: int = 20, fit_s: float = 0.0, label: LabelKind = "objects"
+    ):
+        self.num_classes, self.iterations, self.fit_s, self.label = len(class_names), iterations, fit_s, label
         self.state: dict = {}
 
     def fit(
@@ -74,7 +87,8 @@ class FakeLearner(Learner):
         boxes, scores, classes, probs = (np.concatenate(parts) for parts in zip(none, *tables, strict=True))
         offsets = np.concatenate([[0], np.cumsum([len(table[1]) for table in tables], dtype=int)])
         columns = {signal: self._column(signal, images, probs).astype(np.float32) for signal in sorted(signals)}
-        return Predictions(images.ids, offsets, boxes, scores, classes, self.num_classes, "softmax", columns)
+        kind: ProbKind = "softmax" if self.label == "objects" else "exclusive"
+        return Predictions(images.ids, offsets, boxes, scores, classes, self.num_classes, kind, columns)
 
     def _column(self, signal: Signal, images: Dataset, probs: NDArray) -> NDArray:
         """One signal of these images, with the shape that `types.Signal` documents. `probs` [M,C] are those of all boxes.
@@ -84,6 +98,9 @@ class FakeLearner(Learner):
                 return probs
             case Signal.BOX_FEATURES:
                 return np.pad(probs, ((0, 0), (0, FEATURES)))[:, :FEATURES] + 0.01
+            case Signal.LAYER_ACTIVATIONS:
+                padded = np.pad(probs, ((0, 0), (0, FEATURES)))[:, :FEATURES]
+                return np.stack([np.stack([padded.mean(1), padded.max(1)], 1)] * 3, 1)
             case Signal.CENTER_FEATURES:
                 return np.pad(probs, ((0, 0), (0, FEATURES)))[:, :FEATURES] + 0.02
             case Signal.DROPOUT:
@@ -108,6 +125,10 @@ class FakeLearner(Learner):
                 return self._losses(images) + 0.1 * self._noise("loss", images)[:, 0]
             case Signal.INFLUENCE:
                 return 0.1 * self._noise("influence", images)[:, 0] - self._losses(images)
+            case Signal.ERROR_PROBABILITY:
+                return np.tanh(self._losses(images))
+            case Signal.POOL_PROBABILITY:
+                return 1 / (1 + np.exp(self._noise("pool", images)[:, 0] - self._losses(images)))
             case Signal.GRADIENT_SIMILARITY:
                 return np.tanh(self._noise("gradient", images)[:, 0] - self._losses(images))
             case _:
@@ -143,6 +164,8 @@ class FakeLearner(Learner):
         logits[np.arange(k), image.classes] += 2 / (0.2 + blur[:, 0])
         probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         probs = probs[:, :-1]
+        if self.label == "image":  # background is no answer: what it would have had is shared out
+            probs, boxes = probs / probs.sum(1, keepdims=True), image.boxes
         order = np.argsort(-probs.max(1, initial=0), kind="stable")
         return boxes[order], probs.max(1, initial=0)[order], probs.argmax(1)[order], probs[order]
 

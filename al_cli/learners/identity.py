@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from al_cli.learners.spec import TINY, ModelSpec
+from al_cli.learners.kinds import AnyModel
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.masked import without_login
 from al_cli.system import sha256
@@ -58,7 +58,7 @@ NO_NUMBERS = ("keep_checkpoints",)  # settings of a training that change what is
 
 
 def training_identity(
-    model: ModelSpec,
+    model: AnyModel,
     training: TrainingSpec,
     class_names: Sequence[str],
     *,
@@ -86,16 +86,16 @@ def training_identity(
     }
 
 
-def asking_identity(model: ModelSpec) -> dict[str, Any]:
+def asking_identity(model: AnyModel) -> dict[str, Any]:
     """Settings that, with the weights, determine what is inferred."""
     settings = asdict(model)
-    return {"asking": {key: settings[key] for key in (*ASKING, "config", "overrides", "dropout")}}
+    return {"asking": {key: settings[key] for key in (*ASKING, *model.asking)}}
 
 
-def starting_weights(model: ModelSpec) -> str | None:
+def starting_weights(model: AnyModel) -> str | None:
     """The digest of a weights file; None where the spec's own words (zoo, none, an address) say which they are."""
     path = Path(model.weights).expanduser()
-    if model.weights in ("zoo", "none") or not path.is_file():
+    if model.weights in ("zoo", "imagenet", "none") or not path.is_file():
         return None
     return file_digest(path)
 
@@ -105,7 +105,7 @@ def file_digest(path: Path) -> str:
     return sha256(path)[:32]
 
 
-def device_used(model: ModelSpec, asked: str) -> str:
+def device_used(model: AnyModel, asked: str) -> str:
     """The device that a run computes on where `auto`, `cpu` or `cuda` was asked: `cpu`, or `cuda:0` with the GPU's name."""
     if model.architecture == "fake" or asked == "cpu":
         return "cpu"
@@ -116,7 +116,7 @@ def device_used(model: ModelSpec, asked: str) -> str:
     return f"cuda:{torch.cuda.current_device()} ({torch.cuda.get_device_name()})"
 
 
-def device_kind(model: ModelSpec, device: str) -> str:
+def device_kind(model: AnyModel, device: str) -> str:
     """Kind of processor: last digits depend on it, and on a CPU on the number of threads (the tiny models use one)."""
     if model.architecture == "fake":
         return "none"
@@ -124,7 +124,7 @@ def device_kind(model: ModelSpec, device: str) -> str:
 
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
-    threads = 1 if model.config in TINY else torch.get_num_threads()
+    threads = 1 if model.tiny else torch.get_num_threads()
     return f"cpu {platform.machine()} {threads} threads"
 
 
@@ -140,7 +140,7 @@ def versions() -> dict[str, str]:
     return found | {"python": ".".join(platform.python_version_tuple()[:2])}
 
 
-def kernels(model: ModelSpec) -> dict[str, str]:
+def kernels(model: AnyModel) -> dict[str, str]:
     """What picks the numeric kernels on this machine: the CPU and its vector units, the path that ATen takes, and every
     variable by which someone may send oneDNN, MKL, OpenBLAS or NumPy another way. Each can change a result's last digits,
     and those a whole training.

@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from al_cli.errors import ConfigError, ModelError, suggest
-from al_cli.learners.training_spec import TrainingSpec
 from al_cli.learners.values import require_count, require_number, require_one_of
-from al_cli.types import MEASURED_AGAINST_LABELS, Signal
+from al_cli.types import INFLUENCES, Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
 REFERENCES = ("val", "initial", "labeled", "test")  # of influence
 TOWERS = frozenset({Signal.TOWER_FEATURES, Signal.CENTER_FEATURES})  # of dense detectors
+OWN_HEAD = frozenset({Signal.ERROR_PROBABILITY, Signal.POOL_PROBABILITY})  # of classifiers
 FAMILIES = ("rcnn", "retinanet", "fcos", "fake")
 
 
@@ -48,6 +48,8 @@ class ModelSpec:
     dropout_passes: int = 10
     influence: Mapping[str, Any] = field(default_factory=dict)
     loss_prediction: str = "own"
+
+    asking: ClassVar[tuple[str, ...]] = ("config", "overrides", "dropout")  # settings of the network that answers
 
     def check(self) -> ModelSpec:
         """This spec, or ConfigError for a value that no model can have."""
@@ -100,35 +102,50 @@ class ModelSpec:
         words = (self.config or "").lower()
         return self.family or next((name for name in ("retinanet", "fcos") if name in words), "rcnn")
 
+    @property
+    def tiny(self) -> bool:
+        """Whether it is so small that more than one thread would cost time."""
+        return self.config in TINY
 
-def provides(model: ModelSpec) -> frozenset[Signal]:
-    """The signals this model can give, known without building it."""
-    if model.architecture == "fake":
-        return frozenset(Signal)
-    given = {Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES, Signal.JITTER}
-    given |= {Signal.TRUE_LOSS, Signal.TRUE_BOXES, Signal.CLASS_DIFFICULTY, Signal.PREDICTED_LOSS}
-    given |= MEASURED_AGAINST_LABELS
-    if model.architecture == "rcnn":
-        given.add(Signal.PROPOSAL_IOU)
-    else:
-        given |= TOWERS
-    if model.dropout is not None:
-        given.add(Signal.DROPOUT)
-    return frozenset(given)
+    @property
+    def influences(self) -> InfluenceSpec:
+        """The settings of INFLUENCE."""
+        return InfluenceSpec.of(self.influence)
 
+    @property
+    def provides(self) -> frozenset[Signal]:
+        """The signals this model can give, known without building it."""
+        if self.architecture == "fake":
+            return frozenset(Signal)
+        given = {Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES, Signal.LAYER_ACTIVATIONS, Signal.JITTER}
+        given |= {Signal.TRUE_LOSS, Signal.TRUE_BOXES, Signal.CLASS_DIFFICULTY, Signal.PREDICTED_LOSS}
+        given |= INFLUENCES
+        if self.architecture == "rcnn":
+            given.add(Signal.PROPOSAL_IOU)
+        else:
+            given |= TOWERS
+        if self.dropout is not None:
+            given.add(Signal.DROPOUT)
+        return frozenset(given)
 
-def remedy_for(model: ModelSpec, lacking: Collection[Signal]) -> str:
-    """What to do about signals that this model does not provide, and why it does not where that can be said."""
-    if Signal.PROPOSAL_IOU in lacking:
-        return "a dense detector refines no proposals; take a Faster R-CNN, for example model=faster_rcnn_R50_FPN_3x"
-    if TOWERS & set(lacking):
-        return (
-            "a Faster R-CNN has no towers; take a dense detector, for example model=retinanet_R50_FPN_3x, or another feature "
-            "(coreset: feature=image; ccms_kmedoids: feature=box)"
-        )
-    if Signal.DROPOUT in lacking:
-        return "it has no dropout layers; set model.dropout=0.2 to train with them"
-    return f"it provides {', '.join(sorted(provides(model)))}; take another sampler or model"
+    def remedy_for(self, lacking: Collection[Signal]) -> str:
+        """What to do about signals that this model does not provide, and why it does not where that can be said."""
+        if Signal.PROPOSAL_IOU in lacking:
+            return (
+                "a dense detector refines no proposals; take a Faster R-CNN, for example model=faster_rcnn_R50_FPN_3x"
+            )
+        if TOWERS & set(lacking):
+            return (
+                "a Faster R-CNN has no towers; take a dense detector, for example model=retinanet_R50_FPN_3x, or another "
+                "feature (coreset: feature=image; ccms_kmedoids: feature=box)"
+            )
+        if Signal.DROPOUT in lacking:
+            return "it has no dropout layers; set model.dropout=0.2 to train with them"
+        if OWN_HEAD & set(lacking):
+            return (
+                "a detector's head cannot learn that; take model=resnet18 and images with one class each, or head=new"
+            )
+        return f"it provides {', '.join(sorted(self.provides))}; take another sampler or model"
 
 
 @dataclass(frozen=True)
@@ -185,18 +202,6 @@ class InfluenceSpec:
             )
 
 
-def check_together(model: ModelSpec, training: TrainingSpec, needs: frozenset[Signal], device: str) -> None:
-    """ConfigError for what the learner's constructor would refuse and can be known without torch: batches of one image
-    where losses are predicted, mixed precision on a CPU."""
-    if model.architecture == "fake":
-        return
-    batch = _batch_size(model, training)
-    if Signal.PREDICTED_LOSS in needs and batch is not None:
-        require_pairs(batch)
-    if training.amp and device == "cpu":
-        raise ConfigError("mixed precision needs a GPU", where="training.amp=true", remedy="set training.amp=false")
-
-
 def require_weights(model: ModelSpec) -> None:
     """ModelError for a weights file that is not there; addresses and published weights are not looked up."""
     if model.weights in ("zoo", "none") or "://" in model.weights or Path(model.weights).expanduser().is_file():
@@ -216,16 +221,3 @@ def require_pairs(batch_size: int) -> None:
             where=f"batches of {batch_size}",
             remedy="set training.batch_size of at least 2, or take another sampler",
         )
-
-
-def _batch_size(model: ModelSpec, training: TrainingSpec) -> int | None:
-    """What the settings say of it, strongest first; None where the model's own config decides."""
-    for key in ("SOLVER.IMS_PER_BATCH", "dataloader.train.total_batch_size"):
-        value: Any = model.overrides.get(key)
-        if value is None:
-            value = model.overrides
-            for part in key.split("."):
-                value = value.get(part) if isinstance(value, Mapping) else None
-        if isinstance(value, int):
-            return value
-    return training.batch_size

@@ -76,7 +76,7 @@ def run(
             init = checkpoint if plan.continues(round) else None
             checkpoint = train(round, pool.labeled, choice.selection.ids.tolist(), init)
         with clock("evaluate"):
-            predictions = learner.infer(scored)
+            predictions = learner.infer(scored, task.needs)
             evaluation = task.judge(predictions, scored)
 
         losses = None

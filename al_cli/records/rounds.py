@@ -96,6 +96,7 @@ def derived_tables(
     return {
         "metrics.csv": csv_text(columns, [_metrics_row(replace(record, metrics=evaluation.metrics), task)]),
         "per_class.csv": _mappings_csv(evaluation.per_class),
+        **{f"{name}.csv": _mappings_csv(rows) for name, rows in evaluation.tables.items()},
         "selection.csv": csv_text(("order", "image_id", "image", "score", "boxes"), _selection_rows(record, picked)),
         "class_counts.csv": csv_text(("class", "picked", "labeled"), _class_rows(picked, labeled)),
     }

@@ -229,7 +229,9 @@ def trainings(experiment: Experiment, splits: Splits, store: Peek, folder: RunFo
         yield Training(Store.key(about), entry is not None, about, len(scored), sure, selection)
         if plan.stop is not None:
             try:
-                if plan.stop.reached(experiment.task.judge(learner.infer(scored), scored).metrics):
+                if plan.stop.reached(
+                    experiment.task.judge(learner.infer(scored, experiment.task.needs), scored).metrics
+                ):
                     return
             except NotStored:
                 sure = False

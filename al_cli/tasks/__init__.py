@@ -9,7 +9,7 @@ from al_cli.tasks.base import Breakdown, Cost, Evaluation, Metric, Task, describ
 __all__ = ["DEFAULT", "Breakdown", "Cost", "Evaluation", "Metric", "Task", "default", "described", "earliest", "named"]
 
 DEFAULT = "detection"  # also of runs that were made before there was a choice
-BUILT_IN = (DEFAULT,)
+BUILT_IN = (DEFAULT, "classification")
 
 
 def named(name: str, known: Known = NOBODY) -> Task:

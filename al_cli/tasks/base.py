@@ -17,9 +17,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from al_cli.types import MEASURED, Dataset, Predictions
+from al_cli.types import MEASURED, Dataset, LabelKind, Predictions, Signal
 
 PERCENT = "%"
 _IN_SENTENCES = {PERCENT: " points"}  # differences of percentages are points
@@ -29,11 +29,13 @@ _IN_SENTENCES = {PERCENT: " points"}  # differences of percentages are points
 class Evaluation:
     """How good predictions are. `metrics`: name -> value, None where there is nothing to measure; at least those of the task.
 
-    `per_class`: a row for each class, in class order; all rows have the same columns.
+    `per_class`: a row for each class, in class order; all rows have the same columns. `tables`: further tables, by the name of
+    their file without `.csv`, such as `confusion`; the same ones in every round.
     """
 
     metrics: Mapping[str, float | None]
     per_class: Sequence[Mapping[str, Any]] = ()
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ def _cannot_evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
 class Task:
     """`metrics` are those of files, reports and claims, the primary one first (a record may hold more); `costs` the axes.
 
-    `evaluate(predictions, dataset)` judges predictions on exactly these images. `curves` are the metrics that one run's plot
+    `label` is what a label is: objects in an image, or one class of the image. `evaluate(predictions, dataset)` judges
+    predictions on exactly these images, with the signals `needs`. `curves` are the metrics that one run's plot
     draws together (all without a breakdown, where empty), `line` those of a round's log line and `table` those of the tables
     that people read first (all, where empty).
     ValueError for a task whose parts do not fit each other.
@@ -151,6 +154,8 @@ class Task:
     line: tuple[str, ...] = ()
     breakdown: Breakdown | None = None
     table: tuple[str, ...] = ()
+    label: LabelKind = "objects"
+    needs: frozenset[Signal] = frozenset()
 
     def __post_init__(self) -> None:
         names = [metric.name for metric in self.metrics]
@@ -158,6 +163,10 @@ class Task:
             raise ValueError(f"task {self.name} needs at least one metric and one cost")
         if len(set(names)) < len(names):
             raise ValueError(f"task {self.name} has two metrics of one name: {', '.join(names)}")
+        if self.label not in get_args(LabelKind):
+            raise ValueError(
+                f"task {self.name} has labels of kind {self.label!r}: they are {' or '.join(get_args(LabelKind))}"
+            )
         columns = [cost.column for cost in self.costs]
         if len(set(columns)) < len(columns):
             raise ValueError(f"task {self.name} has two costs in one column of the records: {', '.join(columns)}")
@@ -271,6 +280,7 @@ class Task:
             "curves": list(self.curves),
             "line": list(self.line),
             "table": list(self.table),
+            "label": self.label,
             "breakdown": None
             if self.breakdown is None
             else {
@@ -295,6 +305,7 @@ def described(content: Any) -> Task:
             curves=tuple(content["curves"]),
             line=tuple(content["line"]),
             table=tuple(content.get("table", ())),  # runs that began before there was a choice have none
+            label=content.get("label", "objects"),
             breakdown=breakdown and Breakdown(**{**breakdown, "labels": dict(breakdown["labels"])}),
         )
     except (TypeError, KeyError, AttributeError) as error:

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from al_cli.errors import ConfigError, ModelError, RunError
-from al_cli.learners.detectron.checkpoint import read_checkpoint
-from al_cli.learners.detectron.model.pickled import read_weights
 from al_cli.learners.detectron.model.zoo import open_config
 from al_cli.learners.fake import FakeLearner
+from al_cli.learners.pytorch.checkpoint import read_checkpoint
+from al_cli.learners.pytorch.pickled import read_weights
 from al_cli.learners.spec import ModelSpec
 
 CPU = torch.device("cpu")

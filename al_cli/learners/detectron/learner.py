@@ -17,16 +17,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from al_cli.errors import ConfigError
-from al_cli.learners.detectron.checkpoint import put_weights, read_checkpoint, write_checkpoint
 from al_cli.learners.detectron.image_reader import ImageReader
 from al_cli.learners.detectron.model.weights import load_weights, local_file, locate, require_classes, source
 from al_cli.learners.detectron.model.zoo import DetectronConfig, build, choose_device, open_config
 from al_cli.learners.detectron.signals.columns import DetectionArrays, predictions
 from al_cli.learners.detectron.signals.tap import tap
 from al_cli.learners.detectron.trained_model import KnownLabels, TrainedModel
-from al_cli.learners.detectron.training.average import WeightAverage
 from al_cli.learners.detectron.training.data import to_dicts, training_batches
-from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty
 from al_cli.learners.detectron.training.joined import Joined, rounds_behind
 from al_cli.learners.detectron.training.loss import mean_loss
@@ -40,7 +37,10 @@ from al_cli.learners.detectron.training.solver import (
     refuse_clipping_of_all,
 )
 from al_cli.learners.detectron.training.train import train as train_model
-from al_cli.learners.spec import InfluenceSpec, ModelSpec, provides, require_pairs
+from al_cli.learners.pytorch.average import WeightAverage
+from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, write_checkpoint
+from al_cli.learners.pytorch.determinism import deterministic, seed_everything
+from al_cli.learners.spec import ModelSpec, require_pairs
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Judge, Learner, Losses, Predictions, Signal
 
@@ -61,7 +61,7 @@ def opened(
         require_pairs(found.batch_size)
         if model.loss_prediction == "shared":
             refuse_clipping_of_all(config)
-    InfluenceSpec.of(model.influence).require_classes(num_classes)
+    model.influences.require_classes(num_classes)
     source(model)
     return chosen, config, found
 
@@ -99,7 +99,7 @@ class DetectronLearner(Learner):
     ):
         self.spec, self.training, self.class_names = model.check(), training.check(), tuple(class_names)
         self._predicts_loss = Signal.PREDICTED_LOSS in needs
-        self.provides = provides(model) - (frozenset() if self._predicts_loss else {Signal.PREDICTED_LOSS})
+        self.provides = model.provides - (frozenset() if self._predicts_loss else {Signal.PREDICTED_LOSS})
         self.iterations, self.trainings, self.judge = iterations, trainings, judge
         chosen, self.config, self.numbers = opened(model, training, len(self.class_names), device, needs)
         self.device = str(chosen)

@@ -15,12 +15,12 @@ from al_cli.learners.detectron.image_reader import ImageReader
 from al_cli.learners.detectron.influence.source import InfluenceSource
 from al_cli.learners.detectron.signals.columns import DetectionArrays, predictions, true_boxes
 from al_cli.learners.detectron.signals.tap import MapReader, Tap, tap
-from al_cli.learners.detectron.training.determinism import deterministic
 from al_cli.learners.detectron.training.loss import batch_parts, class_and_box
 from al_cli.learners.detectron.training.loss_prediction import has_loss_module, loss_reader
+from al_cli.learners.pytorch.determinism import deterministic
 from al_cli.learners.spec import InfluenceSpec, ModelSpec
 from al_cli.progress import phase
-from al_cli.types import MEASURED_AGAINST_LABELS, Dataset, Losses, Predictions, Signal
+from al_cli.types import INFLUENCES, Dataset, Losses, Predictions, Signal
 
 SignalSource = Callable[[Dataset], NDArray[Any]]  # answers one signal of images or classes: [N] or [N, D], or [C]
 
@@ -92,7 +92,7 @@ class TrainedModel:
 
     def _reading(self, signals: frozenset[Signal]) -> Tap:
         """The tap that reads these signals off the backbone's maps in the pass that finds the boxes."""
-        asked = signals & MEASURED_AGAINST_LABELS
+        asked = signals & INFLUENCES
         if not asked:
             return self.tap
         return self._tap_with(self._readers | {signal: self._influences().reader(signal) for signal in sorted(asked)})

@@ -21,7 +21,7 @@ from iopath.common.file_io import get_cache_dir
 from torch import nn
 
 from al_cli.errors import ModelError, first_line
-from al_cli.learners.detectron.model.pickled import CLASSES, read_weights
+from al_cli.learners.pytorch.pickled import CLASSES, read_weights
 from al_cli.learners.spec import ModelSpec, require_weights
 
 log = logging.getLogger("al")

@@ -18,8 +18,8 @@ from detectron2.engine import HookBase
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from al_cli.learners.detectron.training.average import WeightAverage
 from al_cli.learners.detectron.training.loss import NORMALIZER
+from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.types import Checkpoint
 
 _PREFIX = "joined."  # of its arrays among a checkpoint's extras

@@ -18,8 +18,8 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 
 from al_cli.errors import RunError, first_line
-from al_cli.learners.detectron.training.average import WeightAverage
 from al_cli.learners.detectron.training.data import Batch
+from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.progress import phase
 from al_cli.types import LossPoint
 

@@ -13,7 +13,7 @@ from al_cli.learners.detectron import image_reader
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.signals.dropout import class_head, insert_dropout, stochastic_part
 from al_cli.learners.detectron.signals.tap import tap
-from al_cli.learners.spec import ModelSpec, provides, remedy_for
+from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Signal
 
@@ -230,9 +230,9 @@ def test_a_trained_learner_gives_the_same_passes_after_save_and_load_and_in_any_
 
 def test_specs():
     spec = ModelSpec("m", "tiny_retinanet", "none")
-    assert Signal.DROPOUT not in provides(spec)
-    assert Signal.DROPOUT in provides(ModelSpec("m", "tiny_retinanet", "none", dropout=0.2).check())
-    assert "set model.dropout=" in remedy_for(spec, {Signal.DROPOUT})
+    assert Signal.DROPOUT not in spec.provides
+    assert Signal.DROPOUT in ModelSpec("m", "tiny_retinanet", "none", dropout=0.2).check().provides
+    assert "set model.dropout=" in spec.remedy_for({Signal.DROPOUT})
     for value in (0, 1, -0.1, "half", True):
         with pytest.raises(ConfigError, match=r"model\.dropout"):
             ModelSpec("m", "tiny_retinanet", "none", dropout=value).check()

@@ -18,7 +18,7 @@ from narrow_models import (
 )
 
 from al_cli.learners.detectron.signals.tap import tap
-from al_cli.learners.spec import ModelSpec, provides, remedy_for
+from al_cli.learners.spec import ModelSpec
 from al_cli.types import Signal
 
 TIGHTNESS = frozenset({Signal.PROPOSAL_IOU})
@@ -76,12 +76,12 @@ def test_no_detections_no_rows(model, monkeypatch):
 @pytest.mark.parametrize("name", [RETINANET, FCOS_LAZY], ids=["retinanet", "fcos"])
 def test_dense_detectors_have_no_proposals(name):
     spec = ModelSpec("m", name, "none")
-    assert Signal.PROPOSAL_IOU not in provides(spec)
-    assert "refines no proposals" in remedy_for(spec, TIGHTNESS)
+    assert Signal.PROPOSAL_IOU not in spec.provides
+    assert "refines no proposals" in spec.remedy_for(TIGHTNESS)
     with pytest.raises(ValueError, match="proposal_iou"):
         tap(narrow(name))(images(), TIGHTNESS)
 
 
 def test_two_stage_detectors_do():
     for config in (C4, FPN, "tiny_faster_rcnn"):
-        assert Signal.PROPOSAL_IOU in provides(ModelSpec("m", config, "none"))
+        assert Signal.PROPOSAL_IOU in ModelSpec("m", config, "none").provides

@@ -9,7 +9,7 @@ from narrow_models import FCOS_LAZY, FPN, RETINANET, assert_same, counting, imag
 
 from al_cli.learners.detectron.signals.tap import tap
 from al_cli.learners.detectron.signals.views import outputs_of
-from al_cli.learners.spec import ModelSpec, provides, remedy_for
+from al_cli.learners.spec import ModelSpec
 from al_cli.types import Signal
 
 BOTH = frozenset({Signal.CENTER_FEATURES, Signal.TOWER_FEATURES})
@@ -102,6 +102,6 @@ def test_a_faster_rcnn_has_no_towers(models):
     """And what to do is said of each of the two."""
     assert not BOTH & tap(models[FPN]).provides
     rcnn, dense = (ModelSpec("m", f"tiny_{name}", "none") for name in ("faster_rcnn", "retinanet"))
-    assert provides(dense) - provides(rcnn) == BOTH
+    assert dense.provides - rcnn.provides == BOTH
     for signal in BOTH:
-        assert "take a dense detector, for example model=retinanet" in remedy_for(rcnn, {signal})
+        assert "take a dense detector, for example model=retinanet" in rcnn.remedy_for({signal})

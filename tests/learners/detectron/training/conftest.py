@@ -3,7 +3,7 @@
 import pytest
 
 from al_cli.datasets.yolo import load_yolo
-from al_cli.learners.detectron.training.determinism import deterministic
+from al_cli.learners.pytorch.determinism import deterministic
 from al_cli.types import Dataset
 
 

@@ -15,7 +15,7 @@ from al_cli.learners.detectron.training.data import (
     to_dicts,
     training_batches,
 )
-from al_cli.learners.detectron.training.determinism import seed_everything
+from al_cli.learners.pytorch.determinism import seed_everything
 from al_cli.types import Dataset, Image
 
 

@@ -14,7 +14,6 @@ from torch import nn
 from al_cli.errors import ModelError
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import build, open_config
-from al_cli.learners.detectron.training.average import WeightAverage
 from al_cli.learners.detectron.training.data import (
     CachedMapper,
     ImageCache,
@@ -22,11 +21,12 @@ from al_cli.learners.detectron.training.data import (
     to_dicts,
     training_batches,
 )
-from al_cli.learners.detectron.training.determinism import seed_everything
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty, watched
 from al_cli.learners.detectron.training.loss import mean_loss
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import train
+from al_cli.learners.pytorch.average import WeightAverage
+from al_cli.learners.pytorch.determinism import seed_everything
 from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Signal

@@ -11,8 +11,8 @@ from narrow_models import FCOS_LAZY, narrow
 from al_cli.learners.detectron.model.zoo import build, open_config
 from al_cli.learners.detectron.trained_model import TrainedModel
 from al_cli.learners.detectron.training.data import CachedMapper, ImageCache, ordered_batches, to_dicts
-from al_cli.learners.detectron.training.determinism import seed_everything
 from al_cli.learners.detectron.training.loss import batch_parts, class_and_box
+from al_cli.learners.pytorch.determinism import seed_everything
 from al_cli.learners.spec import ModelSpec
 
 # As they stand in Detectron2's sources: names of the class part, of the box part, and of all.

@@ -19,7 +19,6 @@ from torch import nn
 
 from al_cli.errors import ConfigError, RunError
 from al_cli.learners.detectron.model.zoo import build, open_config
-from al_cli.learners.detectron.training.average import WeightAverage
 from al_cli.learners.detectron.training.data import (
     CachedMapper,
     ImageCache,
@@ -27,10 +26,11 @@ from al_cli.learners.detectron.training.data import (
     to_dicts,
     training_batches,
 )
-from al_cli.learners.detectron.training.determinism import deterministic, seed_everything
 from al_cli.learners.detectron.training.loss import batch_losses, mean_loss
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import AmpTrainer, train
+from al_cli.learners.pytorch.average import WeightAverage
+from al_cli.learners.pytorch.determinism import deterministic, seed_everything
 from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.loop import kept_point
@@ -400,7 +400,7 @@ def test_mean_loss_weighs_batches_by_their_images():
 COLD = """
 import torch
 from detectron2.modeling.meta_arch.retinanet import sigmoid_focal_loss_jit
-from al_cli.learners.detectron.training.determinism import deterministic
+from al_cli.learners.pytorch.determinism import deterministic
 torch.manual_seed(0)
 logits = torch.randn(200, 7, requires_grad=True)
 target = (torch.rand(200, 7) < 0.2).float()

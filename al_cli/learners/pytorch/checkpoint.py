@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from al_cli.errors import ModelError, RunError
-from al_cli.learners.detectron.model.pickled import CLASSES, read_tensors, refusal
+from al_cli.learners.pytorch.pickled import CLASSES, read_tensors, refusal
 from al_cli.system import unfinished
 from al_cli.types import Checkpoint, LossPoint
 

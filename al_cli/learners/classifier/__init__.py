@@ -1,0 +1,1 @@
+"""Networks that classify whole images: torch and torchvision, without Detectron2."""
