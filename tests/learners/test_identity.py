@@ -101,6 +101,7 @@ def test_what_picks_the_kernels_is_in_it(monkeypatch, variable):
 
 
 def test_the_fake_needs_no_torch_to_know_its_kernels():
-    code = "import sys; from al_cli.learners.identity import *; from al_cli.learners.spec import ModelSpec; kernels(ModelSpec('fake', None, family='fake'));"
+    code = "import sys; from al_cli.learners.identity import *; from al_cli.learners.spec import ModelSpec;"
+    code += " kernels(ModelSpec('fake', None, family='fake'));"
     done = subprocess.run([sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"])
     assert done.returncode == 0
