@@ -13,7 +13,8 @@ from al_cli.experiment.values import one_of, whole
 from al_cli.types import LabelKind
 
 OF_BOXES = ("yolo", "coco", "digits")
-OF_IMAGES = ("digits_images", "folder", "csv")
+OF_ARCHIVES = ("cifar10", "cifar100", "svhn", "mnist")
+OF_IMAGES = ("digits_images", "folder", "csv", *OF_ARCHIVES)
 DATASET_FORMATS = (*OF_BOXES, *OF_IMAGES)
 MOST_REPEATS = 100
 
