@@ -13,8 +13,8 @@
 Each image, or group, has a place in [0, 1): a hash of the split, the seed and its name. It is drawn where its place lies below
 the share. So another label, id or format, or one image more or less, leaves every other image where it was, and the test
 split of 20% is a part of that of 30%. The price: a share is met on average. 20% of 1000 images are 200, give or take 13. A
-count is met exactly, by the lowest places. Images with equal bytes are drawn as one, by the first of their names. Test is drawn
-first; both leave the pool.
+count is met exactly, by the lowest places. Images with equal bytes are drawn as one, by the first of their names. Test is
+drawn first; both leave the pool.
 
 Where neither is asked for, a single held-out split of the data is the test split, whatever its name: evaluation images never
 steer training.

@@ -36,7 +36,7 @@ class ClassifierSpec:
     `freeze`       train the head alone (FSDL 5.3)
     `dropout`      share of activations put to 0 before each linear layer of the head; None: the network's own
     `dropout_passes`, `loss_prediction`, `influence`   as of a detector
-    `loss_prediction_share`   the share of a training in which the gradient of the loss prediction reaches the network, where it
+    `loss_prediction_share`   the share of a training in which the gradient of the loss prediction reaches the network where it
                    is shared (ISAL D.1: until epoch 120 of 200)
     """
 
