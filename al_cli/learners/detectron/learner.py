@@ -22,7 +22,7 @@ from al_cli.learners.detectron.model.weights import load_weights, local_file, lo
 from al_cli.learners.detectron.model.zoo import DetectronConfig, build, choose_device, open_config
 from al_cli.learners.detectron.signals.columns import DetectionArrays, predictions
 from al_cli.learners.detectron.signals.tap import tap
-from al_cli.learners.detectron.trained_model import KnownLabels, TrainedModel
+from al_cli.learners.detectron.trained_model import TrainedModel
 from al_cli.learners.detectron.training.data import to_dicts, training_batches
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty
 from al_cli.learners.detectron.training.joined import Joined, rounds_behind
@@ -37,6 +37,7 @@ from al_cli.learners.detectron.training.solver import (
     refuse_clipping_of_all,
 )
 from al_cli.learners.detectron.training.train import train as train_model
+from al_cli.learners.known_labels import KnownLabels
 from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, write_checkpoint
 from al_cli.learners.pytorch.determinism import deterministic, seed_everything
