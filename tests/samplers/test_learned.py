@@ -7,13 +7,13 @@ import pytest
 
 from al_cli.samplers import active_transfer, discriminative, learning_loss
 from al_cli.samplers.detection_errors import error_share
-from al_cli.samplers.network import Network, learn_and_predict
+from al_cli.samplers.network import SmallNetwork, learn_and_predict
 from al_cli.types import Dataset, Image, Predictions, Query, Signal
 
 
 def test_gradients_equal_finite_differences():
     rng = np.random.default_rng(0)
-    network, z, target = Network(3, rng), rng.normal(size=(7, 3)), rng.random(7)
+    network, z, target = SmallNetwork(3, rng), rng.normal(size=(7, 3)), rng.random(7)
     for weights, gradient in zip(network.weights, network.gradients(z, target), strict=True):
         assert weights.shape == gradient.shape
         for place in np.ndindex(weights.shape):
@@ -28,7 +28,7 @@ def test_gradients_equal_finite_differences():
 
 def test_loss_by_hand():
     """Zero weights say 1/2: the loss is ln 2 whatever the target."""
-    network = Network(2, np.random.default_rng(0))
+    network = SmallNetwork(2, np.random.default_rng(0))
     network.weights = [0 * w for w in network.weights]
     assert network.loss(np.ones((3, 2)), np.array([0, 0.3, 1])) == pytest.approx(np.log(2))
 
