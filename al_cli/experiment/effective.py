@@ -19,7 +19,7 @@ from al_cli.learners.spec import ModelSpec
 from al_cli.progress import listing
 
 if TYPE_CHECKING:
-    from al_cli.learners.detectron.training.recipe import Course
+    from al_cli.learners.pytorch.course import Course
 
 
 def effective(experiment: Experiment, pool: int) -> dict[str, Any]:
