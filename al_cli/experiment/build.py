@@ -106,6 +106,7 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         holdout=math.ceil(validates * sizes[0]),
         early_stop=training.stop_on if training.duration == "early_stop" else None,
         measure_loss=config["measure_loss"],
+        measure_training=config["measure_training"],
         keep_checkpoints=training.keep_checkpoints == "all",
         picks=picks,
         skipped=config["rounds"] if experiment.reference else 0,
