@@ -22,7 +22,9 @@ def measured_figures(study: StudyFolder, rounds: Sequence[ArmRound], cost: str, 
     found = []
     if any(row.mean["loss"] is not None for row in rounds):
         parts = any(row.mean[name] is not None for row in rounds for name in LOSSES[1:])
-        and_parts, scales = (", and its parts about classes and about boxes", " The scales differ.") if parts else ("", "")
+        and_parts, scales = (
+            (", and its parts about classes and about boxes", " The scales differ.") if parts else ("", "")
+        )
         caption = (
             f"Lower is better: the loss of the images that rounds are scored on{and_parts}, against labeled {cost}, "
             f"{OVER_SEEDS}.{scales}"
