@@ -113,8 +113,8 @@ def build(spec: ClassifierSpec, classes: int, channels: int) -> Network:
 
 
 def _normalize(network: Network, normalize: str | Mapping[str, Sequence[float]], channels: int) -> None:
-    """ImageNet's numbers are of RGB: grey gets their mean, and other bands are measured as for `train`. ConfigError for numbers
-    that were given for another number of channels."""
+    """ImageNet's numbers are of RGB: grey gets their mean, and other bands are measured as for `train`. ConfigError for
+    numbers that were given for another number of channels."""
     if isinstance(normalize, Mapping):
         given = [torch.tensor(list(normalize[key])).view(-1, 1, 1) for key in ("mean", "deviation")]
         if len(given[0]) != channels:

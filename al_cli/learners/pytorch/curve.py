@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from torch import nn
+from torch import Tensor, nn
 
 from al_cli.errors import RunError
 from al_cli.learners.pytorch.average import WeightAverage
@@ -41,7 +41,8 @@ class Curve:
         self.step, self.iterations, self.average, self.validate = step, iterations, average, validate
         self.val_every, self.patience, self.judge, self.keeps_best = val_every, patience, judge, keeps_best
         self.points: list[LossPoint] = []
-        self.best, self.best_state, self.since_best = -math.inf, None, 0  # type: float, dict[str, Tensor] | None, int
+        self.best, self.since_best = -math.inf, 0
+        self.best_state: dict[str, Tensor] | None = None
         self.stopped = False
         self._recent: list[float] = []  # losses since the last point
 
