@@ -1,13 +1,14 @@
 """TensorFlow's record files, read without TensorFlow: the framing of records, and the Example messages in them.
 
 A file is records one after another. A record is its length (8 bytes, little-endian), a checksum of these 8 bytes, its data,
-and a checksum of the data. A checksum is CRC-32C (Castagnoli), turned by 15 bits and moved by a constant, 4 bytes little-endian
-(tensorflow/core/lib/io/record_writer.h). The data is a protocol buffer: Example { features = 1 }, Features { map feature = 1 },
-Feature { bytes_list = 1, float_list = 2, int64_list = 3 }, each list { repeated value = 1 } (tensorflow/core/example).
+and a checksum of the data. A checksum is CRC-32C (Castagnoli), turned by 15 bits and moved by a constant, 4 bytes
+(tensorflow/core/lib/io/record_writer.h). The data is a protocol buffer: Example { features = 1 }, Features
+{ feature = 1, a map }, Feature { bytes_list = 1, float_list = 2, int64_list = 3 }, each list { repeated value = 1 } (tensorflow/core/example).
 """
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,11 +49,10 @@ def _record(file: BinaryIO, head: bytes, where: str) -> bytes:
     if masked(crc32c(head[:8])) != checksum:
         what = "is no TFRecord: the checksum of the record's length does not fit"
         raise DatasetError(what, where=where, remedy=BROKEN)
-    rest = file.read(length + 4)
-    if len(rest) < length + 4:
+    if length + 4 > os.fstat(file.fileno()).st_size - file.tell():
         raise DatasetError("the file ends inside a record", where=where, remedy=BROKEN)
-    data = rest[:-4]
-    if masked(crc32c(data)) != struct.unpack("<I", rest[-4:])[0]:
+    data, checksum = file.read(length), int.from_bytes(file.read(4), "little")
+    if masked(crc32c(data)) != checksum:
         raise DatasetError("the checksum of the record's data does not fit", where=where, remedy=BROKEN)
     return data
 
@@ -65,8 +65,8 @@ def masked(checksum: int) -> int:
 def crc32c(data: bytes) -> int:
     """CRC-32C of the bytes (RFC 3720, appendix B.4); that of b"123456789" is 0xE3069283.
 
-    A loop over bytes takes 10 ms a 100 kB in Python. The checksum is linear, so each of `BLOCK` bytes contributes what its value
-    and its distance to the block's end say, and the register that the blocks before left is one more contribution.
+    A loop over bytes takes 10 ms a 100 kB in Python. The checksum is linear: each of `BLOCK` bytes adds what its value and its
+    distance to the block's end say, and the register that the blocks before left adds its own part.
     """
     register = 0xFFFFFFFF
     whole = len(data) // BLOCK * BLOCK
@@ -141,7 +141,7 @@ def _numbers(message: bytes) -> Iterator[int]:
     for number, value in _messages(message):
         if number == 1 and isinstance(value, int):
             yield value
-        elif number == 1:
+        elif number == 1 and isinstance(value, bytes):
             place = 0
             while place < len(value):
                 whole, place = _varint(value, place)
