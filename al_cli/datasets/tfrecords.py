@@ -2,8 +2,8 @@
 
 A file is records one after another. A record is its length (8 bytes, little-endian), a checksum of these 8 bytes, its data,
 and a checksum of the data. A checksum is CRC-32C (Castagnoli), turned by 15 bits and moved by a constant, 4 bytes
-(tensorflow/core/lib/io/record_writer.h). The data is a protocol buffer: Example { features = 1 }, Features
-{ feature = 1, a map }, Feature { bytes_list = 1, float_list = 2, int64_list = 3 }, each list { repeated value = 1 } (tensorflow/core/example).
+(tensorflow/core/lib/io/record_writer.h). The data is a protocol buffer (tensorflow/core/example): Example { features = 1 },
+Features { feature = 1, a map }, Feature { bytes_list = 1, float_list = 2, int64_list = 3 }, each list { repeated value = 1 }.
 """
 
 from __future__ import annotations
