@@ -561,7 +561,7 @@ class Selector(Protocol):
 
 # Numbers of a record that not every run has: a record of an earlier version lacks them, and some are measured where asked for
 LOSSES = ("loss", "class_loss", "box_loss")
-MEASURED = ("epochs", *LOSSES)
+MEASURED = ("epochs", "train_metric", *LOSSES)
 
 
 @dataclass(frozen=True)
@@ -574,7 +574,8 @@ class RoundRecord:
     `val_loss` is the loss on the validation images with the weights that the training kept: its last ones, or, where it
     stopped early, those that were best in what it watched, be that this loss or a metric. `epochs` are those of the round's
     training (`Checkpoint.epochs`). `loss` is the mean over the images that the round is scored on, `class_loss` and `box_loss`
-    its parts (`Losses`); None where a run measures none (`measure_loss`).
+    its parts (`Losses`); None where a run measures none (`measure_loss`). `train_metric` is the task's primary metric on the
+    images of the round's training (`measure_training`).
     """
 
     round: int
@@ -590,6 +591,7 @@ class RoundRecord:
     val_loss: float | None
     hashes: Mapping[str, str]
     epochs: float | None = None
+    train_metric: float | None = None
     loss: float | None = None
     class_loss: float | None = None
     box_loss: float | None = None

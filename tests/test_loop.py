@@ -15,6 +15,7 @@ from al_cli.experiment.job import jobs_of
 from al_cli.learners.fake import FakeLearner
 from al_cli.records import RunFolder
 from al_cli.rng import Seeds, rng_for
+from al_cli.tasks import default
 from al_cli.types import Dataset, Splits
 
 
@@ -321,3 +322,18 @@ def test_the_loss_of_the_scored_images_is_measured_where_asked_for(splits, tmp_p
     ], "measuring changes nothing else"
     with pytest.raises(ConfigError, match="measure_loss is 'often'"):
         experiment("measure_loss=often")
+
+
+def test_the_first_metric_on_the_training_images_is_measured_where_asked_for(splits, tmp_path):
+    words = ["sampler=random", "rounds=1", "initial=6", "budget=3"]
+    spy, records = play(splits, tmp_path, *words, "measure_training=true")
+    seen = splits.train.select(records[1].labeled)
+    assert records[1].train_metric == default().judge(spy.infer(seen), seen).metrics["AP"]
+    table = pd.read_csv(tmp_path / "run/rounds.csv")
+    assert table["train_metric"].tolist() == pytest.approx([record.train_metric for record in records], abs=1e-4)
+
+    _, plain = play(splits, tmp_path / "plain", *words)
+    assert "train_metric" not in pd.read_csv(tmp_path / "plain/run/rounds.csv").columns
+    assert [replace(r, train_metric=None, hashes={}) for r in records] == [replace(r, hashes={}) for r in plain]
+    with pytest.raises(ConfigError, match="measure_training is 'often'"):
+        experiment("measure_training=often")

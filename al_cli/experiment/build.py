@@ -15,6 +15,7 @@ from al_cli import budget, loop
 from al_cli.datasets import held_out
 from al_cli.datasets.notes import Notes
 from al_cli.errors import ConfigError, RunError, first_line
+from al_cli.experiment.dataset_settings import OF_IMAGES
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.classifier.spec import ClassifierSpec
 from al_cli.learners.classifier.training_spec import ClassifierTraining
@@ -52,6 +53,8 @@ def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:
     from al_cli.datasets import load_coco, load_yolo
 
     root, name = dataset_root(dataset), dataset["name"]
+    if dataset["format"] in OF_IMAGES:
+        return read_images(root, dataset, notes)
     if dataset["format"] == "digits":
         return load_yolo(root, name=name, notes=notes)
     if dataset["format"] == "coco":
@@ -61,13 +64,24 @@ def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:
     return load_yolo(root, name=name, notes=notes, **how)
 
 
-def dataset_root(dataset: Mapping[str, Any]) -> Path:
-    """The folder (or yaml file) that a dataset is read from; the built-in digits are written first."""
-    if dataset["format"] != "digits":
-        return Path(dataset["root"]).expanduser()
-    from al_cli.datasets import digits  # imports scikit-learn: two seconds
+def read_images(root: Path, dataset: Mapping[str, Any], notes: Notes) -> OwnSplits:
+    """A dataset whose images have one class each, as it lies on disk."""
+    from al_cli.datasets.whole_images import load_folder
 
-    return digits.digits_root()
+    return load_folder(root, dataset["name"], bad_rows=dataset.get("bad_rows", "refuse"), notes=notes)
+
+
+def dataset_root(dataset: Mapping[str, Any]) -> Path:
+    """The folder (or file) that a dataset is read from; the built-in ones are written first."""
+    if dataset["format"] == "digits":
+        from al_cli.datasets import digits  # imports scikit-learn: two seconds
+
+        return digits.digits_root()
+    if dataset["format"] == "digits_images":
+        from al_cli.datasets.digits_images import digits_images_root
+
+        return digits_images_root()
+    return Path(dataset["root"]).expanduser()
 
 
 def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
@@ -106,6 +120,7 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         holdout=math.ceil(validates * sizes[0]),
         early_stop=training.stop_on if training.duration == "early_stop" else None,
         measure_loss=config["measure_loss"],
+        measure_training=config["measure_training"],
         keep_checkpoints=training.keep_checkpoints == "all",
         picks=picks,
         skipped=config["rounds"] if experiment.reference else 0,

@@ -159,7 +159,7 @@ def check(
     check_length(training, typed)
     if training.stops_by is not None:
         one_of(training.stops_by, "training.stop_on", ("loss", *task.metric_names))
-    for name in ("reference", "store", "plots", "portable", "measure_loss"):
+    for name in ("reference", "store", "plots", "portable", "measure_loss", "measure_training"):
         if not isinstance(plain[name], bool):
             raise ConfigError(f"{name} is {written(plain[name])}", remedy="give true or false")
     check_portable(plain)

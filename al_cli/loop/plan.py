@@ -54,6 +54,7 @@ class Plan:
     `holdout`  how many of the initial images validate instead of training
     `evaluate` the split that rounds are scored on, val while a recipe is tuned: then nothing reads test
     `measure_loss`  of the images of that split, too
+    `measure_training`  the task's primary metric also on the images of each round's training
     `skipped`  how many rounds a reference leaves out: it labels everything in its one round and takes the training seed of the
                other runs' last round
     """
@@ -69,6 +70,7 @@ class Plan:
     holdout: int = 0
     early_stop: str | None = None
     measure_loss: bool = False
+    measure_training: bool = False
     keep_checkpoints: bool = False
     picks: tuple[tuple[int, ...], ...] | None = None
     skipped: int = 0

@@ -84,6 +84,12 @@ def run(
             with clock("loss"):
                 losses = learner.loss(scored)
 
+        train_metric = None
+        if plan.measure_training:
+            with clock("training metric"):
+                seen = splits.train.select(plan.trains_on(pool.labeled, choice.selection.ids.tolist(), start.heldout))
+                train_metric = task.judge(learner.infer(seen, task.needs), seen).metrics[task.primary.name]
+
         labeled = splits.train.select(pool.labeled)
         kept = kept_point(checkpoint.history, plan.early_stop)
         record = RoundRecord(
@@ -100,6 +106,7 @@ def run(
             val_loss=kept.val_loss if kept else None,
             hashes=folder.weights_before(round),
             epochs=checkpoint.epochs,
+            train_metric=train_metric,
             **(losses.means if losses else {}),
         )
         with clock("save"):

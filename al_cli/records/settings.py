@@ -22,6 +22,7 @@ ADDED = {
     "portable": False,
     "evaluate": "test",
     "measure_loss": False,
+    "measure_training": False,
     "stop": {"metric": None, "at": None},
 }
 ADDED_TO_TRAINING = {"milestones": None, "shuffle": True, "stop_on": "loss"}

@@ -352,6 +352,7 @@ def test_config_is_stored_and_the_same_one_is_taken_up_again(tmp_path):
             "portable": False,
             "evaluate": "test",
             "measure_loss": False,
+            "measure_training": False,
             "stop": {"metric": None, "at": None},
         }
         assert folder.config() == added | CONFIG
@@ -517,7 +518,7 @@ def test_a_configuration_from_before_the_options_of_today_is_the_same_run(fake):
         [job] = jobs_of([*(word for word in fake[1:] if word != "model=fake"), *words])
         before = copy.deepcopy(job.experiment.recorded)
         before["model"].pop("loss_prediction", None)
-        for key in ("measure_loss", "stop"):
+        for key in ("measure_loss", "measure_training", "stop"):
             del before[key]
         for key in ("milestones", "shuffle"):
             del before["training"][key]

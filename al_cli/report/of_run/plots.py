@@ -45,6 +45,9 @@ def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
         written += plot_losses(losses, plots / "losses.png")
     if any(record.loss is not None for record in records):
         written += plot_run_measured(records, task, LOSS_PARTS, "loss (lower is better)", plots / "loss_parts.png")
+    if any(record.train_metric is not None for record in records):
+        axis = f"training {task.primary.axis}"
+        written += plot_run_measured(records, task, {"train_metric": ""}, axis, plots / "training.png")
     if stops_early(folder.config()) and len({record.epochs for record in records} - {None}) > 1:
         written += plot_run_measured(records, task, EPOCHS, "epochs of the training", plots / "epochs.png")
     counts = [folder.class_counts(record.round) for record in records]

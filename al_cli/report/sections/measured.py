@@ -26,6 +26,11 @@ def measured_figures(study: StudyFolder, rounds: Sequence[ArmRound], cost: str, 
         )
         draw = partial(plot_measured, rounds, LOSS_PARTS, "loss (lower is better)", cost, looks)
         found.append(Figure("loss", caption, draw))
+    primary = study.task.primary
+    if any(row.mean["train_metric"] is not None for row in rounds):
+        caption = f"{primary.name} on the images that each round was trained on, against labeled {cost}: {OVER_SEEDS}."
+        draw = partial(plot_measured, rounds, {"train_metric": ""}, f"training {primary.axis}", cost, looks)
+        found.append(Figure("training", caption, draw))
     epochs = {record.epochs for run in study.runs if stops_early(run.config) for record in run.records} - {None}
     if len(epochs) > 1:
         caption = f"Epochs of each round's training until it stopped, against labeled {cost}: {OVER_SEEDS}."

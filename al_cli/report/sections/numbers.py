@@ -89,6 +89,7 @@ def _with_values(names: Sequence[str], rounds: Sequence[ArmRound]) -> list[str]:
 def _shown_round(row: ArmRound, task: Task, names: Sequence[str]) -> list[Any]:
     """A round as people read it: what it had cost, then mean and deviation of each of these."""
     decimals = {metric.name: metric.decimals for metric in task.metrics} | {"val_loss": 3} | dict.fromkeys(MEASURED, 3)
+    decimals["train_metric"] = task.primary.decimals
     cells = [mean_and_std(row.mean[name], row.std[name], decimals[name]) for name in names]
     return [row.arm, row.round, row.n, *map(round, row.costs.values()), *cells]
 

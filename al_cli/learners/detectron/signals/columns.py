@@ -36,7 +36,9 @@ def as_array(tensor: Tensor) -> NDArray[Any]:
 
 def join(columns: list[NDArray[Any]], signal: Signal, classes: int) -> NDArray[Any]:
     """One array of all images: their boxes one after the other, or a row an image. Empty for no images, where the
-    probabilities of `classes` keep their width."""
+    probabilities of `classes` keep their width, and activations that of their one layer."""
+    if not columns and signal is Signal.LAYER_ACTIVATIONS:
+        return np.zeros((0, 1, 2), np.float32)
     if not columns:
         axes = CLASS_PROBABILITIES.get(signal)
         return np.zeros((0, 0) if axes is None else (*(0,) * (axes - 1), classes), np.float32)

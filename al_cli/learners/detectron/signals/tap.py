@@ -13,6 +13,7 @@ PROBS [M, C] are the numbers the model ranks and thresholds, so `PROBS[row, clas
 BOX_FEATURES [M, D] are what the class scores were computed from:
   R-CNN      the vector the box predictor classified: box-head output (FPN) or pooled res5 feature (C4, 2048 for R50);
   dense      the classification tower's last feature at the kept box's level and location.
+LAYER_ACTIVATIONS [M, 1, 2]: mean and largest of a box's BOX_FEATURES, which are after their ReLU (FSDL 4.4, one layer).
 CENTER_FEATURES [M, D], dense only: that tower's map on the box's level, bilinearly at the box's center. It is what PPAL's
 released program compares boxes by (Yang et al. 2022), where it scales centers by the size of the image and fades to 0 at
 its border; here they are placed by the level's stride, and the border's cells go on.
@@ -112,10 +113,10 @@ class Tap:
         self, batched_inputs: list[dict[str, Any]], signals: frozenset[Signal], seed: int
     ) -> list[Detections]:
         backbone: Any = self.model.backbone
-        dropping = Signal.DROPOUT in signals
+        dropping, by_layer = Signal.DROPOUT in signals, Signal.LAYER_ACTIVATIONS in signals
         head: Any = inputs_of(stochastic_part(self.model)[0]) if dropping else nullcontext([])
         with outputs_of(backbone) as maps, head as inputs:
-            tapped = self.view(self.model, signals)
+            tapped = self.view(self.model, signals | ({Signal.BOX_FEATURES} if by_layer else frozenset()))
             outputs = tapped(batched_inputs)
         detections = []
         for i, (image, output) in enumerate(zip(batched_inputs, outputs, strict=True)):
@@ -123,6 +124,8 @@ class Tap:
             if dropping:
                 own = seed_for(seed, 0, f"dropout/{image['image_id']}")
                 columns[Signal.DROPOUT] = dropout_probs(self.model, inputs, i, instances, self.passes, own)
+            if by_layer:
+                columns[Signal.LAYER_ACTIVATIONS] = mean_and_largest(instances.get(Signal.BOX_FEATURES))
             detections.append(_detach_columns(instances, signals, columns))
         sizes = [tuple(image["image"].shape[-2:]) for image in batched_inputs]
         if Signal.TOWER_FEATURES in signals:
@@ -139,7 +142,7 @@ def tap(model: nn.Module, *, passes: int = 10, readers: Mapping[Signal, MapReade
 
     ModelError, naming the supported ones, for an architecture that none fits.
     """
-    given = {Signal.PROBS, Signal.BOX_FEATURES, Signal.JITTER}
+    given = {Signal.PROBS, Signal.BOX_FEATURES, Signal.LAYER_ACTIVATIONS, Signal.JITTER}
     if isinstance(model, GeneralizedRCNN):
         predictor: Any = getattr(model.roi_heads, "box_predictor", None)
         if not _is_stock_predictor(predictor):
@@ -206,6 +209,12 @@ def _unexpected(what: str) -> ModelError:
         where=what,
         remedy="use stock heads, and the release of Detectron2 that `make setup` installs",
     )
+
+
+def mean_and_largest(features: Tensor) -> Tensor:
+    """[M, 1, 2] of the vectors [M, D] of one layer. No boxes: [0, 1, 2]."""
+    exact = features.double()  # so that the mean does not depend on how many boxes there are
+    return torch.stack([exact.mean(1), exact.amax(1)], dim=1)[:, None].float()
 
 
 def image_features(

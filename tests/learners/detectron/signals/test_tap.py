@@ -144,6 +144,19 @@ def test_columns_have_their_shapes_and_the_score_is_the_probability(model, name)
         assert (probs.sum(dim=1) < 1).all() if tap(model).prob_kind == "softmax" else (probs.sum(dim=1) > 1).any()
 
 
+def test_activations_of_the_one_layer_are_the_mean_and_largest_of_the_box_features(model, monkeypatch):
+    both = frozenset({Signal.BOX_FEATURES, Signal.LAYER_ACTIVATIONS})
+    for one, alone in zip(tap(model)(images(), both), tap(model)(images(), frozenset(both - ALL)), strict=True):
+        features = one.columns[Signal.BOX_FEATURES].double().numpy()
+        expected = np.stack([features.mean(1), features.max(1)], 1)[:, None]
+        assert np.array_equal(one.columns[Signal.LAYER_ACTIVATIONS].numpy(), expected.astype(np.float32))
+        assert alone.columns.keys() == {Signal.LAYER_ACTIVATIONS}
+        assert torch.equal(alone.columns[Signal.LAYER_ACTIVATIONS], one.columns[Signal.LAYER_ACTIVATIONS])
+        assert len(one.instances) and not alone.instances.has(Signal.BOX_FEATURES)
+    monkeypatch.setattr(chooser(model), "test_score_thresh", 1.0)
+    assert [d.columns[Signal.LAYER_ACTIVATIONS].shape for d in tap(model)(images(), both)] == [(0, 1, 2)] * 2
+
+
 def test_every_row_belongs_to_the_proposal_or_anchor_that_made_its_box(model):
     batch = images()
     found = assert_rows_are_found(model, batch, tap(model)(batch, ALL))
