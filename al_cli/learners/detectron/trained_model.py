@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,21 +17,12 @@ from al_cli.learners.detectron.signals.tap import MapReader, Tap, tap
 from al_cli.learners.detectron.training.loss import batch_parts, class_and_box
 from al_cli.learners.detectron.training.loss_prediction import has_loss_module, loss_reader
 from al_cli.learners.pytorch.determinism import deterministic
+from al_cli.learners.pytorch.labels import KnownLabels
 from al_cli.learners.spec import InfluenceSpec, ModelSpec
 from al_cli.progress import phase
 from al_cli.types import INFLUENCES, Dataset, Losses, Predictions, Signal
 
 SignalSource = Callable[[Dataset], NDArray[Any]]  # answers one signal of images or classes: [N] or [N, D], or [C]
-
-
-@dataclass(frozen=True, eq=False)
-class KnownLabels:
-    """What `Learner.inform` was given last."""
-
-    labeled: Dataset
-    initial: Dataset
-    val: Dataset | None
-    scored: Dataset
 
 
 class TrainedModel:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from torch import nn
+from torch import Tensor, nn
 
 from al_cli.errors import RunError
 from al_cli.learners.pytorch.average import WeightAverage
@@ -15,6 +15,15 @@ from al_cli.types import LossPoint
 
 log = logging.getLogger("al")
 POINT_EVERY = 20  # iterations between points of the training curve, Detectron2's own log period
+
+
+def diverged(what: str, iteration: int, lr: float) -> RunError:
+    """The error of a training that cannot go on; `iteration` counts from 1."""
+    return RunError(
+        what,
+        where=f"iteration {iteration}, learning rate {lr:.3g}",
+        remedy=f"lower the learning rate (training.lr={lr / 10:.1g}) or set training.clip_gradients=10",
+    )
 
 
 class Curve:
@@ -41,7 +50,8 @@ class Curve:
         self.step, self.iterations, self.average, self.validate = step, iterations, average, validate
         self.val_every, self.patience, self.judge, self.keeps_best = val_every, patience, judge, keeps_best
         self.points: list[LossPoint] = []
-        self.best, self.best_state, self.since_best = -math.inf, None, 0  # type: float, dict[str, Tensor] | None, int
+        self.best, self.since_best = -math.inf, 0
+        self.best_state: dict[str, Tensor] | None = None
         self.stopped = False
         self._recent: list[float] = []  # losses since the last point
 
