@@ -25,6 +25,7 @@ GENERIC = {"top", "random"}  # what they do does not describe a sampler that has
 MORE_PASSES = {
     Signal.PROBS: 0,
     Signal.BOX_FEATURES: 0,
+    Signal.LAYER_ACTIVATIONS: 0,
     Signal.CENTER_FEATURES: 0,
     Signal.IMAGE_FEATURES: 0,
     Signal.TOWER_FEATURES: 0,
@@ -37,8 +38,15 @@ MORE_PASSES = {
     Signal.TRUE_BOXES: 0,
     Signal.INFLUENCE: 0,
     Signal.GRADIENT_SIMILARITY: 0,
+    Signal.ERROR_PROBABILITY: 0,
+    Signal.POOL_PROBABILITY: 0,
 }
-OTHER_PASSES = {Signal.INFLUENCE: ("labeled", "validation"), Signal.GRADIENT_SIMILARITY: ("validation",)}
+OTHER_PASSES = {
+    Signal.INFLUENCE: ("labeled", "validation"),
+    Signal.GRADIENT_SIMILARITY: ("validation",),
+    Signal.ERROR_PROBABILITY: ("validation",),
+    Signal.POOL_PROBABILITY: ("labeled",),
+}
 Part = Callable[..., Any]
 
 

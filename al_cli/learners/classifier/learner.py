@@ -24,8 +24,17 @@ from al_cli.learners.classifier.outputs import (
     read_pass,
 )
 from al_cli.learners.classifier.spec import ClassifierSpec
-from al_cli.learners.classifier.training import Batch, Stepper, find_rate, index_batches, make_optimizer, rate_of, train
+from al_cli.learners.classifier.training import (
+    LabeledBatch,
+    Stepper,
+    find_rate,
+    index_batches,
+    optimizer_of,
+    rate_of,
+    take_steps,
+)
 from al_cli.learners.classifier.training_spec import ClassifierTraining
+from al_cli.learners.known_labels import KnownLabels
 from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, weights_of, write_checkpoint
 from al_cli.learners.pytorch.curve import Curve
@@ -33,7 +42,6 @@ from al_cli.learners.pytorch.determinism import deterministic, seed_everything
 from al_cli.learners.pytorch.device import choose_device
 from al_cli.learners.pytorch.difficulty import DifficultyAverage
 from al_cli.learners.pytorch.joined import hand_on, put_back, rounds_behind
-from al_cli.learners.pytorch.labels import KnownLabels
 from al_cli.learners.pytorch.schedule import WHOLE, Stretch
 from al_cli.learners.spec import require_pairs
 from al_cli.progress import phase
@@ -148,7 +156,7 @@ class ClassifierLearner(Learner):
         if spec.lr_finder:
             lr = self._found_rate(network, train_on, seed)
             extras[FOUND_RATE] = np.array(lr)
-        optimizer = make_optimizer(spec, list(network.parameters()))
+        optimizer = optimizer_of(spec, list(network.parameters()))
         average = None if spec.ema is None else WeightAverage(network, spec.ema)
         scaler = torch.amp.GradScaler("cuda") if spec.amp else None
         difficulty = DifficultyAverage(len(self.class_names), init)
@@ -168,7 +176,7 @@ class ClassifierLearner(Learner):
                 validation.metric if validation and self.judge else None,
                 keeps_best=spec.keeps_best,
             )
-            train(
+            take_steps(
                 Stepper(network, optimizer, spec.clip_gradients, scaler),
                 self._batches(network, images, seed, shuffle=order is None, endless=spec.endless),
                 lambda step: lr * rate(step),
@@ -186,7 +194,7 @@ class ClassifierLearner(Learner):
 
     def _batches(
         self, network: Network, images: Sequence[Image], seed: int, *, shuffle: bool, endless: bool
-    ) -> Iterator[Batch]:
+    ) -> Iterator[LabeledBatch]:
         """Augmented batches without end: a function of the seed and the images alone."""
         shuffling, augmenting = np.random.default_rng(seed).spawn(2)
         classes = torch.tensor([int(image.classes[0]) for image in images], device=self._device)

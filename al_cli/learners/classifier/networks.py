@@ -8,13 +8,13 @@ neither files nor labels.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
-from al_cli.errors import ModelError
+from al_cli.errors import ConfigError, ModelError
 from al_cli.learners.classifier.spec import RESNETS, ClassifierSpec
 
 TINY_WIDTHS = (24, 48, 96)
@@ -112,9 +112,18 @@ def build(spec: ClassifierSpec, classes: int, channels: int) -> Network:
     return network
 
 
-def _normalize(network: Network, normalize: str, channels: int) -> None:
-    """ImageNet's numbers are of RGB: grey gets their mean, and other bands are measured as for `train`."""
-    if normalize == "imagenet" and channels in (1, 3):
+def _normalize(network: Network, normalize: str | Mapping[str, Sequence[float]], channels: int) -> None:
+    """ImageNet's numbers are of RGB: grey gets their mean, and other bands are measured as for `train`. ConfigError for
+    numbers that were given for another number of channels."""
+    if isinstance(normalize, Mapping):
+        given = [torch.tensor(list(normalize[key])).view(-1, 1, 1) for key in ("mean", "deviation")]
+        if len(given[0]) != channels:
+            raise ConfigError(
+                f"model.normalize has {len(given[0])} channel(s), and the images have {channels}",
+                remedy="give one number a channel, or model.normalize=train",
+            )
+        network.normalize_by(*given)
+    elif normalize == "imagenet" and channels in (1, 3):
         rgb = torch.tensor([IMAGENET_MEAN, IMAGENET_DEVIATION])
         mean, deviation = rgb.mean(1, keepdim=True).expand(2, channels) if channels == 1 else rgb
         network.normalize_by(mean.view(-1, 1, 1), deviation.view(-1, 1, 1))

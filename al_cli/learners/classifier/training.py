@@ -27,7 +27,7 @@ from al_cli.learners.pytorch.curve import Curve, diverged
 from al_cli.learners.pytorch.difficulty import DifficultyAverage
 from al_cli.learners.pytorch.schedule import WHOLE, Rate, Stretch, one_cycle, stepwise
 
-Batch = tuple[Tensor, Tensor]  # images [B, K, H, W] and classes [B]
+LabeledBatch = tuple[Tensor, Tensor]  # images [B, K, H, W] and classes [B]
 FINDER_STEPS, FINDER_LOW, FINDER_HIGH = 100, 1e-8, 1.0
 FINDER_SMOOTHING, FINDER_GIVES_UP, FINDER_SKIPS = 0.98, 4.0, (10, 1)  # the first and the last points are not looked at
 
@@ -82,7 +82,7 @@ def rate_of(spec: ClassifierTraining, iterations: int, unit: int, part: Stretch 
     return lambda step: over_all(begun + step)
 
 
-def make_optimizer(spec: ClassifierTraining, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+def optimizer_of(spec: ClassifierTraining, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     """SGD or AdamW of all weights that train, as `spec` says."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     lr, decay = spec.lr or 0.0, spec.weight_decay or 0.0
@@ -101,7 +101,7 @@ class Stepper:
     scaler: torch.amp.GradScaler | None = None
     predictor: PredictsLoss | None = None
 
-    def step(self, batch: Batch, lr: float, progress: float) -> tuple[float, NDArray[np.float64]]:
+    def step(self, batch: LabeledBatch, lr: float, progress: float) -> tuple[float, NDArray[np.float64]]:
         """The mean cross-entropy of the batch, and the probability [B] of each image's own class before the step."""
         images, classes = batch
         for group in self.optimizer.param_groups:
@@ -149,9 +149,9 @@ class Stepper:
                 handle.remove()
 
 
-def train(
+def take_steps(
     stepper: Stepper,
-    batches: Iterator[Batch],
+    batches: Iterator[LabeledBatch],
     rates: Rate,
     curve: Curve,
     *,
@@ -178,7 +178,7 @@ def train(
     curve.finish(network)
 
 
-def find_rate(network: Network, spec: ClassifierTraining, batches: Iterator[Batch]) -> float | None:
+def find_rate(network: Network, spec: ClassifierTraining, batches: Iterator[LabeledBatch]) -> float | None:
     """The learning rate at which the loss falls fastest (Smith, 2017, section 3.3; as PyTorch Lightning's finder does it).
 
     It rises from 1e-8 to 1 over 100 steps, evenly in its logarithm; what falls is the exponential average of the losses, and
@@ -186,7 +186,7 @@ def find_rate(network: Network, spec: ClassifierTraining, batches: Iterator[Batc
     the weights that it had.
     """
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    stepper = Stepper(network, make_optimizer(spec, list(network.parameters())), spec.clip_gradients)
+    stepper = Stepper(network, optimizer_of(spec, list(network.parameters())), spec.clip_gradients)
     network.train()
     rates = np.geomspace(FINDER_LOW, FINDER_HIGH, FINDER_STEPS)
     smoothed: list[float] = []
