@@ -294,7 +294,9 @@ def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
             remedy=f"add training.duration={duration}",
         )
     for name in ("patience", "stop_on"):
-        if f"training.{name}" in typed and training.duration != "early_stop":
+        if f"training.{name}" in typed and not (
+            training.watches if name == "stop_on" else training.duration == "early_stop"
+        ):
             raise ConfigError(
                 f"training.{name}={getattr(training, name)} would do nothing: this training has a length of its own",
                 where=f"training.duration={training.duration}",
