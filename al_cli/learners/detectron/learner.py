@@ -37,10 +37,10 @@ from al_cli.learners.detectron.training.solver import (
     refuse_clipping_of_all,
 )
 from al_cli.learners.detectron.training.train import train as train_model
-from al_cli.learners.known_labels import KnownLabels
 from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, write_checkpoint
 from al_cli.learners.pytorch.determinism import deterministic, seed_everything
+from al_cli.learners.pytorch.labels import KnownLabels
 from al_cli.learners.spec import ModelSpec, require_pairs
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Judge, Learner, Losses, Predictions, Signal
