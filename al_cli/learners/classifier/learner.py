@@ -34,7 +34,6 @@ from al_cli.learners.classifier.training import (
     take_steps,
 )
 from al_cli.learners.classifier.training_spec import ClassifierTraining
-from al_cli.learners.known_labels import KnownLabels
 from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, weights_of, write_checkpoint
 from al_cli.learners.pytorch.curve import Curve
@@ -42,6 +41,7 @@ from al_cli.learners.pytorch.determinism import deterministic, seed_everything
 from al_cli.learners.pytorch.device import choose_device
 from al_cli.learners.pytorch.difficulty import DifficultyAverage
 from al_cli.learners.pytorch.joined import hand_on, put_back, rounds_behind
+from al_cli.learners.pytorch.labels import KnownLabels
 from al_cli.learners.pytorch.schedule import WHOLE, Stretch
 from al_cli.learners.spec import require_pairs
 from al_cli.progress import phase
@@ -240,9 +240,9 @@ class ClassifierLearner(Learner):
 
     def _load_weights(self, network: Network) -> None:
         if self.spec.weights != "none":
-            from al_cli.learners.classifier.weights import load
+            from al_cli.learners.classifier.weights import load_starting_weights
 
-            load(network, self.spec)
+            load_starting_weights(network, self.spec, self.class_names)
 
     def _network_of(self, checkpoint: Checkpoint, where: str) -> Network:
         mean = checkpoint.state.get("mean")

@@ -41,8 +41,8 @@ from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, wei
 from al_cli.learners.pytorch.determinism import deterministic, seed_everything
 from al_cli.learners.pytorch.device import choose_device
 from al_cli.learners.pytorch.joined import rounds_behind
-from al_cli.learners.pytorch.schedule import WHOLE, Stretch
 from al_cli.learners.pytorch.labels import KnownLabels
+from al_cli.learners.pytorch.schedule import WHOLE, Stretch
 from al_cli.learners.spec import ModelSpec, require_pairs
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Judge, Learner, Losses, Predictions, Signal
