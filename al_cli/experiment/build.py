@@ -27,7 +27,7 @@ from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
-from al_cli.types import INFLUENCES, Judge, Learner, OwnSplits, RoundRecord, Splits
+from al_cli.types import INFLUENCES, Judge, Learner, OwnSplits, RoundRecord, Signal, Splits
 
 log = logging.getLogger("al")
 
@@ -167,7 +167,7 @@ def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
     if influence_reference(experiment) == "val":
         instead = "set model.influence.reference=labeled"
         uses.append(UseOfVal(f"{sampler} measures influence on validation images", instead))
-    if experiment.strategy.uses_held_out:
+    if experiment.strategy.uses_held_out or Signal.ERROR_PROBABILITY in experiment.strategy.needs:
         uses.append(UseOfVal(f"{sampler} learns from validation images", "take another sampler"))
     return uses
 
