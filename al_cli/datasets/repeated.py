@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from al_cli.datasets.headers import GREY_MODES, PIXEL_FORMATS, cache_dir, orientation_of, read_each, why_unreadable
-from al_cli.datasets.near import TURNS
-from al_cli.errors import DatasetError
-from al_cli.system import unfinished
+from al_cli.datasets.copies import upright, write_missing
+from al_cli.datasets.headers import cache_dir
 from al_cli.types import Image, LabelKind, Splits
 
 MOST_DEGREES = 5.0
@@ -49,7 +46,7 @@ def repeat_pool(splits: Splits, times: int, seed: int, labels: LabelKind = "obje
             degrees = angle_of(image.name, number, seed)
             copies.append(turned(image, number, degrees, first + len(copies), labels))
             made_from[copies[-1].path] = image.path, degrees
-    write_missing(made_from)
+    write_missing("turned", made_from, turned_picture)
     return replace(splits, train=replace(splits.train, images=(*splits.train.images, *copies)))
 
 
@@ -88,38 +85,13 @@ def turned_boxes(
     corners = np.stack([cos * x + sin * y + width / 2, cos * y - sin * x + height / 2], axis=2)  # [K, 4, 2]
     hull = np.concatenate([corners.min(1), corners.max(1)], axis=1)
     hull = np.clip(hull, 0, [width, height, width, height])
+    whole = (boxes == [0, 0, width, height]).all(
+        1
+    )  # of a strip 24 times as long as wide, a hull does not reach the ends
+    hull[whole] = boxes[whole]
     return hull, (hull[:, 2:] - hull[:, :2] >= 1).all(1)
-
-
-def write_missing(made_from: Mapping[Path, tuple[Path, float]]) -> None:
-    """Write the copies that the cache does not hold: path -> the image's file and the angle. Each appears whole or not at all,
-    so several processes may do so at once."""
-    missing = [path for path in made_from if not path.exists()]
-
-    def write(path: Path) -> None:
-        picture = turned_picture(*made_from[path])
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished(path) as draft:
-                picture.save(draft, format="PNG")
-        except OSError as error:
-            remedy = "set AL_CACHE to a folder that can be written and has room"
-            where = str(error.filename or path)
-            raise DatasetError(f"a turned copy cannot be kept: {error.strerror}", where=where, remedy=remedy) from error
-
-    for n, failed in read_each("copies", missing, list(range(len(missing))), write):
-        if isinstance(failed, DatasetError):
-            raise failed
-        if isinstance(failed, Exception):
-            where = str(made_from[missing[n]][0])
-            raise DatasetError(why_unreadable(failed), where=where, remedy="replace or remove the file")
 
 
 def turned_picture(path: Path, degrees: float) -> Pillow.Image:
     """The picture in a file as it is seen, turned counterclockwise about its middle; grey or in color."""
-    with path.open("rb") as file, Pillow.open(file, formats=PIXEL_FORMATS) as image:
-        image.load()
-        turn = TURNS.get(orientation_of(image, file))
-        plain = image.convert("L" if image.mode in GREY_MODES else "RGB")
-        upright = plain if turn is None else plain.transpose(turn)
-        return upright.rotate(degrees, Pillow.Resampling.BILINEAR)
+    return upright(path).rotate(degrees, Pillow.Resampling.BILINEAR)
