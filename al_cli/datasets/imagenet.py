@@ -49,14 +49,16 @@ def load_imagenet_mixed(
     root: str | Path,
     name: str = "",
     *,
-    folders: Mapping[str, str],
+    v2: str,
+    r: str,
+    a: str,
     images: int,
     split_seed: int = 0,
     noise: float | None = None,
     bad_rows: BadRows = "refuse",
     notes: Notes | None = None,
 ) -> OwnSplits:
-    """Read so many `images` as one pool, a third each of the `folders` v2, r and a (below `root`, or absolute).
+    """Read so many `images` as one pool, a third each of the folders `v2`, `r` and `a` (below `root`, or absolute).
 
     Where a third is no whole number, the first have one more. Which images, a hash of `split_seed` and their names says, so
     another image more or less replaces one at most. An image is called `SOURCE/CLASS/FILE`. `noise` as `with_noise` has it.
@@ -65,8 +67,8 @@ def load_imagenet_mixed(
     problems = Problems(root, notes, leave_out=bad_rows == "leave_out")
     each, more = divmod(images, len(SOURCES))
     drawn: list[LabeledFile] = []
-    for n, (source, called) in enumerate(SOURCES.items()):
-        folder = root / Path(folders[source]).expanduser()
+    for n, ((source, called), given) in enumerate(zip(SOURCES.items(), (v2, r, a), strict=True)):
+        folder = root / Path(given).expanduser()
         if not folder.is_dir():
             remedy = f"put {called} there, or give its folder: dataset.{source}=DIR"
             raise DatasetError(f"there is no folder of {called}", where=str(folder), remedy=remedy)

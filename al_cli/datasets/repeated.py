@@ -85,10 +85,6 @@ def turned_boxes(
     corners = np.stack([cos * x + sin * y + width / 2, cos * y - sin * x + height / 2], axis=2)  # [K, 4, 2]
     hull = np.concatenate([corners.min(1), corners.max(1)], axis=1)
     hull = np.clip(hull, 0, [width, height, width, height])
-    whole = (boxes == [0, 0, width, height]).all(
-        1
-    )  # of a strip 24 times as long as wide, a hull does not reach the ends
-    hull[whole] = boxes[whole]
     return hull, (hull[:, 2:] - hull[:, :2] >= 1).all(1)
 
 

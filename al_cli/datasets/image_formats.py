@@ -1,0 +1,32 @@
+"""Which function reads a format of images with one class each, and which settings of `dataset` it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from al_cli.datasets.droughtwatch import load_droughtwatch
+from al_cli.datasets.imagenet import load_imagenet, load_imagenet_mixed
+from al_cli.datasets.labeled_csv import load_csv
+from al_cli.datasets.published_csv import load_cassava, load_deepweeds
+from al_cli.datasets.whole_images import load_folder
+from al_cli.types import OwnSplits
+
+
+class ImagesFormat(NamedTuple):
+    """load(root, name, bad_rows=..., notes=..., **settings)."""
+
+    load: Callable[..., OwnSplits]
+    settings: tuple[str, ...] = ()
+
+
+READERS = {
+    "digits_images": ImagesFormat(load_folder),
+    "folder": ImagesFormat(load_folder),
+    "csv": ImagesFormat(load_csv, ("images",)),
+    "imagenet_v2": ImagesFormat(load_imagenet),
+    "imagenet_mixed": ImagesFormat(load_imagenet_mixed, ("v2", "r", "a", "images", "split_seed", "noise")),
+    "droughtwatch": ImagesFormat(load_droughtwatch, ("bands", "binary")),
+    "deepweeds": ImagesFormat(load_deepweeds),
+    "cassava": ImagesFormat(load_cassava),
+}
