@@ -27,7 +27,7 @@ from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
-from al_cli.types import INFLUENCES, Judge, Learner, OwnSplits, RoundRecord, Splits
+from al_cli.types import INFLUENCES, Judge, Learner, OwnSplits, RoundRecord, Signal, Splits
 
 log = logging.getLogger("al")
 
@@ -120,7 +120,7 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         shuffle=training.shuffle,
         carry_weights=training.goes_on,
         holdout=math.ceil(validates * sizes[0]),
-        early_stop=training.stop_on if training.duration == "early_stop" else None,
+        early_stop=training.stop_on if training.keeps_best else None,
         measure_loss=config["measure_loss"],
         measure_training=config["measure_training"],
         keep_checkpoints=training.keep_checkpoints == "all",
@@ -156,14 +156,16 @@ def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
     """What would read validation images to train or select by, but for a loss that is only recorded."""
     uses = []
     sampler = f"sampler {experiment.config['sampler']['name']}"
+    metric = experiment.training.stops_by
+    watched = "the validation loss" if metric is None else f"{metric} on validation images"
     if experiment.training.duration == "early_stop":
-        metric = experiment.training.stops_by
-        watched = "the validation loss" if metric is None else f"{metric} on validation images"
         uses.append(UseOfVal(f"early stopping goes by {watched}", "set training.duration=epochs"))
+    elif experiment.training.watches:
+        uses.append(UseOfVal(f"training.weights=best is the best by {watched}", "set training.weights=last"))
     if influence_reference(experiment) == "val":
         instead = "set model.influence.reference=labeled"
         uses.append(UseOfVal(f"{sampler} measures influence on validation images", instead))
-    if experiment.strategy.uses_held_out:
+    if experiment.strategy.uses_held_out or Signal.ERROR_PROBABILITY in experiment.strategy.needs:
         uses.append(UseOfVal(f"{sampler} learns from validation images", "take another sampler"))
     return uses
 

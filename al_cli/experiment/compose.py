@@ -283,7 +283,9 @@ def choices_with(key: str) -> list[str]:
     if group not in GROUPS or not inner or "." in inner:
         return []
     files = {name: OmegaConf.load(shipped("conf") / group / f"{name}.yaml") for name in sorted(group_choices(group))}
-    having = [f"{group}={name}" for name, file in files.items() if isinstance(file, DictConfig) and inner in list(file)]
+    # a file that also chooses of other groups has its settings under the name of its own
+    own = {name: file.get(group, file) for name, file in files.items() if isinstance(file, DictConfig)}
+    having = [f"{group}={name}" for name, file in own.items() if inner in list(file)]
     return having if len(having) < len(files) else []
 
 
