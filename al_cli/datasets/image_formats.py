@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
+from al_cli.datasets.archives import WELL_KNOWN, load_archive
 from al_cli.datasets.droughtwatch import load_droughtwatch
 from al_cli.datasets.imagenet import load_imagenet, load_imagenet_mixed
 from al_cli.datasets.labeled_csv import load_csv
@@ -24,6 +26,7 @@ READERS = {
     "digits_images": ImagesFormat(load_folder),
     "folder": ImagesFormat(load_folder),
     "csv": ImagesFormat(load_csv, ("images",)),
+    **{format: ImagesFormat(partial(load_archive, format)) for format in WELL_KNOWN},
     "imagenet_v2": ImagesFormat(load_imagenet),
     "imagenet_mixed": ImagesFormat(load_imagenet_mixed, ("v2", "r", "a", "images", "split_seed", "noise")),
     "droughtwatch": ImagesFormat(load_droughtwatch, ("bands", "binary")),

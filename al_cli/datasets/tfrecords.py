@@ -65,8 +65,8 @@ def masked(checksum: int) -> int:
 def crc32c(data: bytes) -> int:
     """CRC-32C of the bytes (RFC 3720, appendix B.4); that of b"123456789" is 0xE3069283.
 
-    A loop over bytes takes 10 ms a 100 kB in Python. The checksum is linear: each of `BLOCK_BYTES` bytes adds what its value and its
-    distance to the block's end say, and the register that the blocks before left adds its own part.
+    A loop over bytes takes 10 ms a 100 kB in Python. The checksum is linear: each of `BLOCK_BYTES` bytes adds what its value
+    and its distance to the block's end say, and the register that the blocks before left adds its own part.
     """
     register = 0xFFFFFFFF
     whole = len(data) // BLOCK_BYTES * BLOCK_BYTES
@@ -102,7 +102,7 @@ def _moved_table() -> NDArray[np.uint32]:
 
 BYTE = _byte_table()
 MOVED = _moved_table()
-# What byte 0, 1, 2, 3 of a register contributes after BLOCK_BYTES zeros: it is as if that byte were data, at the block's beginning.
+# What byte 0, 1, 2, 3 of a register contributes after a block of zeros: it is as if that byte were the block's first data.
 ZEROS = [MOVED[BLOCK_BYTES - 1 - place].tolist() for place in range(4)]
 
 

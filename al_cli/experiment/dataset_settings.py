@@ -13,8 +13,9 @@ from al_cli.experiment.values import one_of, whole
 from al_cli.types import LabelKind
 
 OF_BOXES = ("yolo", "coco", "digits")
-PUBLISHED = ("imagenet_v2", "imagenet_mixed", "droughtwatch", "deepweeds", "cassava")
-OF_IMAGES = ("digits_images", "folder", "csv", *PUBLISHED)
+OF_PUBLICATIONS = ("imagenet_v2", "imagenet_mixed", "droughtwatch", "deepweeds", "cassava")
+OF_ARCHIVES = ("cifar10", "cifar100", "svhn", "mnist")
+OF_IMAGES = ("digits_images", "folder", "csv", *OF_ARCHIVES, *OF_PUBLICATIONS)
 DATASET_FORMATS = (*OF_BOXES, *OF_IMAGES)
 MOST_REPEATS = 100
 MOST_MIXED = 30_000  # three times ImageNet-V2
