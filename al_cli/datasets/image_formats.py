@@ -1,16 +1,18 @@
-"""Which function reads a format of images with one class each, and which settings of `dataset` it takes."""
+"""Which function reads a format of images with one class each, which settings of `dataset` it takes, and how a folder of a
+published set is known."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from al_cli.datasets.archives import WELL_KNOWN, load_archive
-from al_cli.datasets.droughtwatch import load_droughtwatch
-from al_cli.datasets.imagenet import load_imagenet, load_imagenet_mixed
+from al_cli.datasets.droughtwatch import load_droughtwatch, record_files
+from al_cli.datasets.imagenet import is_imagenet, load_imagenet, load_imagenet_mixed
 from al_cli.datasets.labeled_csv import load_csv
-from al_cli.datasets.published_csv import load_cassava, load_deepweeds
+from al_cli.datasets.published_csv import CASSAVA, DEEPWEEDS, load_cassava, load_deepweeds
 from al_cli.datasets.whole_images import load_folder
 from al_cli.types import OwnSplits
 
