@@ -35,3 +35,17 @@ READERS = {
     "deepweeds": ImagesFormat(load_deepweeds),
     "cassava": ImagesFormat(load_cassava),
 }
+
+
+def published_format(root: Path) -> str | None:
+    """The published set that a folder looks like, by the names in it; None for another folder."""
+    for format, known in (("deepweeds", DEEPWEEDS), ("cassava", CASSAVA)):
+        if (root / known.csv).is_file() and (root / known.images).is_dir():
+            return format
+    if record_files(root, "train"):
+        return "droughtwatch"
+    if is_imagenet(root):
+        return "imagenet_v2"
+    if all((root / folder).is_dir() for folder in ("imagenet-r", "imagenet-a")):
+        return "imagenet_mixed"
+    return None
