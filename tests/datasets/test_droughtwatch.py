@@ -7,6 +7,7 @@ from record_files import example, write_records
 
 from al_cli.datasets.droughtwatch import load_droughtwatch
 from al_cli.datasets.headers import read_sizes
+from al_cli.datasets.notes import Notes
 from al_cli.errors import DatasetError
 from al_cli.report.drawing import sheets
 
@@ -66,6 +67,16 @@ def test_pictures_are_written_once(root, monkeypatch):
     monkeypatch.setattr("al_cli.datasets.droughtwatch.write_pictures", None)
     again = load_droughtwatch(root, bands="rgb", binary=True)
     assert [image.path for image in again.train.images] == [image.path for image in first.train.images]
+
+
+def test_a_place_in_both_splits_is_read_as_published_and_noted(root):
+    write_records(root / "val" / "part-r-00001", record(0, 1))
+    notes = Notes()
+    splits = load_droughtwatch(root, notes=notes)
+    assert splits.val is not None and (len(splits.train), len(splits.val)) == (3, 2)
+    assert [(kind, count) for kind, count, _ in notes] == [
+        ("images of the val split that are in the train split too, as published", 1)
+    ]
 
 
 @pytest.mark.parametrize(
