@@ -156,8 +156,8 @@ LOOKED_FOR = {
 def load_archive(
     format: str, root: str | Path, name: str = "", *, bad_rows: BadRows = "refuse", notes: Notes | None = None
 ) -> OwnSplits:
-    """Read one of `WELL_KNOWN` from the folder that holds its files, a folder above, or its archive. DatasetError says what was
-    looked for, or which file is broken."""
+    """Read one of `WELL_KNOWN` from the folder that holds its files, a folder above, one of them, or its archive. DatasetError
+    says what was looked for, or which file is broken."""
     root = Path(root).expanduser().absolute()
     place = find_files(format, root)
     if place is None:
@@ -169,13 +169,15 @@ def load_archive(
 def find_files(format: str, root: Path) -> Place | None:
     """Where the files of a format lie, in this folder, below it or in this archive; None where the first of them is nowhere.
     DatasetError where others are missing."""
+    if root.is_file() and any(spelled(root.name) in layout.files for layout in WELL_KNOWN[format]):
+        root = root.parent
     if root.is_file():
         return next((Place(layout, {}, root) for layout in WELL_KNOWN[format] if _is_tar_of(layout, root)), None)
     below = subfolders(root)[:MOST_FOLDERS]
     for folder in (root, *below, *(deeper for one in below for deeper in subfolders(one)[:MOST_FOLDERS])):
         known = {spelled(path.name): path for path in sorted(folder.iterdir())}
         for layout in WELL_KNOWN[format]:
-            there = {name: known[name] for name in layout.files if name in known}
+            there = {name: known[name] for name in layout.files if name in known and known[name].is_file()}
             if not there or (format == "cifar100" and len(there) < 2):  # `train` may be anything
                 continue
             if missing := [name for name in layout.files if name not in there]:
@@ -184,7 +186,7 @@ def find_files(format: str, root: Path) -> Place | None:
             return Place(layout, there, None)
         for path in known.values():
             for layout in WELL_KNOWN[format]:
-                if _is_tar_of(layout, path):
+                if _is_tar_of(layout, path) and path.is_file():
                     return Place(layout, {}, path)
     return None
 

@@ -77,7 +77,10 @@ def record_files(root: Path, split: str) -> list[Path]:
     """The record files of a split, sorted, in `root` or the folder that the archive has; those that a download left unfinished
     are none. Empty where there are none."""
     places = (root / split, root / "droughtwatch_data" / split)
-    found = ([path for path in place.glob("part-*") if not path.name.endswith("gstmp")] for place in places)
+    found = (
+        [path for path in place.glob("part-*") if not path.name.endswith("gstmp") and path.is_file()]
+        for place in places
+    )
     return sorted(next(filter(None, found), []))
 
 

@@ -3,6 +3,7 @@ published set is known."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,9 @@ READERS = {
 
 
 def published_format(root: Path) -> str | None:
-    """The published set that a folder looks like, by the names in it; None for another folder."""
+    """The published set that a folder looks like, by the names in it; None for another path."""
+    if not os.access(root, os.R_OK) or not root.is_dir():
+        return None
     for format, known in (("deepweeds", DEEPWEEDS), ("cassava", CASSAVA)):
         if (root / known.csv).is_file() and (root / known.images).is_dir():
             return format

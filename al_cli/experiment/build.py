@@ -15,7 +15,7 @@ from al_cli import budget, loop
 from al_cli.datasets import held_out
 from al_cli.datasets.notes import Notes
 from al_cli.errors import ConfigError, RunError, first_line
-from al_cli.experiment.dataset_settings import OF_IMAGES, labels_of
+from al_cli.experiment.dataset_settings import OF_IMAGES
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.classifier.spec import ClassifierSpec
 from al_cli.learners.classifier.training_spec import ClassifierTraining
@@ -45,7 +45,7 @@ def load_dataset(dataset: dict[str, Any], notes: Notes | None = None) -> Splits:
         return splits
     from al_cli.datasets.repeated import repeat_pool
 
-    return repeat_pool(splits, times, dataset["split_seed"], labels_of(dataset))
+    return repeat_pool(splits, times, dataset["split_seed"])
 
 
 def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:

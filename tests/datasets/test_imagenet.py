@@ -165,7 +165,7 @@ def test_hard_is_noisy_with_repeats_in_the_pool_alone(three):
     for image in (*splits.train.images, *splits.val.images, *splits.test.images):
         assert image.boxes.tolist() == [[0, 0, image.width, image.height]] and not image.path.is_relative_to(three)
     once = load_dataset(dataset | {"repeat": None})
-    assert repeat_pool(Splits("x", once.train, None, once.test), 4, 0, "image").train.fingerprint == (
+    assert repeat_pool(Splits("x", once.train, None, once.test), 4, 0).train.fingerprint == (
         splits.train.fingerprint
     ), "what is turned is the noisy image"
 
