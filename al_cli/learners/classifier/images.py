@@ -39,7 +39,7 @@ class ImageReader:
         self.side, self.device, self.left = spec.image_size, device, limit
         self.bands: int | None = None
         self._size: tuple[int, int] | None = None
-        self._decoded: dict[str, _Pixels] = {}
+        self._decoded: dict[tuple[str, int | None], _Pixels] = {}
         self._warned = False
 
     def channels(self, dataset: Dataset) -> int:
@@ -80,7 +80,7 @@ class ImageReader:
 
     def _read(self, image: Image) -> _Pixels:
         """[K, H, W], shared: not to be written to."""
-        key = str(image.path)
+        key = str(image.path), self.bands
         if key not in self._decoded:
             pixels = self._decode(image)
             if pixels.nbytes > self.left:
