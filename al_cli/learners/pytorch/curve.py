@@ -17,6 +17,15 @@ log = logging.getLogger("al")
 POINT_EVERY = 20  # iterations between points of the training curve, Detectron2's own log period
 
 
+def diverged(what: str, iteration: int, lr: float) -> RunError:
+    """The error of a training that cannot go on; `iteration` counts from 1."""
+    return RunError(
+        what,
+        where=f"iteration {iteration}, learning rate {lr:.3g}",
+        remedy=f"lower the learning rate (training.lr={lr / 10:.1g}) or set training.clip_gradients=10",
+    )
+
+
 class Curve:
     """Told of each step by `took`; whoever trains ends where it has `stopped`, and calls `finish`.
 

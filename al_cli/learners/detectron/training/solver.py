@@ -158,7 +158,7 @@ def make_schedule(
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])  # what torch wants of a schedule that has begun
     if spec.milestones is not None:
-        rate = stepwise(_warmup(config, whole), [count * unit for count in spec.milestones])
+        rate = stepwise(_warmup(config, whole), [int(count) * unit for count in spec.milestones])
         return torch.optim.lr_scheduler.LambdaLR(optimizer, rate, last_epoch=begun - 1)
     return LRMultiplier(optimizer, _multiplier(config, spec, whole), whole, last_iter=begun - 1)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from al_cli.errors import RunError, first_line
 from al_cli.learners.detectron.training.data import Batch
 from al_cli.learners.pytorch.average import WeightAverage
-from al_cli.learners.pytorch.curve import Curve
+from al_cli.learners.pytorch.curve import Curve, diverged
 from al_cli.progress import phase
 from al_cli.types import LossPoint
 
@@ -78,16 +78,11 @@ def run_step(trainer: Any) -> None:
     try:
         trainer.run_step()
     except FloatingPointError as error:
-        raise diverged(first_line(error), trainer) from error
+        raise _diverged(first_line(error), trainer) from error
 
 
-def diverged(what: str, trainer: Any) -> RunError:
-    lr = max(group["lr"] for group in trainer.optimizer.param_groups)
-    return RunError(
-        what,
-        where=f"iteration {trainer.iter + 1}, learning rate {lr:.3g}",
-        remedy=f"lower the learning rate (training.lr={lr / 10:.1g}) or set training.clip_gradients=10",
-    )
+def _diverged(what: str, trainer: Any) -> RunError:
+    return diverged(what, trainer.iter + 1, max(group["lr"] for group in trainer.optimizer.param_groups))
 
 
 class _Watched:
@@ -104,7 +99,7 @@ class _Watched:
         self.loss = float(sum(loss.detach() for loss in loss_dict.values()))
         if not math.isfinite(self.loss):
             parts = ", ".join(f"{name} {float(loss.detach()):.3g}" for name, loss in loss_dict.items())
-            raise diverged(f"the training loss is {self.loss}: {parts}", self)
+            raise _diverged(f"the training loss is {self.loss}: {parts}", self)
 
 
 class PlainTrainer(_Watched, SimpleTrainer):
