@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-from torch import nn
 
 from al_cli.errors import ModelError
 from al_cli.learners.classifier import weights
 from al_cli.learners.classifier.networks import build
 from al_cli.learners.classifier.spec import ClassifierSpec
-from al_cli.learners.classifier.weights import load_starting_weights, published_file, require_outputs
+from al_cli.learners.classifier.weights import (
+    load_starting_weights,
+    published_file,
+    require_kept_outputs,
+    require_outputs,
+)
 from al_cli.learners.pytorch.checkpoint import write_checkpoint
 from al_cli.types import Checkpoint
 
@@ -46,9 +50,11 @@ def checkpoint(tmp_path, names=NAMES, channels=3, **settings):
     return str(path), network
 
 
-def loaded(spec, classes=3, channels=3, names=None):
+def loaded(spec, classes=3, channels=3, names=None, device="cpu"):
+    """A network with its starting weights. On the device meta it has shapes alone: for what is refused before."""
     torch.manual_seed(1)
-    network = build(spec.check(), classes, channels).eval()
+    with torch.device(device):
+        network = build(spec.check(), classes, channels).eval()
     load_starting_weights(network, spec, names)
     return network
 
@@ -109,20 +115,19 @@ def test_weights_of_another_first_layer_or_network_are_refused_by_the_layers_nam
     with pytest.raises(
         ModelError, match=r"layer conv1 is \(64, 3, 7, 7\) in the weights and \(64, 3, 3, 3\) here.*imagenet"
     ):
-        loaded(replace(RESNET, weights=stock_file, stem="small"))
-    with pytest.raises(ModelError, match=r"resnet50 has no layer layer1.0.conv1|layer layer1.0.conv1 is"):
-        with torch.device("meta"):
-            network = build(replace(RESNET, network="resnet50"), 3, 3)
-        load_starting_weights(network, replace(RESNET, network="resnet50", weights=stock_file))
+        loaded(replace(RESNET, weights=stock_file, stem="small"), device="meta")
+    with pytest.raises(
+        ModelError, match=r"layer layer1\.0\.conv1 is \(64, 64, 3, 3\) in the weights and \(64, 64, 1, 1\) here"
+    ):
+        loaded(replace(RESNET, network="resnet50", weights=stock_file), device="meta")
     with pytest.raises(ModelError, match=r"tiny_cnn has no layer conv1.*choose that one"):
-        loaded(replace(TINY, weights=stock_file))
+        loaded(replace(TINY, weights=stock_file), device="meta")
     with pytest.raises(ModelError, match=r"head.last is \(3, 512\) in the weights and \(5, 512\) here.*outputs=new"):
-        loaded(replace(RESNET, weights=stock_file, outputs="kept"), classes=5)
-    deeper = torchvision.models.resnet18(num_classes=3)
-    deeper.layer1.append(nn.Conv2d(1, 1, 1))
-    torch.save(deeper.state_dict(), tmp_path / "deeper.pth")
-    with pytest.raises(ModelError, match=r"resnet18 has no layer layer1\.2, and the weights do"):
-        loaded(replace(RESNET, weights=str(tmp_path / "deeper.pth")))
+        loaded(replace(RESNET, weights=stock_file, outputs="kept"), classes=5, device="meta")
+    with torch.device("meta"):
+        ours, deeper = (build(RESNET, 3, 3).state_dict() for _ in range(2))
+    with pytest.raises(ModelError, match=r"resnet18 has no layer layer1\.2\.conv1, and the weights do"):
+        weights._fitting_trunk(ours, deeper | {"trunk.layer1.2.conv1.weight": torch.zeros(1)}, "file", RESNET)
 
 
 # ---- al's checkpoints
@@ -212,14 +217,14 @@ def test_published_weights_are_torchs_file_and_nothing_is_asked_where_it_lies_in
     place.unlink()
     place.write_bytes(b"half")
     with pytest.raises(ModelError, match="this is not the file that torchvision publishes"):
-        loaded(spec)
+        loaded(spec, device="meta")
 
 
 def test_what_cannot_be_downloaded_is_one_error_with_file_address_and_folder(published, monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", unreachable)
     spec = replace(RESNET, weights="imagenet")
     with pytest.raises(ModelError) as said:
-        loaded(spec)
+        loaded(spec, device="meta")
     for part in (published_file(spec).name, weights.PUBLISHED["resnet18"].url, str(published), "no route to host"):
         assert part in str(said.value)
     assert not published.exists() or not list(published.iterdir())
@@ -238,8 +243,8 @@ def test_a_download_goes_into_torchs_cache(published, stock_file, monkeypatch):
             self.close()
 
     monkeypatch.setattr(urllib.request, "urlopen", lambda request, timeout: Answer())
-    loaded(replace(RESNET, weights="imagenet"))
-    assert [path.name for path in published.iterdir()] == [published_file(RESNET).name]
+    assert weights._downloaded(RESNET) == published_file(RESNET)
+    assert published_file(RESNET).read_bytes() == Path(stock_file).read_bytes() and len(list(published.iterdir())) == 1
 
 
 def test_the_published_files_are_the_first_versions_with_their_digests_in_their_names():
@@ -278,4 +283,10 @@ def test_imagenets_weights_choose_among_imagenets_classes_in_their_order(stock_f
         require_outputs(kept, sorted(numbers))
     with pytest.raises(ModelError, match="know 1000 classes and the dataset has 3"):
         require_outputs(kept, NAMES)
+    with pytest.raises(
+        ModelError, match=r"know 1000 classes and the dataset has 3, .*outputs=kept.*model\.outputs=new"
+    ):
+        require_kept_outputs(kept, NAMES)
+    require_kept_outputs(replace(kept, outputs="new"), NAMES)
+    require_kept_outputs(kept, numbers)
     require_outputs(replace(RESNET, weights=stock_file, outputs="kept"), NAMES)
