@@ -169,25 +169,29 @@ def _tiny(channels: int) -> tuple[nn.Module, int]:
     return nn.Sequential(parts), width
 
 
+def hidden_widths(spec: ClassifierSpec) -> tuple[int, ...]:
+    """Widths of the head's linear layers before the last one."""
+    return tuple(spec.hidden) or (VGG_HIDDEN if spec.network == "vgg16" else ())
+
+
 def _head(spec: ClassifierSpec, width: int, classes: int) -> nn.Sequential:
-    """Linear layers; after each but the last ReLU, dropout and, if they are `hidden`, batch normalisation: in FSDL's order
-    (8.4), which is VGG's, too. A head of one layer has its dropout before it. Names do not depend on whether there is dropout.
+    """Linear layers; after each but the last batch normalisation (if they are `hidden`), ReLU and dropout: FSDL's order, and
+    without the first VGG's. A head of one layer has its dropout before it. Names are the same with and without dropout.
     """
-    own = VGG_HIDDEN if spec.network == "vgg16" else ()
-    widths = tuple(spec.hidden) or own
+    widths = hidden_widths(spec)
     rate = VGG_DROPOUT if spec.dropout is None and spec.network == "vgg16" else spec.dropout
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     if rate is not None and not widths:
         parts["dropout"] = nn.Dropout(rate)
     for number, out in enumerate(widths, 1):
-        linear = nn.Linear(width, out)
+        parts[f"linear{number}"] = linear = nn.Linear(width, out)
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         nn.init.zeros_(linear.bias)
-        parts |= {f"linear{number}": linear, f"relu{number}": nn.ReLU()}
-        if rate is not None:
-            parts[f"dropout{number}"] = nn.Dropout(rate)
         if spec.hidden:
             parts[f"norm{number}"] = nn.BatchNorm1d(out)
+        parts[f"relu{number}"] = nn.ReLU()
+        if rate is not None:
+            parts[f"dropout{number}"] = nn.Dropout(rate)
         width = out
     parts["last"] = nn.Linear(width, classes)
     return nn.Sequential(parts)

@@ -34,7 +34,8 @@ class ClassifierSpec:
     `hidden`       widths of linear layers between the features and the last one, each with batch normalization, ReLU and
                    dropout (FSDL 3.2: two); empty: the network's own head
     `freeze`       train the head alone (FSDL 5.3)
-    `dropout`      share of activations put to 0 before each linear layer of the head; None: the network's own
+    `dropout`      share of activations put to 0 before each linear layer of the head that follows another, or before its
+                   only one; None: the network's own
     `dropout_passes`, `loss_prediction`, `influence`   as of a detector
     `loss_prediction_share`   the share of a training in which the gradient of the loss prediction reaches the network where it
                    is shared (ISAL D.1: until epoch 120 of 200)
