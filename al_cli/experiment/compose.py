@@ -42,12 +42,12 @@ def shipped(folder: str) -> Path:
 
 
 def folder_name(root: str) -> str:
-    """The name of a dataset's folder; of `data.yaml` itself, the folder it lies in."""
+    """The name of a dataset's folder; of `data.yaml` or a csv itself, the folder it lies in."""
     try:
         path = Path(root).expanduser().resolve()
     except (RuntimeError, OSError, ValueError):  # no such user, too long, ...: whoever checks the path says so
         return "dataset"
-    return path.parent.name if path.suffix in {".yaml", ".yml"} else path.name
+    return path.parent.name if path.suffix in {".yaml", ".yml", ".csv"} else path.name
 
 
 def split_runs(words: Sequence[str], many: bool, several: str = SEVERAL) -> list[list[str]]:

@@ -15,6 +15,7 @@ from al_cli.experiment.dataset_settings import check_dataset_config, labels_of
 from al_cli.experiment.names import WHERE, check_path
 from al_cli.experiment.sampling import (
     check_first,
+    check_meaning,
     check_reselect,
     check_stages,
     check_ud,
@@ -165,6 +166,7 @@ def check(
     check_portable(plain)
     check_stages(plain["sampler"]["stages"])
     strategy = strategy_of(plain, known)
+    check_meaning(strategy, plain["sampler"]["name"], task.label)
     check_reselect(training, strategy, plain)
     check_first(strategy, plain)
     if "seeds.initial" in typed and chooses_first(plain):

@@ -20,6 +20,7 @@ from al_cli.types import Query, Selection
     needs=lambda options: frozenset(signal for name, signal in OBJECT_SIGNALS.items() if name == options["feature"]),
     source="PPAL (Yang et al. 2022); thesis eq. 5-7",
     family="diversity",
+    boxes=lambda options: None if options["feature"] == "box" else True,
 )
 def ccms_kmedoids(
     query: Query,

@@ -15,7 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.errors import ConfigError
-from al_cli.samplers.base import Needs, declaration_of, labeled_of, name_of, needs_of, together
+from al_cli.samplers.base import (
+    Boxes,
+    Needs,
+    boxes_of,
+    declaration_of,
+    held_out_of,
+    labeled_of,
+    name_of,
+    needs_of,
+    together,
+)
 from al_cli.types import ORACLES, Query, Score, Select, Selection, StageLog
 
 Of = Literal["outside", "inside", "all"]
@@ -119,7 +129,13 @@ class Stage:
     @property
     def held_out(self) -> Needs:
         """Signals of the validation images that the score reads; None where it does not look at those."""
-        return None if self.score is None else declaration_of(self.score).held_out
+        return None if self.score is None else held_out_of(self.score)
+
+    @property
+    def boxes(self) -> dict[str, Boxes]:
+        """Of each function that has a meaning for some labels only, whether images must have boxes or one class each."""
+        found = {name_of(part): boxes_of(part) for part in (self.score, self.select) if part is not None}
+        return {name: boxes for name, boxes in found.items() if boxes is not None}
 
     def run(self, query: Query) -> tuple[Selection, NDArray[np.float64] | None]:
         """The checked selection of `query.budget` candidates, and the scores [N] of all where there are any."""

@@ -50,6 +50,8 @@ def make_ragged(
         (Signal.TOWER_FEATURES, Signal.IMAGE_FEATURES),
     ):
         columns[other] = columns[signal][::-1] ** 3  # no draws of its own
+    counted = columns[Signal.TRUE_BOXES]  # of the classes 0 to 3
+    columns[Signal.TRUE_CLASSES] = np.stack([(counted + c) % 3 for c in range(classes)], 1)
     features = columns[Signal.BOX_FEATURES]
     columns[Signal.LAYER_ACTIVATIONS] = np.stack([features.mean(1), features.max(1)], 1)[:, None]
     columns[Signal.ERROR_PROBABILITY] = columns[Signal.TRUE_LOSS][::-1]

@@ -35,7 +35,6 @@ from al_cli.learners.classifier.training import (
 )
 from al_cli.learners.classifier.training_spec import ClassifierTraining
 from al_cli.learners.classifier.weights import load_starting_weights, require_outputs
-from al_cli.learners.known_labels import KnownLabels
 from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, weights_of, write_checkpoint
 from al_cli.learners.pytorch.curve import Curve
@@ -43,6 +42,7 @@ from al_cli.learners.pytorch.determinism import deterministic, seed_everything
 from al_cli.learners.pytorch.device import choose_device
 from al_cli.learners.pytorch.difficulty import DifficultyAverage
 from al_cli.learners.pytorch.joined import hand_on, put_back, rounds_behind
+from al_cli.learners.pytorch.labels import KnownLabels
 from al_cli.learners.pytorch.schedule import WHOLE, Stretch
 from al_cli.learners.spec import require_pairs
 from al_cli.progress import phase

@@ -153,7 +153,7 @@ class ClassifierSpec:
     def provides(self) -> frozenset[Signal]:
         """The signals this classifier can give, known without building it."""
         given = {Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES, Signal.LAYER_ACTIVATIONS}
-        given |= {Signal.TRUE_LOSS, Signal.PREDICTED_LOSS, Signal.CLASS_DIFFICULTY}
+        given |= {Signal.TRUE_LOSS, Signal.TRUE_CLASSES, Signal.PREDICTED_LOSS, Signal.CLASS_DIFFICULTY}
         given |= INFLUENCES | {Signal.ERROR_PROBABILITY, Signal.POOL_PROBABILITY}
         return frozenset(given | {Signal.DROPOUT}) if self.has_dropout else frozenset(given)
 

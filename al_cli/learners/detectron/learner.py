@@ -36,12 +36,12 @@ from al_cli.learners.detectron.training.solver import (
     refuse_clipping_of_all,
 )
 from al_cli.learners.detectron.training.train import train as train_model
-from al_cli.learners.known_labels import KnownLabels
 from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, weights_of, write_checkpoint
 from al_cli.learners.pytorch.determinism import deterministic, seed_everything
 from al_cli.learners.pytorch.device import choose_device
 from al_cli.learners.pytorch.joined import rounds_behind
+from al_cli.learners.pytorch.labels import KnownLabels
 from al_cli.learners.pytorch.schedule import WHOLE, Stretch
 from al_cli.learners.spec import ModelSpec, require_pairs
 from al_cli.learners.training_spec import TrainingSpec

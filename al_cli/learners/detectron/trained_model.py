@@ -15,8 +15,8 @@ from al_cli.learners.detectron.signals.columns import DetectionArrays, predictio
 from al_cli.learners.detectron.signals.tap import MapReader, Tap, tap
 from al_cli.learners.detectron.training.loss import batch_parts, class_and_box
 from al_cli.learners.detectron.training.loss_prediction import loss_reader
-from al_cli.learners.known_labels import KnownLabels
 from al_cli.learners.pytorch.determinism import deterministic
+from al_cli.learners.pytorch.labels import KnownLabels
 from al_cli.learners.pytorch.loss_module import has_loss_module
 from al_cli.learners.spec import InfluenceSpec, ModelSpec
 from al_cli.progress import phase
@@ -46,6 +46,7 @@ class TrainedModel:
         self._sources: dict[Signal, SignalSource] = {
             Signal.TRUE_LOSS: lambda images: self.loss(images).total,
             Signal.TRUE_BOXES: true_boxes,
+            Signal.TRUE_CLASSES: lambda images: images.class_counts,
             Signal.CLASS_DIFFICULTY: lambda _images: self.extras["class_difficulty"],
         }
 

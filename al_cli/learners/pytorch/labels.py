@@ -1,4 +1,4 @@
-"""The labels that a learner was told of, and which of them influence is measured on."""
+"""Which labels there are, for signals that are measured against them."""
 
 from __future__ import annotations
 
