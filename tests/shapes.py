@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PILImage
 
-from al_cli.types import Dataset, Image
+from al_cli.types import Dataset, Image, Predictions, Signal
 
 CLASSES = ("circle", "square", "star")
 
@@ -76,3 +76,21 @@ def tree_bytes(
     """Every file of a run that must be the same in equal runs."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {str(p.relative_to(folder)): p.read_bytes() for p in files if p.name not in skip}
+
+
+def whole_images(labels, names, first_id: int = 0) -> Dataset:
+    """An image for each of these classes, which is its only label; no files."""
+    whole = np.array([[0.0, 0.0, 8.0, 8.0]])
+    images = (Image(i, Path(f"{i:04d}.png"), 8, 8, whole, [label]) for i, label in enumerate(labels, first_id))
+    return Dataset(tuple(names), tuple(images))
+
+
+def predicted_classes(probs, classes=None, first_id: int = 0, signals: bool = True) -> Predictions:
+    """A prediction for each image, with these probabilities [N, C]: of the most probable class, or of `classes`."""
+    n, c = np.shape(probs)
+    chosen = np.argmax(probs, axis=1) if classes is None else np.asarray(classes)
+    boxes = np.tile([0.0, 0.0, 8.0, 8.0], (n, 1))
+    columns = {Signal.PROBS: np.asarray(probs, np.float32)} if signals else {}
+    score = np.asarray(probs)[np.arange(n), chosen]
+    ids = np.arange(first_id, first_id + n)
+    return Predictions(ids, np.arange(n + 1), boxes, score, chosen, c, "exclusive", columns)

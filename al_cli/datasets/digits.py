@@ -10,15 +10,10 @@ of the YOLO reader.
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import logging
-import os
 import shutil
-import stat
 import tempfile
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,11 +22,10 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from sklearn.datasets import load_digits
 
-from al_cli.datasets.headers import cache_dir
+from al_cli.datasets.unpacked import kept
 from al_cli.errors import DatasetError
 from al_cli.rng import rng_for
 
-log = logging.getLogger("al")
 Float = NDArray[np.float32]
 
 IMBALANCE = 15.0  # most common class : rarest class in the pool, falling geometrically with the digit
@@ -67,38 +61,7 @@ def digits_root() -> Path:
 
     Two processes that write at once both succeed.
     """
-    name = f"digits-v1-{_parameters_hash()}"
-    try:
-        return _kept(cache_dir() / name)
-    except OSError as error:
-        spare = _own_temporary_folder()
-        _say_once(f"the cache {cache_dir()} cannot be written ({error.strerror}): the digits are kept in {spare}")
-        return _kept(spare / name)
-
-
-def _kept(folder: Path) -> Path:
-    if not (folder / "data.yaml").exists():
-        try:
-            write_digits(folder)
-        except DatasetError:
-            if not (folder / "data.yaml").exists():  # else another process was faster: its bytes are the same
-                raise
-    return folder
-
-
-def _own_temporary_folder() -> Path:
-    """A folder that nobody else can write to. OSError where somebody else has taken its name."""
-    folder = Path(tempfile.gettempdir()) / f"al-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise PermissionError(errno.EPERM, "this folder is not this user's alone", str(folder))
-    return folder
-
-
-@cache
-def _say_once(what: str) -> None:
-    log.warning(what)
+    return kept(f"digits-v1-{_parameters_hash()}", write_digits)
 
 
 def write_digits(

@@ -23,14 +23,27 @@ def names_of(paths: Sequence[Path], folders: Sequence[Path], base: Path) -> list
     In Unicode's composed form, for a copy made on another system may spell é in another way; the form on disk where two
     images differ in the form alone. Bytes that are no text and control characters are written as \\xNN.
     """
-    levels = (
-        [path.name for path in paths],
+    return _first_unique([[path.name for path in paths], *_levels(paths, folders, base)], paths)
+
+
+def names_with_folders(paths: Sequence[Path], folders: Sequence[Path], base: Path) -> list[str]:
+    """[N] the same, where folders mean something, a class for example: never the file's name alone, which another image more
+    would change."""
+    return _first_unique(_levels(paths, folders, base), paths)
+
+
+def _levels(paths: Sequence[Path], folders: Sequence[Path], base: Path) -> list[list[str]]:
+    return [
         [_below(path, folder) for path, folder in zip(paths, folders, strict=True)],
         [_below(path, base) for path in paths],
-    )
+    ]
+
+
+def _first_unique(levels: Sequence[Sequence[str]], paths: Sequence[Path]) -> list[str]:
+    """[N] of each image the first of its levels that no other image has."""
     chosen: list[str | None] = [None] * len(paths)
     spellings = [[unicodedata.normalize("NFC", name) for name in level] for level in levels]
-    for level in (*spellings, levels[2]):
+    for level in (*spellings, levels[-1]):
         counts = Counter(name for name, done in zip(level, chosen, strict=True) if done is None)
         taken = {name for name in chosen if name is not None}
         for n, name in enumerate(level):

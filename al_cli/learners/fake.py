@@ -119,6 +119,8 @@ class FakeLearner(Learner):
                 return self._drawn("towers", images)
             case Signal.TRUE_BOXES:
                 return np.array([(~image.crowd).sum() for image in images.images])
+            case Signal.TRUE_CLASSES:
+                return images.class_counts
             case Signal.TRUE_LOSS:
                 return self._losses(images)
             case Signal.PREDICTED_LOSS:
@@ -174,9 +176,14 @@ class FakeLearner(Learner):
 
     def loss(self, images: Dataset) -> Losses:
         total = self._losses(images)
+        if self.label == "image":
+            return Losses(total, np.full(len(total), np.nan), np.full(len(total), np.nan))
         return Losses(total, 0.75 * total, 0.25 * total)
 
     def _losses(self, images: Dataset) -> NDArray[np.float64]:
+        if self.label == "image":  # cross-entropy
+            true = [self._detect(image)[3][0, image.classes[0]] for image in images.images]
+            return -np.log(np.array(true, float))
         return np.array([float(self._blur[image.classes].sum()) for image in images.images])
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:

@@ -10,6 +10,7 @@
       round_00/{metrics,per_class,losses,class_counts}.csv predictions.npz
       round_00/image_losses.csv       loss of each image that the round was scored on, where it was measured (`measure_loss`)
       round_00/selection.csv          the images this round labeled, in order, with their scores
+      round_00/confusion.csv          true against predicted class, where a label is a class of the image
       round_00/candidates.csv         every image it chose from: last score, and the stage that dropped it, or `picked`
       rounds.csv rounds.md            one row a round
       done.json | error.txt           how the last process that worked here ended
@@ -253,7 +254,7 @@ class RunFolder(RunFiles):
             if path.exists():
                 hashes[path.name if path.parent == folder else f"../{path.name}"] = sha256(path)
         write_atomic(folder / "timing.json", json_text(done.timing))
-        text = record_text(replace(record, hashes=hashes))
+        text = record_text(replace(record, hashes=hashes), self.task().label)
         stored = parse_record(text)
         self.write_tables([*finished, stored])
         write_atomic(folder / "record.json", text)

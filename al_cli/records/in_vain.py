@@ -100,7 +100,8 @@ def result_in_vain(
             InVain(f"{metric.name} is near 0 after the last round", what, "train longer, or look at the labels")
         )
     rows = folder.per_class(record.round)
-    unmeasured = {row.get("class") for row in rows if row.get(metric.name) == ""}  # no object of it among the evaluated
+    # no object of it among the evaluated images
+    unmeasured = {row.get("class") for row in rows if row.get(metric.name) == "" or row.get("images") == "0"}
     predicted = set(np.unique(predictions.classes).tolist())
     never = [
         name

@@ -278,7 +278,12 @@ class RunFiles:
     def image_losses(self, round: int) -> list[tuple[float, ...]]:
         """Loss, class part and box part of each image that a finished round was scored on, NaN for a part that the learner
         cannot say. RunError where none was measured."""
-        return self._rows(round, IMAGE_LOSSES, lambda row: tuple(float(row[name] or "nan") for name in LOSSES))
+        first, *parts = LOSSES  # a learner that cannot say a part may leave its column out
+        return self._rows(
+            round,
+            IMAGE_LOSSES,
+            lambda row: tuple(float(cell or "nan") for cell in (row[first], *(row.get(name) for name in parts))),
+        )
 
     def trained_on(self, round: int) -> tuple[int, ...]:
         """The images that a finished round chose, ascending: those it labeled and, where each round selects its training set
@@ -304,7 +309,7 @@ class RunFiles:
             raise RunError(f"{name} cannot be read: {error}", where=str(path), remedy=_again(round)) from error
 
     def class_counts(self, round: int) -> dict[str, tuple[int, int]]:
-        """Class name -> boxes among the round's picked images, and among all labeled so far."""
+        """Class name -> labels of it among the round's picked images, and among all labeled so far."""
         read = self._rows(
             round, "class_counts.csv", lambda row: (row["class"], (int(row["picked"]), int(row["labeled"])))
         )
@@ -313,6 +318,14 @@ class RunFiles:
     def per_class(self, round: int) -> list[dict[str, str]]:
         """A row for each class as the task evaluated it, by column name."""
         return csv_rows(self._content(round, "per_class.csv"))
+
+    def confusion(self, round: int) -> tuple[list[str], list[list[int]]]:
+        """Class names, and for each as the true class the images that each class was predicted for; empty for a task without
+        such a table."""
+        if "confusion.csv" not in self.record(round).hashes:
+            return [], []
+        rows = self._rows(round, "confusion.csv", lambda row: list(row.values()))
+        return [name for name, *_ in rows], [[int(cell) for cell in cells] for _, *cells in rows]
 
     def timing(self, round: int) -> dict[str, Any]:
         """Seconds and memory of a round; empty where they cannot be read, for they are no part of a record."""

@@ -12,10 +12,20 @@ import numpy as np
 
 from al_cli.records.formats import content_hash, csv_text, json_text, predictions_bytes
 from al_cli.tasks import Evaluation, Task
-from al_cli.types import LOSSES, MEASURED, Choice, Dataset, Losses, LossPoint, Predictions, RoundRecord, StageLog
+from al_cli.types import (
+    LOSSES,
+    MEASURED,
+    Choice,
+    Dataset,
+    LabelKind,
+    Losses,
+    LossPoint,
+    Predictions,
+    RoundRecord,
+    StageLog,
+)
 
 CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
-LOSS_COLUMNS = ("image_id", "image", *LOSSES)
 IMAGE_LOSSES = "image_losses.csv"
 # Outcomes; else the name of the stage that dropped the image. VALIDATES: picked, and never trained on.
 PICKED, RESELECTED, VALIDATES = "picked", "reselected", "validates"
@@ -78,13 +88,18 @@ def round_files(done: Round, task: Task) -> dict[str, str | bytes]:
     """File name -> content of everything in a round's folder that is the same in equal runs, but for the record."""
     watched = any(point.metric is not None for point in done.history)  # by early stopping
     columns = ("iteration", "train_loss", "val_loss", *(["metric"] if watched else []))
+    known = _known_losses(done.losses, task) if done.losses else ()
     losses = (tuple(getattr(point, name) for name in columns) for point in done.history)
     return {
         **derived_tables(done.record, done.evaluation, done.picked, done.labeled, task),
         "predictions.npz": predictions_bytes(done.predictions, done.scored),
         "losses.csv": csv_text(columns, losses),
         "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(done)),
-        **({} if done.losses is None else {IMAGE_LOSSES: csv_text(LOSS_COLUMNS, _loss_rows(done.scored, done.losses))}),
+        **(
+            {IMAGE_LOSSES: csv_text(("image_id", "image", *known), _loss_rows(done.scored, done.losses, known))}
+            if done.losses
+            else {}
+        ),
     }
 
 
@@ -93,11 +108,14 @@ def derived_tables(
 ) -> dict[str, str | bytes]:
     """File name -> content of the tables that follow from a record, its evaluated predictions and the data."""
     columns = ("round", *task.cost_names, *evaluation.metrics, "val_loss")
+    label = "class" if task.label == "image" else "boxes"
     return {
         "metrics.csv": csv_text(columns, [_metrics_row(replace(record, metrics=evaluation.metrics), task)]),
         "per_class.csv": _mappings_csv(evaluation.per_class),
         **{f"{name}.csv": _mappings_csv(rows) for name, rows in evaluation.tables.items()},
-        "selection.csv": csv_text(("order", "image_id", "image", "score", "boxes"), _selection_rows(record, picked)),
+        "selection.csv": csv_text(
+            ("order", "image_id", "image", "score", label), _selection_rows(record, picked, task)
+        ),
         "class_counts.csv": csv_text(("class", "picked", "labeled"), _class_rows(picked, labeled)),
     }
 
@@ -113,8 +131,11 @@ def follows(record: RoundRecord, previous: RoundRecord) -> bool:
     return weights and record.labeled == (*previous.labeled, *record.picked)
 
 
-def record_text(record: RoundRecord) -> str:
+def record_text(record: RoundRecord, label: LabelKind = "objects") -> str:
     """The record as JSON: sorted keys, null for a number that is not finite. A stage has the key `oracle` where it is one.
+
+    Where a `label` is an image the key `label` says so, and there is neither a number of boxes, which is that of images, nor a
+    loss that was not measured.
 
     `digest` is the SHA-256 of this text with nothing in the digest's place.
     """
@@ -122,6 +143,9 @@ def record_text(record: RoundRecord) -> str:
     stages = [
         {key: value for key, value in stage.items() if (key, value) != ("oracle", False)} for stage in content["stages"]
     ]
+    if label == "image":
+        left_out = {"boxes", *(name for name in LOSSES if content[name] is None)}
+        content = {key: value for key, value in content.items() if key not in left_out} | {"label": label}
     text = json_text(content | {"stages": stages, "digest": ""})
     return _DIGEST.sub(_digest_of(text), text, count=1)
 
@@ -136,6 +160,8 @@ def parse_record(text: str) -> RoundRecord:
     data = json.loads(text)
     if isinstance(data, dict) and "digest" in data and data.pop("digest") != _digest_of(text):
         raise ValueError("it is not as it was written")
+    if isinstance(data, dict) and data.pop("label", None) == "image":
+        data["boxes"] = data.get("images")
     expected = {field.name for field in fields(RoundRecord)}
     if not isinstance(data, dict) or not expected - set(MEASURED) <= set(data) <= expected:
         raise ValueError(f"it must have exactly the keys {', '.join(sorted(expected))}")
@@ -210,11 +236,14 @@ def _mappings_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return csv_text(columns, ([row[column] for column in columns] for row in rows))
 
 
-def _selection_rows(record: RoundRecord, picked: Dataset) -> list[list[Any]]:
+def _selection_rows(record: RoundRecord, picked: Dataset, task: Task) -> list[list[Any]]:
+    """A row for each picked image; the last cell is its class where that is the label, else how many boxes it has."""
     rows: list[list[Any]] = []
     for order, (image_id, score) in enumerate(zip(record.picked, record.scores, strict=True), 1):
         image = picked[image_id]
-        rows.append([order, image_id, image.name, score, int((~image.crowd).sum())])
+        is_class = task.label == "image"
+        label = picked.class_names[image.classes[0]] if is_class else int((~image.crowd).sum())
+        rows.append([order, image_id, image.name, score, label])
     return rows
 
 
@@ -228,9 +257,14 @@ def _candidate_rows(done: Round) -> Iterator[Sequence[Any]]:
         yield image_id, done.names[image_id], score, stage or None, outcome
 
 
-def _loss_rows(scored: Dataset, losses: Losses) -> Iterator[Sequence[Any]]:
-    parts = (losses.total.tolist(), losses.classes.tolist(), losses.boxes.tolist())
-    for image, *values in zip(scored.images, *parts, strict=True):
+def _known_losses(losses: Losses, task: Task) -> tuple[str, ...]:
+    """Which losses are columns: all; where a label is an image, those that the learner can say."""
+    return LOSSES if task.label == "objects" else tuple(name for name in LOSSES if losses.means[name] is not None)
+
+
+def _loss_rows(scored: Dataset, losses: Losses, known: Sequence[str]) -> Iterator[Sequence[Any]]:
+    parts = dict(zip(LOSSES, (losses.total, losses.classes, losses.boxes), strict=True))
+    for image, *values in zip(scored.images, *(parts[name].tolist() for name in known), strict=True):
         yield image.id, image.name, *values
 
 

@@ -286,7 +286,7 @@ class Check:
             if not same:
                 self.say(f"{name}/record.json", f"{metric} is {written}, and the predictions give {now}")
         if record.boxes != task.count_labels(splits.train.select(record.labeled)):
-            self.say(f"{name}/record.json", "its number of boxes is not that of its labeled images")
+            self.say(f"{name}/record.json", f"its number of {task.labels} is not that of its labeled images")
         for file, content in made.items():
             if file not in bad:
                 self._compare(f"{name}/{file}", content)

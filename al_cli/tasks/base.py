@@ -189,12 +189,14 @@ class Task:
 
     @property
     def labels(self) -> str:
-        """What a label is called, many of them: `boxes`; `labels` where the task counts images only."""
+        """What a label is called, many of them: `boxes`, `images`; `labels` of objects that the task does not count."""
+        if self.label == "image":
+            return "images"
         return next((cost.name for cost in self.costs if cost.column == "boxes"), "labels")
 
     @property
     def labeled(self) -> str:
-        """The same on an axis or in a caption: `labeled boxes`, `labels`."""
+        """The same on an axis or in a caption: `labeled boxes`, `labeled images`, `labels`."""
         return "labels" if self.labels == "labels" else f"labeled {self.labels}"
 
     @property

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from al_cli.datasets import digits, load_yolo
+from al_cli.datasets import digits, load_yolo, unpacked
 from al_cli.datasets.digits import digits_root, write_digits
 from al_cli.datasets.headers import cache_dir
 from al_cli.errors import DatasetError
@@ -180,7 +180,7 @@ def test_a_cache_that_cannot_be_written_is_gone_around(tmp_path, monkeypatch, ca
     (tmp_path / "file").touch()
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("AL_CACHE", str(tmp_path / "file/cache"))
-    monkeypatch.setattr(digits.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setattr(unpacked.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
     monkeypatch.setitem(digits.write_digits.__kwdefaults__, "train", 3)
     monkeypatch.setitem(digits.write_digits.__kwdefaults__, "val", 1)
     monkeypatch.setitem(digits.write_digits.__kwdefaults__, "test", 1)
@@ -189,5 +189,5 @@ def test_a_cache_that_cannot_be_written_is_gone_around(tmp_path, monkeypatch, ca
     assert digits.digits_root() == root
     assert caplog.text.count("cannot be written") == 1
     root.parent.chmod(0o777)
-    with pytest.raises(OSError, match="this user's alone"):
+    with pytest.raises(DatasetError, match="this user's alone"):
         digits.digits_root()

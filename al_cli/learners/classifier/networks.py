@@ -8,13 +8,13 @@ neither files nor labels.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
-from al_cli.errors import ModelError
+from al_cli.errors import ConfigError, ModelError
 from al_cli.learners.classifier.spec import RESNETS, ClassifierSpec
 
 TINY_WIDTHS = (24, 48, 96)
@@ -112,9 +112,18 @@ def build(spec: ClassifierSpec, classes: int, channels: int) -> Network:
     return network
 
 
-def _normalize(network: Network, normalize: str, channels: int) -> None:
-    """ImageNet's numbers are of RGB: grey gets their mean, and other bands are measured as for `train`."""
-    if normalize == "imagenet" and channels in (1, 3):
+def _normalize(network: Network, normalize: str | Mapping[str, Sequence[float]], channels: int) -> None:
+    """ImageNet's numbers are of RGB: grey gets their mean, and other bands are measured as for `train`. ConfigError for
+    numbers that were given for another number of channels."""
+    if isinstance(normalize, Mapping):
+        given = [torch.tensor(list(normalize[key])).view(-1, 1, 1) for key in ("mean", "deviation")]
+        if len(given[0]) != channels:
+            raise ConfigError(
+                f"model.normalize has {len(given[0])} channel(s), and the images have {channels}",
+                remedy="give one number a channel, or model.normalize=train",
+            )
+        network.normalize_by(*given)
+    elif normalize == "imagenet" and channels in (1, 3):
         rgb = torch.tensor([IMAGENET_MEAN, IMAGENET_DEVIATION])
         mean, deviation = rgb.mean(1, keepdim=True).expand(2, channels) if channels == 1 else rgb
         network.normalize_by(mean.view(-1, 1, 1), deviation.view(-1, 1, 1))
@@ -160,25 +169,29 @@ def _tiny(channels: int) -> tuple[nn.Module, int]:
     return nn.Sequential(parts), width
 
 
+def hidden_widths(spec: ClassifierSpec) -> tuple[int, ...]:
+    """Widths of the head's linear layers before the last one."""
+    return tuple(spec.hidden) or (VGG_HIDDEN if spec.network == "vgg16" else ())
+
+
 def _head(spec: ClassifierSpec, width: int, classes: int) -> nn.Sequential:
-    """Linear layers; after each but the last ReLU, dropout and, if they are `hidden`, batch normalisation: in FSDL's order
-    (8.4), which is VGG's, too. A head of one layer has its dropout before it. Names do not depend on whether there is dropout.
+    """Linear layers; after each but the last batch normalisation (if they are `hidden`), ReLU and dropout: FSDL's order, and
+    without the first VGG's. A head of one layer has its dropout before it. Names are the same with and without dropout.
     """
-    own = VGG_HIDDEN if spec.network == "vgg16" else ()
-    widths = tuple(spec.hidden) or own
+    widths = hidden_widths(spec)
     rate = VGG_DROPOUT if spec.dropout is None and spec.network == "vgg16" else spec.dropout
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     if rate is not None and not widths:
         parts["dropout"] = nn.Dropout(rate)
     for number, out in enumerate(widths, 1):
-        linear = nn.Linear(width, out)
+        parts[f"linear{number}"] = linear = nn.Linear(width, out)
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
         nn.init.zeros_(linear.bias)
-        parts |= {f"linear{number}": linear, f"relu{number}": nn.ReLU()}
-        if rate is not None:
-            parts[f"dropout{number}"] = nn.Dropout(rate)
         if spec.hidden:
             parts[f"norm{number}"] = nn.BatchNorm1d(out)
+        parts[f"relu{number}"] = nn.ReLU()
+        if rate is not None:
+            parts[f"dropout{number}"] = nn.Dropout(rate)
         width = out
     parts["last"] = nn.Linear(width, classes)
     return nn.Sequential(parts)

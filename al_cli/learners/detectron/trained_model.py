@@ -46,6 +46,7 @@ class TrainedModel:
         self._sources: dict[Signal, SignalSource] = {
             Signal.TRUE_LOSS: lambda images: self.loss(images).total,
             Signal.TRUE_BOXES: true_boxes,
+            Signal.TRUE_CLASSES: lambda images: images.class_counts,
             Signal.CLASS_DIFFICULTY: lambda _images: self.extras["class_difficulty"],
         }
 

@@ -171,7 +171,7 @@ def _mean_label(metric: Metric) -> str:
 def _frame(axes: Axes, x: list[float], y: list[float], label_x: str, label_y: str, highest: float | None) -> None:
     """Every point in view; the axis ends at the highest value there can be, whatever a deviation reaches."""
     style.frame_curves(axes, x, y, label_x, label_y, highest)
-    if highest and axes.get_ylim()[1] > highest:
+    if highest is not None and axes.get_ylim()[1] > highest:
         axes.set_ylim(top=1.02 * highest)
 
 

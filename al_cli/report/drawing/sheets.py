@@ -1,4 +1,4 @@
-"""Sheets of images with boxes: the picked images of a round, tightly in a grid.
+"""Sheets of images with boxes, or with their class as a caption: the picked images of a round, tightly in a grid.
 
 Drawn with Pillow: every image is scaled to its cell first and the boxes are drawn on top, so that lines and letters
 stay sharp whatever the size of the image. Reads the image files, nothing else.
@@ -19,14 +19,14 @@ import numpy as np
 from al_cli.errors import DatasetError
 from al_cli.report.drawing.style import COLORS, GREY
 from al_cli.system import write_atomic
-from al_cli.types import Dataset, Image, Predictions, RoundRecord
+from al_cli.types import Dataset, Image, LabelKind, Predictions, RoundRecord
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 MAX_IMAGES = 24
 CELL_PX, GAP_PX, CAPTION_PX, TITLE_PX = 260, 8, 20, 30
-FONT_PX, LINE_PX = 12, 2
+FONT_PX, LINE_PX, FRAME_PX = 12, 2, 6
 
 
 @dataclass(frozen=True)
@@ -38,18 +38,30 @@ class Mark:
     color: str
 
 
-def contact_sheet(record: RoundRecord, train: Dataset, limit: int = MAX_IMAGES) -> Picture:
-    """The images a round picked, in the order it picked them, with their true boxes. Says so when there are more."""
+def contact_sheet(
+    record: RoundRecord, train: Dataset, limit: int = MAX_IMAGES, label: LabelKind = "objects"
+) -> Picture:
+    """The images a round picked, in the order it picked them, with their true boxes, or, where a label is an image, their
+    class in place of their name. Says so when there are more."""
     shown = record.picked[:limit]
     cells = []
     for image_id, score in zip(shown, record.scores, strict=False):
         image = train[image_id]
-        caption = image.name if score is None else f"{image.name}   score {score:.3g}"
-        cells.append((draw_marks(load(image), true_marks(image, train.class_names)), caption))
+        cell, name = true_cell(image, train.class_names, label)
+        cells.append((cell, name if score is None else f"{name}   score {score:.3g}"))
     drawn = record.round == 0 and all(score is None for score in record.scores)
     what = "initial images" if drawn else "picked images"
     first = f", the first {len(shown)} shown" if len(shown) < len(record.picked) else ""
     return grid(cells, f"round {record.round}: {len(record.picked)} {what}{first}")
+
+
+def true_cell(
+    image: Image, class_names: Sequence[str], label: LabelKind, cell_px: int = CELL_PX
+) -> tuple[Picture, str]:
+    """An image with its true labels, and what to call it: boxes on it and its name; or bare, and the name of its class."""
+    if label == "image":
+        return draw_marks(load(image), [], cell_px), class_names[image.classes[0]]
+    return draw_marks(load(image), true_marks(image, class_names), cell_px), image.name
 
 
 def true_marks(image: Image, class_names: Sequence[str]) -> list[Mark]:
@@ -68,6 +80,15 @@ def predicted_marks(predictions: Predictions, class_names: Sequence[str], thresh
         Mark(tuple(boxes[row].tolist()), f"{class_names[classes[row]]} {scores[row]:.2f}", color_of(int(classes[row])))
         for row in keep
     ]
+
+
+def framed(cell: Picture, color: str) -> Picture:
+    """The cell with a broad frame of this colour."""
+    from PIL import ImageDraw
+
+    width, height = cell.size
+    ImageDraw.Draw(cell).rectangle((0, 0, width - 1, height - 1), outline=color, width=FRAME_PX)
+    return cell
 
 
 def color_of(label: int) -> str:

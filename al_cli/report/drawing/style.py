@@ -157,7 +157,7 @@ def frame_curves(
     if y:
         low, high = min(y), max(y)
         pad = 0.1 * (high - low) or max(0.01 * (highest or 0.0), 0.1 * abs(high)) or 1.0
-        axes.set_ylim(0.0 if low - pad < 0.25 * (high + pad) else low - pad, high + pad)
+        axes.set_ylim(0.0 if low >= 0 and low - pad < 0.25 * (high + pad) else low - pad, high + pad)
     places = sorted(set(x))
     closest = min((b - a for a, b in pairwise(places)), default=math.inf)
     if x and len(places) <= 8 and closest > 0.08 * (places[-1] - places[0]):  # else numbers would overlap

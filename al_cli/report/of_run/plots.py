@@ -11,6 +11,7 @@ import numpy as np
 from al_cli.records import RunFolder, round_name
 from al_cli.records.settings import stops_early
 from al_cli.report.drawing import style
+from al_cli.report.drawing.confusion import plot_confusion
 from al_cli.report.drawing.curves import LOSS_PARTS
 from al_cli.report.drawing.sheets import contact_sheet, save_sheet
 from al_cli.tasks import Cost, Metric, Task
@@ -53,10 +54,13 @@ def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
     counts = [folder.class_counts(record.round) for record in records]
     if any(picked for of_round in counts for picked, _ in of_round.values()):
         written += plot_class_counts(counts, plots / "class_counts.png", task.labeled)
+    classes, confused = folder.confusion(records[-1].round)
+    if len(classes) > 1:
+        written += plot_confusion(classes, np.array(confused), plots / "confusion.png")
     if splits is not None:
         for record in records:
             target = plots / f"contact_sheet_{round_name(record.round)}.png"
-            written.append(save_sheet(contact_sheet(record, splits.train), target))
+            written.append(save_sheet(contact_sheet(record, splits.train, label=task.label), target))
     return written
 
 
@@ -99,11 +103,12 @@ def plot_run_measured(
         every: list[tuple[float, float]] = []
         for number, (key, label) in enumerate(labels.items()):
             points = [(cost.of(r), value) for r in records if (value := getattr(r, key)) is not None]
-            axes.plot(*_axes_of(points), label=label, clip_on=False, **style.line_style(number))
+            if points:
+                axes.plot(*_axes_of(points), label=label, clip_on=False, **style.line_style(number))
             every += points
         style.frame_curves(axes, *_axes_of(every), f"labeled {cost.name}", label_y)
-        if len(labels) > 1:
-            made.legend(loc="outside upper center", ncols=len(labels))
+        if (shown := len(axes.lines)) > 1:
+            made.legend(loc="outside upper center", ncols=shown)
         return style.save(made, path)
 
 

@@ -11,6 +11,7 @@ from al_cli.report.drawing.curves import LOSS_PARTS, Looks, plot_measured
 from al_cli.report.page import Figure
 from al_cli.report.statistics.curves import ArmRound
 from al_cli.report.study import StudyFolder
+from al_cli.types import LOSSES
 
 OVER_SEEDS = "mean over seeds, one standard deviation shaded"
 
@@ -20,9 +21,13 @@ def measured_figures(study: StudyFolder, rounds: Sequence[ArmRound], cost: str, 
     at the same number."""
     found = []
     if any(row.mean["loss"] is not None for row in rounds):
+        parts = any(row.mean[name] is not None for row in rounds for name in LOSSES[1:])
+        and_parts, scales = (
+            (", and its parts about classes and about boxes", " The scales differ.") if parts else ("", "")
+        )
         caption = (
-            "Lower is better: the loss of the images that rounds are scored on, and its parts about classes and about boxes, "
-            f"against labeled {cost}, {OVER_SEEDS}. The scales differ."
+            f"Lower is better: the loss of the images that rounds are scored on{and_parts}, against labeled {cost}, "
+            f"{OVER_SEEDS}.{scales}"
         )
         draw = partial(plot_measured, rounds, LOSS_PARTS, "loss (lower is better)", cost, looks)
         found.append(Figure("loss", caption, draw))

@@ -1,0 +1,84 @@
+"""Images that lie in archives, written once to al's cache as ordinary image files, and the cache's spare place.
+
+Knows no format: whoever asks writes the folder. A folder in the cache is complete, because it is renamed into its place.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from al_cli.datasets.headers import cache_dir, read_digests
+from al_cli.errors import DatasetError
+
+log = logging.getLogger("al")
+
+
+def unpacked(kind: str, sources: Sequence[Path], write: Callable[[Path], object]) -> Path:
+    """The folder in al's cache with what `write(folder)` makes of these files, made once.
+
+    It is keyed by `kind` and by the bytes of the sources in their order: change `kind` with what is written. DatasetError for
+    a source that cannot be read, and where nothing can be kept.
+    """
+    digests = [str(digest) for digest in read_digests(sources)]
+    return kept(f"unpacked/{kind}-{hashlib.sha256(repr(digests).encode()).hexdigest()[:16]}", write)
+
+
+def kept(name: str, write: Callable[[Path], object]) -> Path:
+    """The folder `name` of al's cache, with what `write(folder)` puts into it on first use. Where the cache cannot be written,
+    in this user's own part of the system's temporary folder, with a warning.
+
+    Two processes that write at once both succeed.
+    """
+    try:
+        return _made(cache_dir() / name, write)
+    except OSError as error:
+        try:
+            spare = _own_temporary_folder()
+            _say_once(f"the cache {cache_dir()} cannot be written ({error.strerror}): images are kept in {spare}")
+            return _made(spare / name, write)
+        except OSError as again:
+            what = f"images cannot be kept in al's cache: {again.strerror}"
+            remedy = "set AL_CACHE to a folder that can be written and has room"
+            raise DatasetError(what, where=str(cache_dir()), remedy=remedy) from error
+
+
+def _made(folder: Path, write: Callable[[Path], object]) -> Path:
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        write(draft)
+        draft.chmod(0o755)  # mkdtemp makes it private
+        try:
+            draft.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another process was faster: its images are the same
+                raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _own_temporary_folder() -> Path:
+    """A folder that nobody else can write to. OSError where somebody else has taken its name."""
+    folder = Path(tempfile.gettempdir()) / f"al-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, "this folder is not this user's alone", str(folder))
+    return folder
+
+
+@cache
+def _say_once(what: str) -> None:
+    log.warning(what)
