@@ -34,7 +34,7 @@ from al_cli.types import INFLUENCES, MEASURED_AGAINST_LABELS, Dataset, Signal
 Columns = dict[Signal, NDArray[Any]]
 
 
-def columns(
+def signal_columns(
     network: Network,
     reader: ImageReader,
     images: Dataset,
