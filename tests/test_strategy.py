@@ -77,6 +77,9 @@ COORDS = Stage(partial(ccms_kmedoids, feature="coords"))
         ("20%", 101, 10, None, 21),
         ("5%", 100, 10, None, 10),  # never below the budget
         ("100%", 100, 10, None, 100),
+        ("10000", 49_000, 1000, None, 10_000),  # ISAL D.1
+        ("10000", 6_000, 1000, None, 6_000),
+        ("5", 100, 10, None, 10),
         ("0.1%", 30_000, 10, None, 30),  # exactly: 0.1 is more than a tenth in binary
     ],
 )
@@ -95,7 +98,9 @@ def test_equation_9_falls_with_ud_and_stays_within_its_ends():
             assert max(abs(a - b) for a, b in zip(counts, exact, strict=True)) <= 0.5 + 1e-9
 
 
-@pytest.mark.parametrize("keep", ["", "all", "0.5x", "0%", "101%", "x", "-4x", "4 x", "UD", "20", "1/2x", None, 20])
+@pytest.mark.parametrize(
+    "keep", ["", "all", "0.5x", "0%", "101%", "x", "-4x", "4 x", "UD", "0", "1.5", "1/2x", None, 0]
+)
 def test_a_keep_that_means_nothing(keep):
     with pytest.raises(ConfigError, match="cannot keep"):
         keep_count(keep, 100, 10, 0.5)

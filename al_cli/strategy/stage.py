@@ -35,8 +35,8 @@ def keep_count(keep: str, total: int, target: int, ud: float | None = None) -> i
     """How many of `total` candidates a stage keeps so that `target` can be picked from them.
 
     `budget`: the target. `ud`: thesis eq. 9, (total - target) * (1 - ud) + target: all of them at 0, the target at 1.
-    `4x`: that multiple of the target. `20%`: that share of the candidates. Never below the target, and never above
-    `total`: where the pool is smaller than the budget, all of it.
+    `4x`: that multiple of the target. `20%`: that share of the candidates. `10000`: so many of them. Never below the
+    target, and never above `total`: where the pool is smaller than the budget, all of it.
 
     Exact: `ud` counts as the decimal it is written as. Eq. 9 rounds to the nearest, halves up; multiple and share up.
     ConfigError for anything else, for a `ud` outside [0, 1], and for `ud` kept without a value.
@@ -52,22 +52,24 @@ def keep_count(keep: str, total: int, target: int, ud: float | None = None) -> i
                 f"this sampler needs a ud_split in [0, 1], got {ud}", where="ud_split", remedy="set ud_split=0.5"
             )
         return math.floor((total - target) * (1 - as_written(ud)) + target + Fraction(1, 2))
-    number = Fraction(keep[:-1])
-    wanted = math.ceil(number * target) if kind == "x" else math.ceil(number * total / 100)
+    number = Fraction(keep.rstrip("x%"))
+    wanted = math.ceil({"x": number * target, "%": number * total / 100, "": number}[kind])
     return min(total, max(target, wanted))
 
 
 def _keep_kind(keep: str) -> str:
-    """`budget`, `ud`, `x` or `%`. ConfigError for what is none of them."""
+    """`budget`, `ud`, `x`, `%`, or nothing for a count. ConfigError for what is none of them."""
     if keep in ("budget", "ud"):
         return str(keep)
+    if re.fullmatch(r"[1-9]\d*", str(keep)):
+        return ""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([x%])", str(keep))
     if found and ((found[2] == "x" and float(found[1]) >= 1) or (found[2] == "%" and 0 < float(found[1]) <= 100)):
         return found[2]
     raise ConfigError(
         f"a stage cannot keep {keep!r}",
         where=f"keep={keep}",
-        remedy="give budget, ud, a multiple of the budget such as 4x, or a share of the candidates such as 20%",
+        remedy="give budget, ud, a multiple of the budget such as 4x, a share of the candidates such as 20%, or a count",
     )
 
 
@@ -87,6 +89,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         _keep_kind(self.keep)
+        object.__setattr__(self, "keep", str(self.keep))  # a count is a number in a file
         number = isinstance(self.share, int | float) and not isinstance(self.share, bool)
         if self.share is not None and not (number and 0 < self.share < 1 and self.keep == "budget"):
             remedy = "give 0 < share < 1 with `keep: budget`, for example share: 0.5"
