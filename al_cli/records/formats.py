@@ -14,14 +14,14 @@ import math
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from al_cli.system import encoded, read_regular, sha256
-from al_cli.types import Dataset, Predictions, Signal
+from al_cli.types import Dataset, Predictions, ProbKind, Signal
 
 YAML: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 MAX_DEPTH, MAX_VALUES = 50, 100_000  # of YAML: a configuration has 5 and 200
@@ -192,7 +192,7 @@ def load_predictions(content: bytes) -> Predictions:
 def _predictions_in(content: bytes) -> Predictions:
     with np.load(io.BytesIO(content), allow_pickle=False) as data:
         kind = str(data["prob_kind"])
-        if kind not in ("softmax", "sigmoid"):
+        if kind not in get_args(ProbKind):
             raise ValueError(f"prob_kind is {kind!r}")
         return Predictions(
             data["image_ids"],

@@ -95,7 +95,11 @@ def round_files(done: Round, task: Task) -> dict[str, str | bytes]:
         "predictions.npz": predictions_bytes(done.predictions, done.scored),
         "losses.csv": csv_text(columns, losses),
         "candidates.csv": csv_text(CANDIDATE_COLUMNS, _candidate_rows(done)),
-        **({IMAGE_LOSSES: csv_text(("image_id", "image", *known), _loss_rows(done.scored, done.losses, known))} if done.losses else {}),
+        **(
+            {IMAGE_LOSSES: csv_text(("image_id", "image", *known), _loss_rows(done.scored, done.losses, known))}
+            if done.losses
+            else {}
+        ),
     }
 
 
@@ -109,7 +113,9 @@ def derived_tables(
         "metrics.csv": csv_text(columns, [_metrics_row(replace(record, metrics=evaluation.metrics), task)]),
         "per_class.csv": _mappings_csv(evaluation.per_class),
         **{f"{name}.csv": _mappings_csv(rows) for name, rows in evaluation.tables.items()},
-        "selection.csv": csv_text(("order", "image_id", "image", "score", label), _selection_rows(record, picked, task)),
+        "selection.csv": csv_text(
+            ("order", "image_id", "image", "score", label), _selection_rows(record, picked, task)
+        ),
         "class_counts.csv": csv_text(("class", "picked", "labeled"), _class_rows(picked, labeled)),
     }
 

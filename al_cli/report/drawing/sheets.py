@@ -41,8 +41,8 @@ class Mark:
 def contact_sheet(
     record: RoundRecord, train: Dataset, limit: int = MAX_IMAGES, label: LabelKind = "objects"
 ) -> Picture:
-    """The images a round picked, in the order it picked them, with their true boxes, or, where a label is an image, their class
-    in place of their name. Says so when there are more."""
+    """The images a round picked, in the order it picked them, with their true boxes, or, where a label is an image, with their
+    class in place of their name. Says so when there are more."""
     shown = record.picked[:limit]
     cells = []
     for image_id, score in zip(shown, record.scores, strict=False):
