@@ -39,6 +39,7 @@ class Signal(StrEnum):
     PREDICTED_LOSS = "predicted_loss"  # [N]
     TRUE_LOSS = "true_loss"  # [N], needs labels: an oracle
     TRUE_BOXES = "true_boxes"  # [N] number of true boxes: an oracle
+    TRUE_CLASSES = "true_classes"  # [N, C] number of true boxes of each class: an oracle
     INFLUENCE = "influence"  # [N]
     GRADIENT_SIMILARITY = "gradient_similarity"  # [N]
     ERROR_PROBABILITY = "error_probability"  # [N] that its class is wrong: the own head, tuned on validation images
@@ -57,7 +58,7 @@ IMAGE_AXIS: dict[Signal, int] = {
 # Probabilities of each class on the last axis, with this many axes.
 CLASS_PROBABILITIES: dict[Signal, int] = {Signal.PROBS: 2, Signal.DROPOUT: 3}
 # What nobody could know before labeling: a sampler that needs one of these is an oracle, never a practical method.
-ORACLES = frozenset({Signal.TRUE_LOSS, Signal.TRUE_BOXES})
+ORACLES = frozenset({Signal.TRUE_LOSS, Signal.TRUE_BOXES, Signal.TRUE_CLASSES})
 # What a label would do to the loss of other images (`model.influence`).
 INFLUENCES = frozenset({Signal.INFLUENCE, Signal.GRADIENT_SIMILARITY})
 # What depends on labels besides the weights: those that `Learner.inform` was given last.
@@ -169,6 +170,13 @@ class Dataset:
     def box_count(self) -> int:
         """Annotated objects, crowd regions left out: what a round costs in boxes."""
         return int(sum((~image.crowd).sum() for image in self.images))
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """[N, C] annotated objects of each class in each image, crowd regions left out."""
+        c = len(self.class_names)
+        counts = [np.bincount(image.classes[~image.crowd], minlength=c) for image in self.images]
+        return np.array(counts, dtype=np.int64).reshape(-1, c)
 
     @property
     def fingerprint(self) -> str:

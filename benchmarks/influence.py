@@ -19,13 +19,13 @@ from collections.abc import Callable
 
 import torch
 import torch.autograd.forward_ad as forward_ad
+from al_cli.learners.detectron.influence.lissa import gradient
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from al_cli.experiment import build
 from al_cli.experiment.job import jobs_of
 from al_cli.learners.detectron.influence.last_layers import HeadLoss
-from al_cli.learners.detectron.influence.lissa import gradient
 from al_cli.learners.detectron.influence.source import InfluenceSource
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.training.data import Batch, ordered_batches, to_dicts

@@ -73,7 +73,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment of a document. `sweep` is empty where it cannot be run; `why` is the reason then."""
+    """One experiment of a document. `sweep` is empty where it cannot be run; `why` is the reason then. `also`: the words that
+    run it on each of its other data sets."""
 
     id: str
     document: str
@@ -85,6 +86,7 @@ class Experiment:
     pool: int | None = None
     why: str = ""
     settings: tuple[Setting, ...] = ()
+    also: tuple[tuple[str, ...], ...] = ()
 
     @property
     def deviations(self) -> list[Setting]:
@@ -96,8 +98,10 @@ class Experiment:
         return "not runnable" if not self.sweep else "deviating" if self.deviations else "faithful"
 
     @property
-    def command(self) -> str:
-        return f"al sweep {self.sweep} dataset.root=FOLDER {shlex.join(self.words)}".rstrip()
+    def commands(self) -> list[str]:
+        """What to type: one command, or one for each data set."""
+        asked = (self.words, *(self.words + words for words in self.also))
+        return [f"al sweep {self.sweep} dataset.root=FOLDER {shlex.join(words)}".rstrip() for words in asked]
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,7 @@ class _Check:
 
     def experiment(self, value: Any, number: int, documents: Mapping[str, Any]) -> Experiment | None:
         where = str(value.get("id", f"experiment {number}")) if isinstance(value, dict) else f"experiment {number}"
-        allowed = ("sweep", "words", "pool", "why", "settings")
+        allowed = ("sweep", "words", "also", "pool", "why", "settings")
         if not self.keys(value, where, needed=("id", "document", "title", "place", "task"), allowed=allowed):
             return None
         self.that(value["document"] in documents, f"{where}: there is no document {value['document']}")
@@ -213,16 +217,17 @@ class _Check:
         self.that(runs or bool(why), f"{where}: it cannot be run, so it needs a why")
         self.that(pool is None or (type(pool) is int and pool > 0), f"{where}: pool is {pool!r}, and no count")
         words = self.words(value.get("words") or [], where)
-        self.that(runs or not words, f"{where}: words without a sweep do nothing")
+        others = self.listed(value.get("also") or [], f"{where}, also")
+        also = tuple(self.words(one, f"{where}, also") for one in others)
+        self.that(runs or not (words or also), f"{where}: words without a sweep do nothing")
         settings = [
             setting
             for place, one in enumerate(self.listed(value.get("settings", []), f"{where}, settings"), 1)
             if (setting := self.setting(one, f"{where}, setting {place}", runs))
         ]
         texts = {key: str(value[key]) for key in ("id", "document", "title", "place", "task")}
-        return Experiment(
-            **texts, sweep=value.get("sweep") or "", words=words, pool=pool, why=why, settings=tuple(settings)
-        )
+        sweep = value.get("sweep") or ""
+        return Experiment(**texts, sweep=sweep, words=words, pool=pool, why=why, settings=tuple(settings), also=also)
 
     def words(self, value: Any, where: str) -> tuple[str, ...]:
         words = self.listed(value, f"{where}, words")

@@ -41,7 +41,7 @@ def _overview(table: Table) -> Iterator[str]:
         yield ""
         yield from _rows(
             ("experiment", "document", "what", "place", "here", "how to run it, or why not"),
-            ((*_named(table, one), one.status, f"`{one.command}`" if one.sweep else one.why) for one in own),
+            ((*_named(table, one), one.status, _typed(one) if one.sweep else one.why) for one in own),
         )
         yield ""
     if table.ours:
@@ -49,6 +49,10 @@ def _overview(table: Table) -> Iterator[str]:
         yield ""
         yield from _rows(("sweep", "what"), ((f"`{name}`", what) for name, what in table.ours.items()))
         yield ""
+
+
+def _typed(one: Experiment) -> str:
+    return "<br>".join(f"`{command}`" for command in one.commands)
 
 
 def _named(table: Table, one: Experiment) -> tuple[str, ...]:
@@ -83,7 +87,7 @@ def _section(one: Experiment) -> Iterator[str]:
         named = ", ".join(setting.what for setting in one.deviations)
         yield f"{stated}{f' in: {named}' if named else ''}."
         yield ""
-        yield f"    {one.command}"
+        yield from (f"    {command}" for command in one.commands)
     else:
         yield f"{stated}: {one.why}."
     yield ""

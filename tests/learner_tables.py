@@ -19,6 +19,7 @@ SIGNALS = {
     Signal.PREDICTED_LOSS: (("N",), ANY),
     Signal.TRUE_LOSS: (("N",), (0, np.inf)),
     Signal.TRUE_BOXES: (("N",), (0, np.inf)),
+    Signal.TRUE_CLASSES: (("N", "C"), (0, np.inf)),
     Signal.INFLUENCE: (("N",), ANY),
     Signal.GRADIENT_SIMILARITY: (("N",), ANY),
     Signal.LAYER_ACTIVATIONS: (("M", None, 2), ANY),

@@ -7,8 +7,9 @@ from pathlib import Path
 import al_cli
 
 PACKAGE = Path(al_cli.__file__).parent
-# What every verb has (`cli/main.py` asks for it), the logger of a file, and what a file of tasks is for.
-CONTRACT = {"HELP", "EPILOG", "add_arguments", "act", "log", "round_log", "TASK"}
+# What every verb has (`cli/main.py` asks for it), the logger of a file, what a file of tasks is for, and what every family of
+# learners has.
+CONTRACT = {"HELP", "EPILOG", "add_arguments", "act", "log", "round_log", "TASK", "build", "ImageReader"}
 
 
 def defined_in(path: Path) -> set[str]:

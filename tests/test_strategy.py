@@ -78,6 +78,9 @@ COORDS = Stage(partial(ccms_kmedoids, feature="coords"))
         ("5%", 100, 10, None, 10),  # never below the budget
         ("100%", 100, 10, None, 100),
         ("0.1%", 30_000, 10, None, 30),  # exactly: 0.1 is more than a tenth in binary
+        ("10000 images", 48_000, 1000, None, 10_000),  # ISAL D.1: the best of a random 10,000
+        ("10000 images", 7000, 1000, None, 7000),
+        ("5 images", 100, 10, None, 10),
     ],
 )
 def test_keep_count(keep, total, target, ud, expected):
@@ -95,7 +98,27 @@ def test_equation_9_falls_with_ud_and_stays_within_its_ends():
             assert max(abs(a - b) for a, b in zip(counts, exact, strict=True)) <= 0.5 + 1e-9
 
 
-@pytest.mark.parametrize("keep", ["", "all", "0.5x", "0%", "101%", "x", "-4x", "4 x", "UD", "20", "1/2x", None, 20])
+@pytest.mark.parametrize(
+    "keep",
+    [
+        "",
+        "all",
+        "0.5x",
+        "0%",
+        "101%",
+        "x",
+        "-4x",
+        "4 x",
+        "UD",
+        "20",
+        "0 images",
+        "x images",
+        "5images",
+        "1/2x",
+        None,
+        20,
+    ],
+)
 def test_a_keep_that_means_nothing(keep):
     with pytest.raises(ConfigError, match="cannot keep"):
         keep_count(keep, 100, 10, 0.5)

@@ -27,7 +27,8 @@ al data digits DIR                   writes the built-in digits there as a YOLO 
 
 --json prints one object:
   name, format, classes [names], words [what al run takes], deep (whether images were decoded)
-  splits  [{split, images, "no label file" (YOLO), negatives, boxes, small, medium, large, "by class" {name: boxes}}]
+  splits  [{split, images, "no label file" (YOLO), negatives, boxes, small, medium, large, "by class" {name: boxes}}], or
+          [{split, images, "classes with images", "by class" {name: images}}] where each image has one class
   odd     [{split or null, kind, count, examples (at most ten), so: what follows, or null}]
 Of a dataset that cannot be read: {error, problems [{what, where, remedy}]}, and exit code 2.
 """
@@ -104,6 +105,7 @@ def check_dataset(words: list[str], args: argparse.Namespace) -> None:
     from al_cli.datasets.notes import Notes
     from al_cli.datasets.summary import summary_of
     from al_cli.experiment.build import dataset_root, load_dataset
+    from al_cli.experiment.dataset_settings import labels_of
     from al_cli.experiment.job import jobs_of
 
     [job] = jobs_of(words)
@@ -111,7 +113,7 @@ def check_dataset(words: list[str], args: argparse.Namespace) -> None:
     root, notes = dataset_root(dataset), Notes()
     try:
         splits = load_dataset(dataset, notes)
-        summary = summary_of(splits, notes, root, dataset["format"], deep=args.deep)
+        summary = summary_of(splits, notes, root, dataset["format"], args.deep, labels_of(dataset))
     except DatasetError as error:
         pass_on(error, args)
         raise

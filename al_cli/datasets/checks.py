@@ -271,3 +271,24 @@ def count_splits(splits: Splits, unlabeled: Mapping[str, int] | None = None) -> 
             }
         )
     return rows
+
+
+def count_images(splits: Splits) -> list[dict[str, str | int]]:
+    """One row a split for `al data`, of images with one class each: images, classes that have one, the commonest and rarest.
+
+    The rarest is one of those that have an image. Of classes with equal counts the first is named.
+    """
+    rows: list[dict[str, str | int]] = []
+    for split, data in named_splits(splits):
+        counts = {name: count for name, count in objects_by_class(data).items() if count}
+        most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
+        rows.append(
+            {
+                "split": split,
+                "images": len(data),
+                "classes with images": len(counts),
+                "most common": f"{most} ({counts[most]})",
+                "rarest": f"{least} ({counts[least]})",
+            }
+        )
+    return rows

@@ -74,7 +74,7 @@ def _header(path: Path) -> list[int]:
     with path.open("rb") as file, Image.open(file, formats=PIXEL_FORMATS) as image:
         width, height = image.size
         if image.mode in DEEP or image.mode.startswith("I;16"):
-            what = f"has {image.mode} pixels, more than 8 bits each, which detectors would clip to white or black"
+            what = f"has {image.mode} pixels, more than 8 bits each, which would be clipped to white or black"
             raise DatasetError(what, remedy="convert it to 8 bits a channel")
         orientation = orientation_of(image, file)
         # TIFF is the one format whose orientation Pillow has already applied to the size.

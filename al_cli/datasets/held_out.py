@@ -2,7 +2,9 @@
 
     dataset.val, dataset.test   null                the data's own split of that name
                                 20%                 a share of the whole pool, the same for all seeds of a study
+                                2000 images         exactly so many images of the whole pool
                                 20% of initial      a part of the initial labels (val alone; `loop.opening` draws it)
+    dataset.test                none                there is no test split: rounds are scored on val (evaluate=val)
     dataset.split_seed          0, 1, ...           another draw of the shares
     dataset.group               null                each image is drawn by its name
                                 folder              images of one folder stay together
@@ -10,8 +12,9 @@
 
 Each image, or group, has a place in [0, 1): a hash of the split, the seed and its name. It is drawn where its place lies below
 the share. So another label, id or format, or one image more or less, leaves every other image where it was, and the test
-split of 20% is a part of that of 30%. The price: a share is met on average. 20% of 1000 images are 200, give or take 13.
-Images with equal bytes are drawn as one, by the first of their names. Test is drawn first; both leave the pool.
+split of 20% is a part of that of 30%. The price: a share is met on average. 20% of 1000 images are 200, give or take 13. A
+count is met exactly, by the lowest places. Images with equal bytes are drawn as one, by the first of their names. Test is
+drawn first; both leave the pool.
 
 Where neither is asked for, a single held-out split of the data is the test split, whatever its name: evaluation images never
 steer training.
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,20 +34,23 @@ from al_cli.errors import ConfigError, DatasetError
 from al_cli.types import Dataset, OwnSplits, Splits
 
 SHARE_AS_TYPED = re.compile(r"(\d+(?:\.\d+)?)%( of initial)?")
-WAYS = "give a share of the pool as 20%, or null for the data's own split"
+COUNT_AS_TYPED = re.compile(r"(\d{1,12}) images?")
+NO_TEST = "none"
+WAYS = "give a share of the pool as 20%, a count as '2000 images', or null for the data's own split"
 SEEDS_TRIED = 100  # where a draw leaves a split empty, to name one that does not
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What is asked for. `val`, `test`: shares of the pool in (0, 1), None for the data's own split; `initial`: the share
-    of the initial labels that validates instead, 0 for none."""
+    """What is asked for. `val`, `test`: shares of the pool in (0, 1) or counts of its images, None for the data's own split;
+    `initial`: the share of the initial labels that validates instead, 0 for none; `no_test`: nothing but val is held out."""
 
-    val: float | None = None
-    test: float | None = None
+    val: float | int | None = None
+    test: float | int | None = None
     initial: float = 0.0
     split_seed: int = 0
     group: str | None = None
+    no_test: bool = False
 
     @classmethod
     def of(cls, dataset: Mapping[str, Any]) -> HeldOut:
@@ -51,7 +58,9 @@ class HeldOut:
         if "holdout" in dataset:
             raise retired(dataset["holdout"])
         placed = "train" in dataset  # a format whose splits are placed by settings: theirs are the data's own
-        (val, initial), (test, labeled) = (_share(dataset.get(name), name, placed) for name in ("val", "test"))
+        no_test = dataset.get("test") == NO_TEST
+        asked = {"val": dataset.get("val"), "test": None if no_test else dataset.get("test")}
+        (val, initial), (test, labeled) = (_share(value, name, placed) for name, value in asked.items())
         if labeled:
             raise ConfigError(
                 "the test split cannot be a part of the initial labels: each seed has others, and no two runs would be "
@@ -59,7 +68,7 @@ class HeldOut:
                 where=f"dataset.test={dataset['test']}",
                 remedy=f"write dataset.test={_percent(labeled)}, a share of the pool",
             )
-        if (val or 0) + (test or 0) >= 1:
+        if sum(share for share in (val, test) if isinstance(share, float)) >= 1:
             raise ConfigError(
                 "the held-out shares leave no pool",
                 where=f"dataset.val={dataset['val']} dataset.test={dataset['test']}",
@@ -69,7 +78,13 @@ class HeldOut:
         if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
             raise ConfigError(f"dataset.split_seed is {seed!r}", remedy="give a whole number of at least 0")
         check_group(group)
-        wanted = cls(val, test, initial, seed, group)
+        if no_test and initial:
+            raise ConfigError(
+                "rounds cannot be scored on a part of the initial labels: each seed has others",
+                where=f"dataset.val={dataset['val']} dataset.test=none",
+                remedy="write dataset.val=20%, a share of the pool",
+            )
+        wanted = cls(val, test, initial, seed, group, no_test)
         wanted._check_use(repeated=dataset.get("repeat") is not None)
         return wanted
 
@@ -93,7 +108,13 @@ class HeldOut:
     def shares(self) -> str:
         """The shares of the pool as they are typed."""
         both = (("val", self.val), ("test", self.test))
-        return " ".join(f"dataset.{name}={_percent(share)}" for name, share in both if share is not None)
+        return " ".join(f"dataset.{name}={_typed(share)}" for name, share in both if share is not None)
+
+    def expected(self, images: int) -> int:
+        """How many of so many images are left in the pool, on average."""
+        return images - sum(
+            share if isinstance(share, int) else round(images * share) for share in (self.val, self.test) if share
+        )
 
 
 def retired(value: Any) -> ConfigError:
@@ -117,13 +138,28 @@ def spelled_now(dataset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply(own: OwnSplits, wanted: HeldOut) -> Splits:
-    """The splits that a run uses: the data's own, or drawn from its pool. Ids stay what they are.
+    """The splits that a run uses: the data's own, or drawn from its pool. Ids stay what they are. With `no_test` the test
+    split has no image.
 
     DatasetError where there is nothing to evaluate on, where a split of the data would go unused, and where a draw would
     leave the pool, val or test without an image or without an object.
     """
     val, test = own.val, own.test
-    if test is None and wanted.test is None:
+    if wanted.no_test:
+        if test is not None:
+            raise DatasetError(
+                f"the data has a test split of its own, {len(test)} images, which would go unused",
+                where=f"{own.name}, dataset.test=none",
+                remedy="leave dataset.test out, or take it out of the data's list of splits",
+            )
+        if val is None and wanted.val is None:
+            raise DatasetError(
+                "there is no held-out split: every round is scored on images that are never trained on",
+                where=f"{own.name}, dataset.test=none",
+                remedy="add dataset.val=20% to hold out a share of the pool, or give the data a val split",
+            )
+        test = own.train.select([])
+    elif test is None and wanted.test is None:
         if val is None:
             raise DatasetError(
                 "there is no held-out split: every round is evaluated on images that are never trained on",
@@ -149,8 +185,11 @@ def apply(own: OwnSplits, wanted: HeldOut) -> Splits:
 
 def scored_split(splits: Splits, evaluate: str) -> Dataset:
     """The split that rounds are scored on: what the setting `evaluate` names. DatasetError for a val that is not there."""
-    if evaluate == "test":
+    if evaluate == "test" and len(splits.test):
         return splits.test
+    if evaluate == "test":
+        remedy = "add evaluate=val, or leave dataset.test=none out"
+        raise DatasetError("there is no test split to score rounds on", where="dataset.test=none", remedy=remedy)
     if splits.val is None:
         raise DatasetError(
             "there is no val split to score rounds on: the data's only held-out split is the test split",
@@ -183,20 +222,33 @@ def _draw(pool: Dataset, wanted: HeldOut) -> dict[str, Dataset]:
 
 
 def _divide(pool: Dataset, keys: Sequence[str], wanted: HeldOut) -> dict[str, Dataset]:
-    test, val = wanted.test or 0.0, wanted.val or 0.0
-    split_of: dict[str, str] = {}
-    for key in set(keys):
-        if _place("test", wanted.split_seed, key) < test:
-            split_of[key] = "test"
-        # of the images that test left, so many that they are `val` of the whole
-        elif _place("val", wanted.split_seed, key) < val / (1 - test):
-            split_of[key] = "val"
+    sizes = Counter(keys)
+    split_of = dict.fromkeys(sizes, "pool")
+    for split, asked in (("test", wanted.test), ("val", wanted.val)):
+        left = {key: _place(split, wanted.split_seed, key) for key in sizes if split_of[key] == "pool"}
+        if isinstance(asked, int):
+            drawn = _so_many(asked, left, sizes)
         else:
-            split_of[key] = "pool"
+            # of the images that test left, so many that they are `val` of the whole
+            gone = wanted.test if split == "val" and isinstance(wanted.test, float) else 0.0
+            drawn = [key for key, place in left.items() if place < (asked or 0.0) / (1 - gone)]
+        split_of |= dict.fromkeys(drawn, split)
     ids: dict[str, list[int]] = {"pool": [], "val": [], "test": []}
     for image, key in zip(pool.images, keys, strict=True):
         ids[split_of[key]].append(image.id)
     return {split: pool.select(of_split) for split, of_split in ids.items()}
+
+
+def _so_many(count: int, places: Mapping[str, float], sizes: Mapping[str, int]) -> list[str]:
+    """Keys of `count` images, those of the lowest places; a group that is too large for what is left is passed over."""
+    drawn: list[str] = []
+    for key in sorted(places, key=lambda key: (places[key], key)):
+        if sizes[key] <= count:
+            drawn.append(key)
+            count -= sizes[key]
+        if not count:
+            break
+    return drawn
 
 
 def _place(split: str, seed: int, key: str) -> float:
@@ -212,17 +264,23 @@ def _fault(parts: Mapping[str, Dataset], wanted: HeldOut) -> str:
         name = "a pool" if split == "pool" else f"a {split} split"
         if asked is not None and not len(data):
             return f"{name} without an image"
+        if isinstance(asked, int) and len(data) != asked:
+            return f"{name} of {len(data)} images instead of {asked}"
         if asked is not None and not data.box_count:
             return f"{name} of {len(data)} image(s) without a single labeled object"
     return ""
+
+
+def _typed(share: float | int) -> str:
+    return f"'{share} images'" if isinstance(share, int) else _percent(share)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.12g}%"
 
 
-def _share(value: Any, name: str, placed: bool) -> tuple[float | None, float]:
-    """(share of the pool, share of the initial labels) of dataset.val or dataset.test."""
+def _share(value: Any, name: str, placed: bool) -> tuple[float | int | None, float]:
+    """(share or count of the pool, share of the initial labels) of dataset.val or dataset.test."""
     if value is None or (placed and isinstance(value, Mapping)):
         return None, 0.0
     key, ways = (
@@ -232,11 +290,15 @@ def _share(value: Any, name: str, placed: bool) -> tuple[float | None, float]:
     if isinstance(value, Mapping):
         raise ConfigError(f"{key} is {value!r}", remedy=f"this data itself says where its splits are; {ways}")
     text = str(value).strip()
+    if (count := COUNT_AS_TYPED.fullmatch(text)) and int(count[1]):
+        return int(count[1]), 0.0
     if match := SHARE_AS_TYPED.fullmatch(text):
         share = float(match[1]) / 100
         if not 0 < share < 1:
             raise ConfigError(f"{key} is {text!r}", remedy="give a share above 0% and below 100%")
         return (None, share) if match[2] else (share, 0.0)
+    if name == "test":
+        ways += f", or {NO_TEST} where rounds are scored on val"
     try:
         number = 0.0 if isinstance(value, bool) else float(text)
     except ValueError:

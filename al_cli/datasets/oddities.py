@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from al_cli.datasets.headers import read_traits
 from al_cli.datasets.names import printable
 from al_cli.datasets.notes import Notes
-from al_cli.types import Dataset, Image, Splits
+from al_cli.types import Dataset, Image, LabelKind, Splits
 
 KEPT = 100  # boxes of one image that COCO's evaluation looks at, and that detectors give
 EXAMPLES = 10
@@ -64,14 +64,14 @@ def named_splits(splits: Splits) -> list[tuple[str, Dataset]]:
     return [(name, data) for name, data in every if data is not None]
 
 
-def find_oddities(splits: Splits, notes: Notes, root: Path) -> list[Oddity]:
+def find_oddities(splits: Splits, notes: Notes, root: Path, labels: LabelKind = "objects") -> list[Oddity]:
     """Of each split what is odd by its images, boxes and classes, then what the reader noted. Paths are shown below `root`."""
     found: list[Oddity] = []
     for split, data in named_splits(splits):
-        found += _of_images(split, data, root)
-        found += _of_boxes(split, data, root)
+        found += _of_images(split, data, root, labels)
+        found += _of_boxes(split, data, root) if labels == "objects" else _in_two_classes(split, data, root)
         if split != "val":
-            found += _of_classes(split, data)
+            found += _of_classes(split, data, labels)
     for kind, places in notes.places.items():
         found.append(Oddity(kind, len(places), [below(place, root) for place in places].__getitem__))
     return found
@@ -88,7 +88,7 @@ def some(kind: str, images: Sequence[Image], split: str, root: Path, so: str = "
         yield Oddity(kind, len(images), lambda n: below(images[n].path, root), split, so)
 
 
-def _of_images(split: str, data: Dataset, root: Path) -> Iterator[Oddity]:
+def _of_images(split: str, data: Dataset, root: Path, labels: LabelKind) -> Iterator[Oddity]:
     first: dict[str, Image] = {}
     again = [(i, first[i.content]) for i in data.images if i.content and first.setdefault(i.content, i) is not i]
     if again:
@@ -102,10 +102,14 @@ def _of_images(split: str, data: Dataset, root: Path) -> Iterator[Oddity]:
     traits = read_traits([image.path for image in data.images])
     turned = [image for image, (orientation, _) in zip(data.images, traits, strict=True) if orientation != 1]
     grey = [image for image, (_, is_grey) in zip(data.images, traits, strict=True) if is_grey]
-    yield from some(
-        "images that EXIF turns", turned, split, root, "boxes are read in the turned picture, as people see it"
+    so = (
+        "boxes are read in the turned picture, as people see it"
+        if labels == "objects"
+        else "they are read as people see them"
     )
-    yield from some("greyscale images", grey, split, root, "they are read as three equal channels")
+    yield from some("images that EXIF turns", turned, split, root, so)
+    if labels == "objects" or len(grey) < len(data):
+        yield from some("greyscale images", grey, split, root, "they are read as three equal channels")
     objects = [int((~image.crowd).sum()) for image in data.images]
     crowded = [image for image, count in zip(data.images, objects, strict=True) if count > KEPT]
     if crowded:
@@ -166,12 +170,27 @@ def _same_boxes(table: _Boxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.sort(rows[pairs[0][same & alike]]), np.sort(rows[pairs[0][same & ~alike]])
 
 
-def _of_classes(split: str, data: Dataset) -> Iterator[Oddity]:
+def _in_two_classes(split: str, data: Dataset, root: Path) -> Iterator[Oddity]:
+    """Images of equal bytes that have not the same class."""
+    first: dict[str, Image] = {}
+    pairs = [(image, first.setdefault(image.content, image)) for image in data.images if image.content]
+    unlike = [(one, other) for one, other in pairs if one.classes[0] != other.classes[0]]
+
+    def place(n: int) -> str:
+        return ", ".join(f"{below(i.path, root)} ({printable(data.class_names[i.classes[0]])})" for i in unlike[n])
+
+    if unlike:
+        kind = "images with the bytes of one of another class"
+        yield Oddity(kind, len(unlike), place, split, "at most one of the classes is right")
+
+
+def _of_classes(split: str, data: Dataset, labels: LabelKind) -> Iterator[Oddity]:
     counts = objects_by_class(data)
     absent = [name for name, count in counts.items() if not count]
     so = "they cannot be learned" if split == "train" else "nothing is measured of them"
     if absent:
-        yield Oddity("classes without an object", len(absent), absent.__getitem__, split, so, shown=EXAMPLES)
+        kind = f"classes without an {'object' if labels == 'objects' else 'image'}"
+        yield Oddity(kind, len(absent), absent.__getitem__, split, so, shown=EXAMPLES)
 
 
 def objects_by_class(data: Dataset) -> dict[str, int]:

@@ -5,14 +5,14 @@ validation and test images alone. It states no angle: up to `MOST_DEGREES` eithe
 the image itself. The others are written to al's cache, never to a folder of the user's.
 
 A copy is as large as its image; what is turned in from outside is black. A box becomes the axis-aligned hull of its turned
-corners, cut at the image's edges, so it grows a little; one of which less than a pixel is left is dropped.
+corners, cut at the image's edges, so it grows a little; one of which less than a pixel is left is dropped. A label that is the
+class of the whole image stays that.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,18 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from al_cli.datasets.headers import GREY_MODES, PIXEL_FORMATS, cache_dir, orientation_of, read_each, why_unreadable
-from al_cli.datasets.near import TURNS
-from al_cli.errors import DatasetError
-from al_cli.system import unfinished
-from al_cli.types import Image, Splits
+from al_cli.datasets.copies import upright, write_missing
+from al_cli.datasets.headers import cache_dir
+from al_cli.types import Image, LabelKind, Splits
 
 MOST_DEGREES = 5.0
 SCHEME = "turned 1"  # to be changed with what a copy looks like: copies in the cache are found again by it
 MOST_ID = 2**62  # ids of the user's files above it are so far up that copies cannot have the same
 
 
-def repeat_pool(splits: Splits, times: int, seed: int) -> Splits:
+def repeat_pool(splits: Splits, times: int, seed: int, labels: LabelKind = "objects") -> Splits:
     """The splits with each pool image `times` times; val and test as they are.
 
     The copies of `photo.jpg` are called `photo.jpg~2`, `photo.jpg~3`, ...; no image file can be called so. Their ids lie above
@@ -46,9 +44,9 @@ def repeat_pool(splits: Splits, times: int, seed: int) -> Splits:
     for number in range(2, times + 1):
         for image in splits.train.images:
             degrees = angle_of(image.name, number, seed)
-            copies.append(turned(image, number, degrees, first + len(copies)))
+            copies.append(turned(image, number, degrees, first + len(copies), labels))
             made_from[copies[-1].path] = image.path, degrees
-    write_missing(made_from)
+    write_missing("turned", made_from, turned_picture)
     return replace(splits, train=replace(splits.train, images=(*splits.train.images, *copies)))
 
 
@@ -58,10 +56,12 @@ def angle_of(name: str, number: int, seed: int) -> float:
     return (int.from_bytes(digest[:6], "big") / 2**48 * 2 - 1) * MOST_DEGREES
 
 
-def turned(image: Image, number: int, degrees: float, id: int) -> Image:
+def turned(image: Image, number: int, degrees: float, id: int, labels: LabelKind = "objects") -> Image:
     """The copy of that number as it will lie in the cache. Its `content` is a digest of what it is made from and how, so it is
     the same on machines whose libraries write other bytes for the same pixels."""
     boxes, left = turned_boxes(image.boxes, degrees, image.width, image.height)
+    if labels == "image":
+        boxes, left = image.boxes, np.ones(len(image.boxes), dtype=bool)
     content = hashlib.sha256(f"{SCHEME}/{image.content or image.path}/{degrees!r}".encode()).hexdigest()[:32]
     return Image(
         id,
@@ -85,38 +85,13 @@ def turned_boxes(
     corners = np.stack([cos * x + sin * y + width / 2, cos * y - sin * x + height / 2], axis=2)  # [K, 4, 2]
     hull = np.concatenate([corners.min(1), corners.max(1)], axis=1)
     hull = np.clip(hull, 0, [width, height, width, height])
+    whole = (boxes == [0, 0, width, height]).all(
+        1
+    )  # of a strip 24 times as long as wide, a hull does not reach the ends
+    hull[whole] = boxes[whole]
     return hull, (hull[:, 2:] - hull[:, :2] >= 1).all(1)
-
-
-def write_missing(made_from: Mapping[Path, tuple[Path, float]]) -> None:
-    """Write the copies that the cache does not hold: path -> the image's file and the angle. Each appears whole or not at all,
-    so several processes may do so at once."""
-    missing = [path for path in made_from if not path.exists()]
-
-    def write(path: Path) -> None:
-        picture = turned_picture(*made_from[path])
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished(path) as draft:
-                picture.save(draft, format="PNG")
-        except OSError as error:
-            remedy = "set AL_CACHE to a folder that can be written and has room"
-            where = str(error.filename or path)
-            raise DatasetError(f"a turned copy cannot be kept: {error.strerror}", where=where, remedy=remedy) from error
-
-    for n, failed in read_each("copies", missing, list(range(len(missing))), write):
-        if isinstance(failed, DatasetError):
-            raise failed
-        if isinstance(failed, Exception):
-            where = str(made_from[missing[n]][0])
-            raise DatasetError(why_unreadable(failed), where=where, remedy="replace or remove the file")
 
 
 def turned_picture(path: Path, degrees: float) -> Pillow.Image:
     """The picture in a file as it is seen, turned counterclockwise about its middle; grey or in color."""
-    with path.open("rb") as file, Pillow.open(file, formats=PIXEL_FORMATS) as image:
-        image.load()
-        turn = TURNS.get(orientation_of(image, file))
-        plain = image.convert("L" if image.mode in GREY_MODES else "RGB")
-        upright = plain if turn is None else plain.transpose(turn)
-        return upright.rotate(degrees, Pillow.Resampling.BILINEAR)
+    return upright(path).rotate(degrees, Pillow.Resampling.BILINEAR)

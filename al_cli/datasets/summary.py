@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from al_cli.datasets.checks import count_splits
+from al_cli.datasets.checks import count_images, count_splits
 from al_cli.datasets.near import groups_of, is_flat, look_at
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.oddities import (
@@ -20,14 +21,14 @@ from al_cli.datasets.oddities import (
 )
 from al_cli.datasets.places import SPLIT_NAMES
 from al_cli.errors import DatasetError
-from al_cli.types import Splits
+from al_cli.types import LabelKind, Splits
 
 NOT_DEEP = "near-duplicates and broken images: not looked for; --deep does"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Rows of counts, one a split; oddities; and for each split its objects by class."""
+    """Rows of counts, one a split; oddities; and for each split its objects by class, or its images."""
 
     splits: Splits
     format: str
@@ -52,11 +53,18 @@ class Summary:
         }
 
 
-def summary_of(splits: Splits, notes: Notes, root: Path, format: str, deep: bool = False) -> Summary:
+def summary_of(
+    splits: Splits, notes: Notes, root: Path, format: str, deep: bool = False, labels: LabelKind = "objects"
+) -> Summary:
     """Count, and look for all that is odd. `deep` decodes every image: DatasetError names those that cannot be."""
     root = root.absolute()
     root = root if root.is_dir() else root.parent
-    odd = find_oddities(splits, notes, root) + (look_alikes(splits, root) if deep else [])
+    if not splits.train.images[0].path.is_relative_to(root):  # unpacked to the cache
+        parents = {str(image.path.parent) for _, data in named_splits(splits) for image in data.images}
+        root = Path(os.path.commonpath(parents))
+    odd = find_oddities(splits, notes, root, labels) + (look_alikes(splits, root) if deep else [])
+    if labels == "image":
+        return Summary(splits, format, count_images(splits), odd, deep)
     unlabeled = None if format == "coco" else without_label_file(splits, notes)
     return Summary(splits, format, count_splits(splits, unlabeled), odd, deep)
 

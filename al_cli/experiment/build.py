@@ -15,7 +15,7 @@ from al_cli import budget, loop
 from al_cli.datasets import held_out
 from al_cli.datasets.notes import Notes
 from al_cli.errors import ConfigError, RunError, first_line
-from al_cli.experiment.dataset_settings import OF_IMAGES
+from al_cli.experiment.dataset_settings import OF_IMAGES, labels_of
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.classifier.spec import ClassifierSpec
 from al_cli.learners.classifier.training_spec import ClassifierTraining
@@ -27,7 +27,7 @@ from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
-from al_cli.types import INFLUENCES, Judge, Learner, OwnSplits, RoundRecord, Splits
+from al_cli.types import INFLUENCES, Judge, Learner, OwnSplits, RoundRecord, Signal, Splits
 
 log = logging.getLogger("al")
 
@@ -45,7 +45,7 @@ def load_dataset(dataset: dict[str, Any], notes: Notes | None = None) -> Splits:
         return splits
     from al_cli.datasets.repeated import repeat_pool
 
-    return repeat_pool(splits, times, dataset["split_seed"])
+    return repeat_pool(splits, times, dataset["split_seed"], labels_of(dataset))
 
 
 def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:
@@ -66,9 +66,13 @@ def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:
 
 def read_images(root: Path, dataset: Mapping[str, Any], notes: Notes) -> OwnSplits:
     """A dataset whose images have one class each, as it lies on disk."""
+    from al_cli.datasets.labeled_csv import load_csv
     from al_cli.datasets.whole_images import load_folder
 
-    return load_folder(root, dataset["name"], bad_rows=dataset.get("bad_rows", "refuse"), notes=notes)
+    name, bad_rows = dataset["name"], dataset.get("bad_rows", "refuse")
+    if dataset["format"] == "csv":
+        return load_csv(root, name, images=dataset["images"], bad_rows=bad_rows, notes=notes)
+    return load_folder(root, name, bad_rows=bad_rows, notes=notes)
 
 
 def dataset_root(dataset: Mapping[str, Any]) -> Path:
@@ -118,7 +122,7 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
         shuffle=training.shuffle,
         carry_weights=training.goes_on,
         holdout=math.ceil(validates * sizes[0]),
-        early_stop=training.stop_on if training.duration == "early_stop" else None,
+        early_stop=training.stop_on if training.keeps_best else None,
         measure_loss=config["measure_loss"],
         measure_training=config["measure_training"],
         keep_checkpoints=training.keep_checkpoints == "all",
@@ -154,14 +158,16 @@ def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
     """What would read validation images to train or select by, but for a loss that is only recorded."""
     uses = []
     sampler = f"sampler {experiment.config['sampler']['name']}"
+    metric = experiment.training.stops_by
+    watched = "the validation loss" if metric is None else f"{metric} on validation images"
     if experiment.training.duration == "early_stop":
-        metric = experiment.training.stops_by
-        watched = "the validation loss" if metric is None else f"{metric} on validation images"
         uses.append(UseOfVal(f"early stopping goes by {watched}", "set training.duration=epochs"))
+    elif experiment.training.watches:
+        uses.append(UseOfVal(f"training.weights=best is the best by {watched}", "set training.weights=last"))
     if influence_reference(experiment) == "val":
         instead = "set model.influence.reference=labeled"
         uses.append(UseOfVal(f"{sampler} measures influence on validation images", instead))
-    if experiment.strategy.uses_held_out:
+    if experiment.strategy.uses_held_out or Signal.ERROR_PROBABILITY in experiment.strategy.needs:
         uses.append(UseOfVal(f"{sampler} learns from validation images", "take another sampler"))
     return uses
 

@@ -42,12 +42,12 @@ def shipped(folder: str) -> Path:
 
 
 def folder_name(root: str) -> str:
-    """The name of a dataset's folder; of `data.yaml` itself, the folder it lies in."""
+    """The name of a dataset's folder; of `data.yaml` or a csv itself, the folder it lies in."""
     try:
         path = Path(root).expanduser().resolve()
     except (RuntimeError, OSError, ValueError):  # no such user, too long, ...: whoever checks the path says so
         return "dataset"
-    return path.parent.name if path.suffix in {".yaml", ".yml"} else path.name
+    return path.parent.name if path.suffix in {".yaml", ".yml", ".csv"} else path.name
 
 
 def split_runs(words: Sequence[str], many: bool, several: str = SEVERAL) -> list[list[str]]:
@@ -283,7 +283,9 @@ def choices_with(key: str) -> list[str]:
     if group not in GROUPS or not inner or "." in inner:
         return []
     files = {name: OmegaConf.load(shipped("conf") / group / f"{name}.yaml") for name in sorted(group_choices(group))}
-    having = [f"{group}={name}" for name, file in files.items() if isinstance(file, DictConfig) and inner in list(file)]
+    # a file that also chooses of other groups has its settings under the name of its own
+    own = {name: file.get(group, file) for name, file in files.items() if isinstance(file, DictConfig)}
+    having = [f"{group}={name}" for name, file in own.items() if inner in list(file)]
     return having if len(having) < len(files) else []
 
 

@@ -57,6 +57,12 @@ def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
             where=f"evaluate=val dataset.val={dataset['val']}",
             remedy="add dataset.val=20%, a share of the pool that all seeds share, or set evaluate=test",
         )
+    if HeldOut.of(dataset).no_test and evaluate == "test":
+        raise ConfigError(
+            "there is no test split to score rounds on",
+            where=f"evaluate={evaluate} dataset.test=none",
+            remedy="add evaluate=val, or leave dataset.test out",
+        )
     if "root" in dataset:
         check_path(dataset["root"], "dataset.root")
     if "root" in dataset and not Path(str(dataset["root"])).expanduser().exists():

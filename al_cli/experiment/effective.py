@@ -19,7 +19,7 @@ from al_cli.learners.spec import ModelSpec
 from al_cli.progress import listing
 
 if TYPE_CHECKING:
-    from al_cli.learners.detectron.training.recipe import Course
+    from al_cli.learners.pytorch.course import Course
 
 
 def effective(experiment: Experiment, pool: int) -> dict[str, Any]:
@@ -47,9 +47,7 @@ def effective(experiment: Experiment, pool: int) -> dict[str, Any]:
 def expected_pool(dataset: Mapping[str, Any], images: int) -> int:
     """How many images there are to label where the data has so many: this `dataset` of a configuration may hold shares of
     them out, and repeat the others."""
-    held_out = HeldOut.of(dataset)
-    left = images - round(images * ((held_out.val or 0) + (held_out.test or 0)))
-    return left * (dataset.get("repeat") or 1)
+    return HeldOut.of(dataset).expected(images) * (dataset.get("repeat") or 1)
 
 
 def _images(experiment: Experiment, pool: int) -> tuple[list[int], list[int]] | None:

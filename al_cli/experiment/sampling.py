@@ -15,7 +15,7 @@ from al_cli.lookup import NOBODY, Known
 from al_cli.samplers.catalog import IMPORTED, read_stage
 from al_cli.samplers.select_random import random
 from al_cli.strategy import Stage, Strategy
-from al_cli.types import MEASURED_AGAINST_LABELS, Signal
+from al_cli.types import INFLUENCES, MEASURED_AGAINST_LABELS, LabelKind, Signal
 
 DEFAULT_UD = 0.5  # the thesis' constant half-and-half split, where nobody says otherwise
 UNASKED = Strategy([Stage(random)])  # of runs whose images are settled: references and imported selections
@@ -43,6 +43,21 @@ def build_strategy(sampler: Mapping[str, Any], known: Known = NOBODY) -> Strateg
             why = first_line(error)
             raise ConfigError(f"stage {number} cannot be built: {why}", where=f"sampler={sampler['name']}") from error
     return Strategy(stages)
+
+
+def check_meaning(strategy: Strategy, name: str, label: LabelKind) -> None:
+    """ConfigError for a sampler that has no meaning where labels are of this kind."""
+    for stage in strategy.stages:
+        for function, boxes in stage.boxes.items():
+            if boxes is not (label == "objects"):
+                has = "boxes in its images" if label == "objects" else "a class for each image"
+                wants = "boxes" if boxes else "one class for each image"
+                whose = f"sampler {name}" if function == name else f"{function} of sampler {name}"
+                raise ConfigError(
+                    f"{whose} needs {wants}, and this data has {has}",
+                    where=f"sampler={name}",
+                    remedy="take another sampler: `al samplers` lists which run on what",
+                )
 
 
 def imports(plain: Mapping[str, Any]) -> bool:
@@ -118,7 +133,10 @@ def check_first(strategy: Strategy, plain: Mapping[str, Any]) -> None:
     if Signal.PREDICTED_LOSS in strategy.needs:
         what = f"{name} asks a module that learns with the detector, and nothing is trained before the first selection"
         raise ConfigError(what, where="initial=0", remedy=another)
-    if strategy.needs & MEASURED_AGAINST_LABELS:
+    if strategy.needs & (MEASURED_AGAINST_LABELS - INFLUENCES):
+        what = f"{name} fine-tunes the model's own head, and nothing is trained before the first selection"
+        raise ConfigError(what, where="initial=0", remedy=another)
+    if strategy.needs & INFLUENCES:
         what = f"{name} measures influence with the labeled images, and nothing is labeled before the first selection"
         raise ConfigError(what, where="initial=0", remedy=another)
 
@@ -134,7 +152,8 @@ def check_reselect(training: TrainingSpec, strategy: Strategy, plain: Mapping[st
             where="training.data=reselect budget_unit=boxes",
             remedy="set budget_unit=images",
         )
-    if any(stage.labeled is not None for stage in strategy.stages):
+    own_head = Signal.POOL_PROBABILITY in strategy.needs
+    if own_head or any(stage.labeled is not None for stage in strategy.stages):
         raise ConfigError(
             f"sampler {plain['sampler']['name']} compares candidates with the labeled images, which are candidates "
             "themselves where each round selects its whole training set",

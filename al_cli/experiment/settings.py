@@ -15,6 +15,7 @@ from al_cli.experiment.dataset_settings import check_dataset_config, labels_of
 from al_cli.experiment.names import WHERE, check_path
 from al_cli.experiment.sampling import (
     check_first,
+    check_meaning,
     check_reselect,
     check_stages,
     check_ud,
@@ -165,6 +166,7 @@ def check(
     check_portable(plain)
     check_stages(plain["sampler"]["stages"])
     strategy = strategy_of(plain, known)
+    check_meaning(strategy, plain["sampler"]["name"], task.label)
     check_reselect(training, strategy, plain)
     check_first(strategy, plain)
     if "seeds.initial" in typed and chooses_first(plain):
@@ -294,7 +296,9 @@ def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
             remedy=f"add training.duration={duration}",
         )
     for name in ("patience", "stop_on"):
-        if f"training.{name}" in typed and training.duration != "early_stop":
+        if f"training.{name}" in typed and not (
+            training.watches if name == "stop_on" else training.duration == "early_stop"
+        ):
             raise ConfigError(
                 f"training.{name}={getattr(training, name)} would do nothing: this training has a length of its own",
                 where=f"training.duration={training.duration}",

@@ -119,6 +119,8 @@ class FakeLearner(Learner):
                 return self._drawn("towers", images)
             case Signal.TRUE_BOXES:
                 return np.array([(~image.crowd).sum() for image in images.images])
+            case Signal.TRUE_CLASSES:
+                return images.class_counts
             case Signal.TRUE_LOSS:
                 return self._losses(images)
             case Signal.PREDICTED_LOSS:

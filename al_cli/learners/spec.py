@@ -118,7 +118,13 @@ class ModelSpec:
         if self.architecture == "fake":
             return frozenset(Signal)
         given = {Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES, Signal.LAYER_ACTIVATIONS, Signal.JITTER}
-        given |= {Signal.TRUE_LOSS, Signal.TRUE_BOXES, Signal.CLASS_DIFFICULTY, Signal.PREDICTED_LOSS}
+        given |= {
+            Signal.TRUE_LOSS,
+            Signal.TRUE_BOXES,
+            Signal.TRUE_CLASSES,
+            Signal.CLASS_DIFFICULTY,
+            Signal.PREDICTED_LOSS,
+        }
         given |= INFLUENCES
         if self.architecture == "rcnn":
             given.add(Signal.PROPOSAL_IOU)

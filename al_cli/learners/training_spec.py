@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from al_cli.errors import ConfigError, written
 from al_cli.learners.values import require_count, require_number, require_one_of
@@ -54,7 +55,7 @@ class TrainingSpec:
     optimizer: str | None = None
     lr: float | None = None
     schedule: str | None = None
-    milestones: Sequence[int] | None = None
+    milestones: Sequence[float] | None = None
     weight_decay: float | None = None
     ema: float | None = None
     clip_gradients: float | None = None
@@ -63,6 +64,8 @@ class TrainingSpec:
     amp: bool = False
     val_every: int | None = None
     keep_checkpoints: str = "last"
+
+    shares: ClassVar[bool] = False  # whether milestones may be shares of the training, too
 
     def check(self) -> TrainingSpec:
         """This spec, or ConfigError for the first value that cannot work."""
@@ -93,7 +96,7 @@ class TrainingSpec:
         if not isinstance(self.stop_on, str):
             what = f"training.stop_on is {written(self.stop_on)}, which is no text"
             raise ConfigError(what, remedy="give loss, or a metric of the task")
-        if self.stop_on != "loss" and self.duration != "early_stop":
+        if self.stop_on != "loss" and not self.watches:
             raise ConfigError(
                 f"training.stop_on={self.stop_on} would do nothing: this training has a length of its own",
                 where=f"training.duration={self.duration}",
@@ -113,6 +116,16 @@ class TrainingSpec:
                 remedy="set training.duration=epochs, or training.init=reset",
             )
         return self
+
+    @property
+    def watches(self) -> bool:
+        """Whether validation decides something: when a training stops, or with which weights it ends."""
+        return self.duration == "early_stop"
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether a training ends with the weights that were best on validation images; else with its last ones."""
+        return self.duration == "early_stop"
 
     @property
     def goes_on(self) -> bool:
@@ -158,12 +171,14 @@ class TrainingSpec:
         if self.milestones is None:
             return
         rising = isinstance(self.milestones, Sequence) and not isinstance(self.milestones, str)
-        counts = rising and all(isinstance(m, int) and not isinstance(m, bool) and m >= 1 for m in self.milestones)
-        if not counts or not self.milestones or any(b <= a for a, b in pairwise(self.milestones)):
+        valid = rising and all(isinstance(m, int) and not isinstance(m, bool) and m >= 1 for m in self.milestones)
+        if self.shares and rising:
+            valid = valid or all(isinstance(m, float) and 0 < m < 1 for m in self.milestones)
+        if not valid or not self.milestones or any(b <= a for a, b in pairwise(self.milestones)):
             raise ConfigError(
-                "training.milestones must be counts that ascend",
+                f"training.milestones must be counts{', or shares between 0 and 1,' if self.shares else ''} that ascend",
                 where=f"training.milestones={written(self.milestones)}",
-                remedy="give a list such as [8,11]",
+                remedy=f"give a list such as [8,11]{', or [0.8]' if self.shares else ''}",
             )
 
     @property

@@ -28,8 +28,11 @@ ADDED = {
 ADDED_TO_TRAINING = {"milestones": None, "shuffle": True, "stop_on": "loss"}
 ADDED_TO_DETECTORS = {"loss_prediction": "own"}  # the fake learner has no such setting
 ADDED_TO_FUNCTIONS: dict[str, dict[str, Any]] = {  # of a sampler's stages, by the end of their names
+    "samplers.active_transfer": {"head": "new", "of": "validation"},
+    "samplers.class_balanced": {"classes": "predicted"},
     "samplers.class_entropy": {"score_threshold": 0.0},
     "samplers.coreset": {"feature": "image"},
+    "samplers.discriminative": {"head": "new"},
     "samplers.ccms_kmedoids": {"clustering": "swap"},
     "samplers.probabilistic": {"pick": "draw"},
 }

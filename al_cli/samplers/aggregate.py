@@ -1,4 +1,4 @@
-"""From one value a box to one value an image.
+"""From one value a box to one value an image, and which boxes count. An image with one class is one box, which counts.
 
 `mean`, `max` and `sum` over an image's boxes; `top_n`: the mean over its n best-scored boxes, as Lund (section 4.3)
 disregards all but the top detections, scores those one by one and takes their average. How many the report does not state.
@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from al_cli.types import Predictions
 
 Aggregate = Literal["mean", "max", "sum", "top_n"]
+
+
+def counted(table: Predictions, score_threshold: float) -> NDArray[np.bool_]:
+    """[M] the rows of at least this score. A threshold tells objects from false alarms, so where each image has one class,
+    every row counts: what is hardly likely is still the answer."""
+    return table.scores >= (0 if table.prob_kind == "exclusive" else score_threshold)
 
 
 def per_image(

@@ -26,7 +26,10 @@ Needs = (
     frozenset[Signal] | None
 )  # None: no predictions at all, so no inference; an empty set: boxes, scores and classes
 NeedsRule = Needs | Callable[[Mapping[str, Any]], Needs]  # or a function of the options, defaults filled in
+Boxes = bool | None  # True: images must have boxes; False: each must have one class; None: either
+BoxesRule = Boxes | Callable[[Mapping[str, Any]], Boxes]
 Function = TypeVar("Function", bound=Callable[..., Any])
+Answer = TypeVar("Answer", Needs, Boxes)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Declaration:
     """What a score or selection is and needs.
 
     `needs` are signals of the candidates, `labeled` of the labeled images, `held_out` of the validation images (None: it
-    does not look at those); `scored`: a selection that cannot do without scores.
+    does not look at those); `scored`: a selection that cannot do without scores. `boxes`: which labels it has a meaning for.
     """
 
     kind: Literal["score", "selection"]
@@ -43,7 +46,8 @@ class Declaration:
     source: str
     family: str
     labeled: NeedsRule = None
-    held_out: Needs = None
+    held_out: NeedsRule = None
+    boxes: BoxesRule = None
 
 
 @dataclass(frozen=True)
@@ -58,21 +62,34 @@ class Between:
 
 
 def score(
-    *, needs: NeedsRule, source: str, family: str, labeled: NeedsRule = None, held_out: Needs = None
+    *,
+    needs: NeedsRule,
+    source: str,
+    family: str,
+    labeled: NeedsRule = None,
+    held_out: NeedsRule = None,
+    boxes: BoxesRule = None,
 ) -> Callable[[Function], Function]:
     """Declare a score: what it needs, the source with its equation, and the family `al samplers` lists it under.
 
     With `labeled` it is also given `query.labeled`, a table of the labeled images with these signals, and `query.truth`;
-    with `held_out` the same of the validation images, `query.held_out` and `query.held_out_truth`.
+    with `held_out` the same of the validation images, `query.held_out` and `query.held_out_truth`. With `boxes` it is refused
+    where images have one class each (True) or boxes (False).
     """
-    return _declare(Declaration("score", needs, False, source, family, labeled, held_out))
+    return _declare(Declaration("score", needs, False, source, family, labeled, held_out, boxes))
 
 
 def selection(
-    *, source: str, family: str, needs: NeedsRule = None, scored: bool = False, labeled: NeedsRule = None
+    *,
+    source: str,
+    family: str,
+    needs: NeedsRule = None,
+    scored: bool = False,
+    labeled: NeedsRule = None,
+    boxes: BoxesRule = None,
 ) -> Callable[[Function], Function]:
     """Declare a selection. By default it reads neither predictions nor scores, nor the labeled images."""
-    return _declare(Declaration("selection", needs, scored, source, family, labeled))
+    return _declare(Declaration("selection", needs, scored, source, family, labeled, boxes=boxes))
 
 
 def _declare(declaration: Declaration) -> Callable[[Function], Function]:
@@ -117,7 +134,17 @@ def labeled_of(part: Callable[..., Any]) -> Needs:
     return _with_options(part, declaration_of(part).labeled)
 
 
-def _with_options(part: Callable[..., Any], rule: NeedsRule) -> Needs:
+def held_out_of(part: Callable[..., Any]) -> Needs:
+    """The signals of the validation images that this function reads with these options; None where it looks at none."""
+    return _with_options(part, declaration_of(part).held_out)
+
+
+def boxes_of(part: Callable[..., Any]) -> Boxes:
+    """Whether this function, with these options, needs boxes (True), one class an image (False), or takes either (None)."""
+    return _with_options(part, declaration_of(part).boxes)
+
+
+def _with_options(part: Callable[..., Any], rule: Answer | Callable[[Mapping[str, Any]], Answer]) -> Answer:
     options = bind(part)
     return rule(options) if callable(rule) else rule
 
@@ -175,7 +202,7 @@ def _wording(hint: Any) -> str:
     if origin is Annotated:
         return " ".join([_wording(inner[0]), *map(str, inner[1:])])
     if origin is Literal:
-        return " or ".join(str(choice) for choice in inner)
+        return " or ".join("true" if choice is True else str(choice) for choice in inner)
     if origin in (typing.Union, UnionType):
         return " or ".join(_wording(choice) for choice in inner)
     names = {int: "a whole number", float: "a number", NoneType: "null", bool: "true or false"}

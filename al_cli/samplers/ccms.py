@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.progress import phase
+from al_cli.samplers.aggregate import counted
 from al_cli.types import Predictions, Signal
 
 ObjectFeature = Literal["box", "coords", "center"]
@@ -33,7 +34,8 @@ def ccms_matrix(
     the box's four coordinates in pixels (`coords`, as the thesis). Boxes below `score_threshold` do not take part, nor do
     those of an image after its `max_boxes` best. An image left without boxes has similarity 0 to all others, others without
     boxes included, and 2 to itself. A feature vector of zeros has no direction: its cosine to anything is 0, so it adds 1
-    where the class is met and 0 where not.
+    where the class is met and 0 where not. Where images have one class each, two images of one predicted class have similarity
+    1 + cos of their features (`box`), two of different ones 0.
 
     The same input gives the same bytes on one machine. Memory: the N x N result, three copies of one class's features
     and 16 MiB, whatever N is.
@@ -41,7 +43,7 @@ def ccms_matrix(
     """
     n = len(predictions)
     image = predictions.row_image
-    used = predictions.scores >= score_threshold
+    used = counted(predictions, score_threshold)
     if max_boxes is not None:  # rows descend by score within an image
         used &= np.arange(len(image)) - predictions.offsets[image] < max_boxes
     scores = np.where(used, predictions.scores, 0).astype(np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from al_cli.samplers.aggregate import counted
 from al_cli.types import Dataset, Image, Predictions
 
 IOU = 0.5  # a detection of the right class that overlaps an object this much has found it (PASCAL VOC, AP50)
@@ -15,13 +16,14 @@ def error_share(table: Predictions, truth: Dataset, score_threshold: float) -> N
 
     Detections below `score_threshold` do not count. Best score first, each takes the object of its class that it overlaps
     most, at an IoU of at least 0.5, of those not found yet. Detections that lie at least half in a crowd region of their
-    class are no errors, nor are crowds missed (COCO's rule). Where an image is one object, as in classification, this is
-    0 if it was predicted correctly and 1 if not. `truth` must have every image of the table (KeyError).
+    class are no errors, nor are crowds missed (COCO's rule). Where an image has one class, this is 0 if it was predicted
+    correctly and 1 if not, however low its score. `truth` must have every image of the table (KeyError).
     """
     shares = np.zeros(len(table))
+    used = counted(table, score_threshold)
     for i, image_id in enumerate(table.image_ids):
         rows = np.arange(len(table.scores))[table.rows(i)]
-        rows = rows[table.scores[rows] >= score_threshold]
+        rows = rows[used[rows]]
         hits, false_alarms, misses = _count(table.boxes[rows], table.classes[rows], truth[int(image_id)])
         shares[i] = (false_alarms + misses) / max(1, hits + false_alarms + misses)
     return shares

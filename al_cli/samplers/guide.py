@@ -1,7 +1,7 @@
 """What `al samplers` and docs/samplers.md show for each sampler: read off its file, declarations and docstrings.
 
 The advice is the paragraph "When to use:" of the sampler file's comment, where it has one, else of the first of its
-functions whose docstring has one. The caller gives what detectors can feed a sampler: samplers know no learner.
+functions whose docstring has one. The caller gives what models can feed a sampler: samplers know no learner.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from al_cli.samplers.base import Needs, declaration_of, function_of, labeled_of, name_of, needs_of, together
+from al_cli.samplers.base import (
+    Needs,
+    boxes_of,
+    declaration_of,
+    function_of,
+    held_out_of,
+    labeled_of,
+    name_of,
+    needs_of,
+    together,
+)
 from al_cli.samplers.catalog import read_stages, sampler_files
 from al_cli.types import ORACLES, Signal
 
@@ -25,6 +35,7 @@ GENERIC = {"top", "random"}  # what they do does not describe a sampler that has
 MORE_PASSES = {
     Signal.PROBS: 0,
     Signal.BOX_FEATURES: 0,
+    Signal.LAYER_ACTIVATIONS: 0,
     Signal.CENTER_FEATURES: 0,
     Signal.IMAGE_FEATURES: 0,
     Signal.TOWER_FEATURES: 0,
@@ -35,11 +46,20 @@ MORE_PASSES = {
     Signal.PREDICTED_LOSS: 0,
     Signal.TRUE_LOSS: 1,
     Signal.TRUE_BOXES: 0,
+    Signal.TRUE_CLASSES: 0,
     Signal.INFLUENCE: 0,
     Signal.GRADIENT_SIMILARITY: 0,
+    Signal.ERROR_PROBABILITY: 0,
+    Signal.POOL_PROBABILITY: 0,
 }
-OTHER_PASSES = {Signal.INFLUENCE: ("labeled", "validation"), Signal.GRADIENT_SIMILARITY: ("validation",)}
+OTHER_PASSES = {
+    Signal.INFLUENCE: ("labeled", "validation"),
+    Signal.GRADIENT_SIMILARITY: ("validation",),
+    Signal.ERROR_PROBABILITY: ("validation",),
+    Signal.POOL_PROBABILITY: ("labeled",),
+}
 Part = Callable[..., Any]
+Provided = Mapping[str, frozenset[Signal]]  # by the kind of model
 
 
 @dataclass(frozen=True)
@@ -66,6 +86,7 @@ class SamplerRow:
     needs: Needs
     passes: tuple[Pass, ...]
     detectors: str
+    classifiers: str
     oracle: frozenset[Signal]
     stages: tuple[Mapping[str, Any], ...]
 
@@ -74,24 +95,24 @@ class SamplerRow:
         return " + ".join(map(str, self.passes)) or "none"
 
 
-def guide(conf_dir: Path, detectors: Mapping[str, frozenset[Signal]]) -> list[SamplerRow]:
+def guide(conf_dir: Path, detectors: Provided, classifiers: Provided) -> list[SamplerRow]:
     """An entry for each sampler file, practical ones first, by family and name.
 
-    `detectors`: what each kind provides. A name with a comma ("R-CNN, with model.dropout") is a kind with an option, and
-    counts only where the kind alone does not suffice. ConfigError names a file that is not a sampler.
+    `detectors`, `classifiers`: what each kind provides. A name with a comma ("R-CNN, with model.dropout") is a kind with an
+    option, and counts only where the kind alone does not suffice. ConfigError names a file that is not a sampler.
     """
-    entries = [_entry(path, detectors) for path in sampler_files(conf_dir)]
+    entries = [_entry(path, detectors, classifiers) for path in sampler_files(conf_dir)]
     return sorted(entries, key=lambda entry: (bool(entry.oracle), entry.family, entry.name))
 
 
-def _entry(path: Path, detectors: Mapping[str, frozenset[Signal]]) -> SamplerRow:
+def _entry(path: Path, detectors: Provided, classifiers: Provided) -> SamplerRow:
     stages = read_stages(path)
     parts = [part for stage in stages for part in _parts(stage)]
     own = [part for part in parts if name_of(part) not in GENERIC] or parts
     about, details, advice = comment(path.read_text(encoding="utf-8"))
     needs = together(needs_of(part) for part in parts)
-    seen = [declaration_of(part) for part in parts]
-    labeled = together([*(labeled_of(part) for part in parts), *(one.held_out for one in seen)])
+    labeled = together([*map(labeled_of, parts), *map(held_out_of, parts)])
+    means = {boxes_of(part) for part in parts}
     return SamplerRow(
         name=path.stem,
         about=about,
@@ -101,7 +122,8 @@ def _entry(path: Path, detectors: Mapping[str, frozenset[Signal]]) -> SamplerRow
         source=_joined(declaration_of(part).source for part in own),
         needs=together([needs, labeled]),
         passes=_passes(stages),
-        detectors=_feeding(frozenset((needs or frozenset()) | (labeled or frozenset())), detectors),
+        detectors="none" if False in means else _feeding(together([needs, labeled]), detectors),
+        classifiers="none" if True in means else _feeding(together([needs, labeled]), classifiers),
         oracle=(needs or frozenset()) & ORACLES,
         stages=tuple(stages),
     )
@@ -124,7 +146,7 @@ def _passes(stages: Sequence[Mapping[str, Any]]) -> tuple[Pass, ...]:
         labeled = together(labeled_of(part) for part in _parts(stage))
         if labeled is not None:
             passes += _inference("labeled", labeled)
-        held_out = together(declaration_of(part).held_out for part in _parts(stage))
+        held_out = together(held_out_of(part) for part in _parts(stage))
         if held_out is not None:
             passes += _inference("validation", held_out)
         keep = str(stage.get("keep", "budget"))
@@ -141,11 +163,12 @@ def _inference(images: str, signals: frozenset[Signal]) -> list[Pass]:
     return [Pass(images, times), *(Pass(other, 1) for other in others)]
 
 
-def _feeding(needs: frozenset[Signal], detectors: Mapping[str, frozenset[Signal]]) -> str:
+def _feeding(needs: Needs, models: Provided) -> str:
     """`all`, or the kinds that provide these signals; `all, with OPTION` where each needs the same option for it."""
-    plain = [name for name in detectors if ", " not in name]
-    fed = [name for name in plain if needs <= detectors[name]]
-    optional = [name for name in detectors if ", " in name and needs <= detectors[name]]
+    needs = needs or frozenset()
+    plain = [name for name in models if ", " not in name]
+    fed = [name for name in plain if needs <= models[name]]
+    optional = [name for name in models if ", " in name and needs <= models[name]]
     optional = [name for name in optional if name.split(", ")[0] not in fed]
     options = list(dict.fromkeys(name.split(", ", 1)[1] for name in optional))
     for option in options:
@@ -207,18 +230,28 @@ HEAD = """# Samplers
 
 One section a sampler: what it picks, where it comes from, what it costs, and when to use it. `al samplers` prints the table.
 
-* **Needs**: what the detector is asked for besides boxes, scores and classes.
-* **Passes**: images that go through the detector for one selection; training and evaluation come on top. `pool` is
+* **Needs**: what the model is asked for besides boxes, scores and classes.
+* **Passes**: images that go through the model for one selection; training and evaluation come on top. `pool` is
   every unlabeled image once. `benchmarks/signals.py` measures the seconds.
-* **Detectors**: which kinds can feed it: Faster R-CNN, RetinaNet, FCOS, or all three. A run that asks for a signal which
-  its model cannot give is refused before anything is trained."""
+* **Detectors**: which kinds can feed it: Faster R-CNN, RetinaNet, FCOS, or all three.
+* **Classifiers**: whether it runs where each image has one class: for `all` networks, `all, with model.dropout`, or `none`.
+
+Where images have one class each, an image is one box: the image itself, with the class that the model predicts and its
+probability as the score. Then every `aggregate` is the value of that box, no score threshold is looked at, and there is no
+background among the answers. A run that asks for what its model or its data cannot give is refused before anything is
+trained.
+
+Two more read what is not theirs and are not listed: `sampler=imported sampler.file=picks.csv` takes selections made
+elsewhere, and `sampler=modal sampler.strategy=package.function` asks a query strategy written for modAL, where images
+have one class each. The other way, `al_cli.samplers.modal_strategy(entropy)` is a query strategy for an `ActiveLearner` of
+modAL."""
 
 
 def _table(entries: Iterable[SamplerRow]) -> str:
-    rows = ["| sampler | family | needs | passes | detectors |", "|---|---|---|---|---|"]
-    rows += [
-        f"| [`{e.name}`](#{e.name}) | {e.family} | {wording(e.needs)} | {e.cost} | {e.detectors} |" for e in entries
-    ]
+    rows = ["| sampler | family | needs | passes | detectors | classifiers |", "|---|---|---|---|---|---|"]
+    for e in entries:
+        link = f"[`{e.name}`](#{e.name})"
+        rows.append(f"| {link} | {e.family} | {wording(e.needs)} | {e.cost} | {e.detectors} | {e.classifiers} |")
     return "\n".join(rows)
 
 
@@ -238,7 +271,8 @@ def _section(entry: SamplerRow) -> list[str]:
         f"### {entry.name}",
         about,
         "\n".join(stages),
-        f"Source: {entry.source}. Needs: {wording(entry.needs)}. Passes: {entry.cost}. Detectors: {entry.detectors}.",
+        f"Source: {entry.source}. Needs: {wording(entry.needs)}. Passes: {entry.cost}. Detectors: {entry.detectors}. "
+        f"Classifiers: {entry.classifiers}.",
         f"**When to use.** {entry.advice}",
     ]
 

@@ -30,7 +30,7 @@ def learn_and_predict(
     z = (x - mean) / deviation
     order = rng.permutation(len(z))
     held_out, kept = np.split(order, [int(HELD_OUT * len(z))])
-    network = Network(z.shape[1], rng)
+    network = SmallNetwork(z.shape[1], rng)
     judge = held_out if len(held_out) else kept
     best, best_weights, since_best = np.inf, network.weights, 0
     for _ in range(EPOCHS):
@@ -47,7 +47,7 @@ def learn_and_predict(
     return _sigmoid(network.logits((asked - mean) / deviation))
 
 
-class Network:
+class SmallNetwork:
     """One hidden layer; `weights` are W1 [D, H], b1 [H], w2 [H], b2 [1]."""
 
     def __init__(self, inputs: int, rng: np.random.Generator):

@@ -13,7 +13,7 @@ from al_cli.samplers.base import Between, score
 from al_cli.types import Query
 
 
-@score(needs=frozenset(), source="control: predicted boxes", family="control")
+@score(needs=frozenset(), source="control: predicted boxes", family="control", boxes=True)
 def box_count(query: Query, *, score_threshold: Annotated[float, Between(0, 1)] = 0.3) -> NDArray[np.float64]:
     """[N] number of detections of at least `score_threshold` (0.3 as in the thesis' CCMS); 0 without boxes.
 

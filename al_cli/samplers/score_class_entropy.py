@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from al_cli.samplers.aggregate import counted
 from al_cli.samplers.base import Between, score
 from al_cli.types import Query
 
@@ -25,11 +26,13 @@ def class_entropy(query: Query, *, score_threshold: Annotated[float, Between(0, 
     UN(c) is summed over all candidates first and used after, so the value of an image does not depend on the order of
     files; the released program weights with the running sum. Entropy is in nats; a box adds at most 1/e.
 
+    Where images have one class each, s is the probability of the predicted class, and no threshold is looked at.
+
     When to use: where nothing but boxes and scores is to be had, as the first stage of a chain. It sums over boxes and
     weighs classes by their share of all uncertainty, so it buys crowded images and frequent classes; compare it with
     `box_count`. -s ln s is largest at s = 0.37, not 0.5, and the class weight changes with the pool.
     """
-    table = query.candidates.filter(query.candidates.scores >= score_threshold)
+    table = query.candidates.filter(counted(query.candidates, score_threshold))
     s = table.scores.astype(np.float64)
     per_box = -s * np.log(s)
     per_class = np.bincount(table.classes, per_box, minlength=table.num_classes)  # [C]

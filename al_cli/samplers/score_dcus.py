@@ -39,7 +39,8 @@ def dcus(
     `min_size_px` and whose longer side is less than `max_aspect` times the shorter (null: any with an area). This
     filter is in PPAL's released program, with 16 and 5; the paper does not state it. An image without such boxes has 0.
     Class difficulties come from training and do not depend on it. PPAL also drops boxes below 0.05, which R-CNN and
-    RetinaNet never return.
+    RetinaNet never return. Where images have one class each, s is the probability of the predicted class and no image is
+    filtered out.
 
     When to use: the uncertainty to try first where classes differ in difficulty. It sums, so it buys crowded images, and
     with difficulties from 0 to 1 the weights differ by a fifth at most: between classes of like difficulty it ranks as
@@ -48,6 +49,7 @@ def dcus(
     width, height = (query.candidates.boxes[:, 2:].astype(np.float64) - query.candidates.boxes[:, :2]).T
     aspect = np.maximum(width, height) / np.maximum(np.minimum(width, height), 1e-9)  # a box may have no width at all
     usual = (width * height > min_size_px**2) & (aspect < (max_aspect or np.inf))
+    usual |= query.candidates.prob_kind == "exclusive"  # the box is the image
     table = query.candidates.filter(usual)
     s = table.scores.astype(np.float64)
     per_box = surprise_of(s) + surprise_of(1 - s)

@@ -1,7 +1,8 @@
 """Images of the highest predicted loss.
 
 Yoo and Kweon 2019; ISAL's comparison (appendix D.2): a small module next to the detector learns, from its pyramid's
-features, which of two images has the larger training loss. The module and its training: `al_cli/learners/loss_prediction.py`.
+features, which of two images has the larger training loss. The module and its training:
+`al_cli/learners/pytorch/loss_module.py`.
 """
 
 import numpy as np

@@ -13,7 +13,7 @@ from al_cli.samplers.base import score
 from al_cli.types import Query, Signal
 
 
-@score(needs=frozenset({Signal.JITTER}), source="Kao et al. 2018; ISAL", family="localisation")
+@score(needs=frozenset({Signal.JITTER}), source="Kao et al. 2018; ISAL", family="localisation", boxes=True)
 def localization_stability(query: Query) -> NDArray[np.float64]:
     """[N] in [0, 1]: 0 where no box moves, and without boxes; 1 where nothing is found again under any noise.
 

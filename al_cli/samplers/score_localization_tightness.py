@@ -15,7 +15,7 @@ from al_cli.samplers.base import score
 from al_cli.types import Query, Signal
 
 
-@score(needs=frozenset({Signal.PROPOSAL_IOU}), source="Kao et al. 2018", family="localisation")
+@score(needs=frozenset({Signal.PROPOSAL_IOU}), source="Kao et al. 2018", family="localisation", boxes=True)
 def localization_tightness(query: Query) -> NDArray[np.float64]:
     """[N] in [0, 1]: 1 where tightness and confidence of one box contradict each other outright; 0 without boxes.
 

@@ -7,7 +7,7 @@ from al_cli.samplers.base import score
 from al_cli.types import Query, Signal
 
 
-@score(needs=frozenset({Signal.TRUE_BOXES}), source="control: annotated boxes", family="control")
+@score(needs=frozenset({Signal.TRUE_BOXES}), source="control: annotated boxes", family="control", boxes=True)
 def true_box_count(query: Query) -> NDArray[np.float64]:
     """[N] annotated objects, crowd regions left out; 0 for an image without objects, whatever was detected in it.
 

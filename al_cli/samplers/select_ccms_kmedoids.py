@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from al_cli.samplers.aggregate import counted
 from al_cli.samplers.base import Between, selection
 from al_cli.samplers.ccms import OBJECT_SIGNALS, ObjectFeature, ccms_matrix
 from al_cli.samplers.kmedoids import Clustering, kmedoids
@@ -19,6 +20,7 @@ from al_cli.types import Query, Selection
     needs=lambda options: frozenset(signal for name, signal in OBJECT_SIGNALS.items() if name == options["feature"]),
     source="PPAL (Yang et al. 2022); thesis eq. 5-7",
     family="diversity",
+    boxes=lambda options: None if options["feature"] == "box" else True,
 )
 def ccms_kmedoids(
     query: Query,
@@ -43,7 +45,7 @@ def ccms_kmedoids(
     that changes the loss of every set of medoids by the same sum.
     """
     matrix = ccms_matrix(query.candidates, feature, score_threshold, max_boxes)
-    seen = query.candidates.filter(query.candidates.scores >= score_threshold).counts > 0
+    seen = query.candidates.filter(counted(query.candidates, score_threshold)).counts > 0
     matrix[np.ix_(~seen, ~seen)] = 2
     if distance == "reciprocal":
         matrix += np.float32(0.2)

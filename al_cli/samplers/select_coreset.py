@@ -28,7 +28,11 @@ def _features(options: Mapping[str, Any]) -> frozenset[Signal]:
 
 
 @selection(
-    needs=_features, labeled=_features, source="Sener & Savarese 2018, alg. 1; ISAL appendix D.2", family="diversity"
+    needs=_features,
+    labeled=_features,
+    source="Sener & Savarese 2018, alg. 1; ISAL appendix D",
+    family="diversity",
+    boxes=lambda options: True if options["feature"] == "towers" else None,
 )
 def coreset(
     query: Query, scores: NDArray[np.float64] | None = None, *, feature: Literal["image", "towers"] = "image"
@@ -36,8 +40,9 @@ def coreset(
     """`budget` candidates, each the farthest from the labeled images and those before it (of equals the lowest id).
 
     Distance is Euclidean between pooled features, which every image has: one without boxes is like any other. They are those
-    of the backbone (`image`), or of the class and box towers of a dense detector (`towers`), as ISAL pooled those of FCOS. It
-    tried the feature pyramid too and found it no better.
+    of the backbone, of a classifier the vector before its last layer, as in ISAL D.1 (`image`); or those of the class and box
+    towers of a dense detector (`towers`), as ISAL pooled those of FCOS (D.2). It tried the feature pyramid too and found it no
+    better.
     Exact, N * (labeled + budget) * D multiplications in float64. Scores are not read; nothing is random.
 
     When to use: to cover a pool with few near-duplicates and a backbone that already sees something. It likes oddities

@@ -5,11 +5,12 @@ Lund eq. 3.1-3.3, with n outcomes of probabilities p, the largest y1 and the sec
     least confidence  (1 - y1) * n / (n - 1)        ratio    y2 / y1
     margin            1 - (y1 - y2)                 entropy  -sum_y p_y ln p_y / ln n
 
-The sources classify images; a box can also be background. What that is depends on the head:
+The sources classify images; a box can also be background. What the answers are depends on the head:
 
-    softmax  one question with C + 1 answers: background has the probability that the classes leave.
-    sigmoid  C questions of yes or no. Background is that even the likeliest class is a no, 1 - max p. The first three
-             compare it with the classes, n = 2 (y1 is at least 1/2); entropy is the mean of the C binary entropies, n = 2.
+    exclusive  one question with C answers, as in the sources: each image has one of the classes, n = C.
+    softmax    one question with C + 1 answers: background has the probability that the classes leave, n = C + 1.
+    sigmoid    C questions of yes or no. Background is that even the likeliest class is a no, 1 - max p. The first three
+               compare it with the classes, n = 2 (y1 is at least 1/2); entropy is the mean of the C binary entropies, n = 2.
 """
 
 import numpy as np
@@ -21,7 +22,7 @@ from al_cli.types import ProbKind
 def least_confidence_of(probs: NDArray, kind: ProbKind) -> NDArray[np.float64]:
     """[M] of class probabilities [M, C]: 1 where no answer is likelier than another, 0 where one is certain."""
     p = _outcomes(probs, kind)
-    n = p.shape[1] if kind == "softmax" else 2
+    n = 2 if kind == "sigmoid" else p.shape[1]
     return np.clip((1 - p.max(1)) * n / (n - 1), 0, 1)
 
 
@@ -39,7 +40,7 @@ def ratio_of(probs: NDArray, kind: ProbKind) -> NDArray[np.float64]:
 
 def entropy_of(probs: NDArray, kind: ProbKind) -> NDArray[np.float64]:
     """[M] of class probabilities [M, C]: 1 where all answers are equally likely, 0 where one is certain."""
-    if kind == "softmax":
+    if kind != "sigmoid":
         p = _outcomes(probs, kind)
         return np.minimum(surprise_of(p).sum(1) / np.log(p.shape[1]), 1)  # rounding may pass 1
     p = np.clip(np.asarray(probs, np.float64), 0, 1)
@@ -47,8 +48,10 @@ def entropy_of(probs: NDArray, kind: ProbKind) -> NDArray[np.float64]:
 
 
 def _outcomes(probs: NDArray, kind: ProbKind) -> NDArray[np.float64]:
-    """[M, C + 1] the classes, then the background."""
+    """[M, n] the classes, then the background where there is one; a class without an alternative has one of probability 0."""
     p = np.clip(np.asarray(probs, np.float64), 0, 1)
+    if kind == "exclusive":
+        return p if p.shape[1] > 1 else np.hstack([p, np.zeros_like(p)])
     taken = p.sum(1, keepdims=True) if kind == "softmax" else p.max(1, keepdims=True)
     return np.hstack([p, np.clip(1 - taken, 0, 1)])
 

@@ -15,7 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.errors import ConfigError
-from al_cli.samplers.base import Needs, declaration_of, labeled_of, name_of, needs_of, together
+from al_cli.samplers.base import (
+    Boxes,
+    Needs,
+    boxes_of,
+    declaration_of,
+    held_out_of,
+    labeled_of,
+    name_of,
+    needs_of,
+    together,
+)
 from al_cli.types import ORACLES, Query, Score, Select, Selection, StageLog
 
 Of = Literal["outside", "inside", "all"]
@@ -25,8 +35,8 @@ def keep_count(keep: str, total: int, target: int, ud: float | None = None) -> i
     """How many of `total` candidates a stage keeps so that `target` can be picked from them.
 
     `budget`: the target. `ud`: thesis eq. 9, (total - target) * (1 - ud) + target: all of them at 0, the target at 1.
-    `4x`: that multiple of the target. `20%`: that share of the candidates. Never below the target, and never above
-    `total`: where the pool is smaller than the budget, all of it.
+    `4x`: that multiple of the target. `20%`: that share of the candidates. `100 images`: so many. Never below the
+    target, and never above `total`: where the pool is smaller than the budget, all of it.
 
     Exact: `ud` counts as the decimal it is written as. Eq. 9 rounds to the nearest, halves up; multiple and share up.
     ConfigError for anything else, for a `ud` outside [0, 1], and for `ud` kept without a value.
@@ -42,22 +52,27 @@ def keep_count(keep: str, total: int, target: int, ud: float | None = None) -> i
                 f"this sampler needs a ud_split in [0, 1], got {ud}", where="ud_split", remedy="set ud_split=0.5"
             )
         return math.floor((total - target) * (1 - as_written(ud)) + target + Fraction(1, 2))
+    if kind == "images":
+        return min(total, max(target, int(keep.split()[0])))
     number = Fraction(keep[:-1])
     wanted = math.ceil(number * target) if kind == "x" else math.ceil(number * total / 100)
     return min(total, max(target, wanted))
 
 
 def _keep_kind(keep: str) -> str:
-    """`budget`, `ud`, `x` or `%`. ConfigError for what is none of them."""
+    """`budget`, `ud`, `images`, `x` or `%`. ConfigError for what is none of them."""
     if keep in ("budget", "ud"):
         return str(keep)
+    if re.fullmatch(r"[1-9]\d{0,11} images", str(keep)):
+        return "images"
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([x%])", str(keep))
     if found and ((found[2] == "x" and float(found[1]) >= 1) or (found[2] == "%" and 0 < float(found[1]) <= 100)):
         return found[2]
     raise ConfigError(
         f"a stage cannot keep {keep!r}",
         where=f"keep={keep}",
-        remedy="give budget, ud, a multiple of the budget such as 4x, or a share of the candidates such as 20%",
+        remedy="give budget, ud, a multiple of the budget such as 4x, a share of the candidates such as 20%, or a "
+        "count such as '100 images'",
     )
 
 
@@ -114,7 +129,13 @@ class Stage:
     @property
     def held_out(self) -> Needs:
         """Signals of the validation images that the score reads; None where it does not look at those."""
-        return None if self.score is None else declaration_of(self.score).held_out
+        return None if self.score is None else held_out_of(self.score)
+
+    @property
+    def boxes(self) -> dict[str, Boxes]:
+        """Of each function that has a meaning for some labels only, whether images must have boxes or one class each."""
+        found = {name_of(part): boxes_of(part) for part in (self.score, self.select) if part is not None}
+        return {name: boxes for name, boxes in found.items() if boxes is not None}
 
     def run(self, query: Query) -> tuple[Selection, NDArray[np.float64] | None]:
         """The checked selection of `query.budget` candidates, and the scores [N] of all where there are any."""

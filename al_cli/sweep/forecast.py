@@ -261,7 +261,7 @@ def of_round(plan: loop.Plan, round: int) -> dict[str, Any]:
 def resolved_device(experiment: Experiment) -> str:
     if experiment.model.family == "fake":
         return "cpu"
-    from al_cli.learners.detectron.model.zoo import choose_device
+    from al_cli.learners.pytorch.device import choose_device
 
     return str(choose_device(experiment.config["device"]))
 

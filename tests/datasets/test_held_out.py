@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shapes import random_dataset
 
 from al_cli.datasets import held_out
-from al_cli.datasets.held_out import HeldOut, spelled_now
+from al_cli.datasets.held_out import HeldOut, scored_split, spelled_now
 from al_cli.errors import AlError, ConfigError, DatasetError
 from al_cli.types import Dataset, Image, OwnSplits
 
@@ -71,6 +71,32 @@ def test_shares_are_met_on_average():
     assert abs(np.mean(counts) - 12) < 0.8  # of 60; the standard error is 0.25
     counts = [len(apply(POOL, split_seed=seed, **BOTH).test) for seed in range(150)]
     assert abs(np.mean(counts) - 18) < 0.9
+
+
+def test_a_count_is_met_exactly_by_the_lowest_places():
+    splits = apply(POOL, test="20 images", val="10 images")
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (30, 10, 20)
+
+    def place(name):
+        return sha256(f"test/0/{name}".encode()).hexdigest()
+
+    lowest = sorted((one.name for one in POOL.images), key=place)[:20]
+    assert {one.name for one in splits.test.images} == set(lowest)
+    assert "a pool without an image" in error_of(POOL, test="60 images")
+    assert "a test split of 60 images instead of 61" in error_of(POOL, test="61 images")
+    assert HeldOut.of({"test": "20 images", "val": "10 images"}).expected(60) == 30
+
+
+def test_where_val_is_scored_there_need_not_be_a_test_split():
+    for splits in (apply(POOL, OWN, None, test="none"), apply(POOL, test="none", val="10 images")):
+        assert len(splits.val) and not len(splits.test)
+        assert scored_split(splits, "val") is splits.val
+        with pytest.raises(DatasetError, match="add evaluate=val"):
+            scored_split(splits, "test")
+    assert "1 images, which would go unused" in error_of(POOL, None, OWN, test="none")
+    assert "add dataset.val=20%" in error_of(POOL, test="none")
+    with pytest.raises(ConfigError, match="each seed has others"):
+        HeldOut.of({"test": "none", "val": "20% of initial"})
 
 
 @settings(max_examples=25, derandomize=True, deadline=None)

@@ -1,38 +1,17 @@
 """Images with one class each: the built-in digits and folders of classes, read as people really keep them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from labeled_images import class_folders, unlike_others
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from al_cli.datasets.digits_images import digits_images_root
 from al_cli.datasets.notes import Notes
+from al_cli.datasets.repeated import repeat_pool
 from al_cli.datasets.whole_images import load_folder
 from al_cli.errors import DatasetError
-
-DRAWN = np.random.default_rng(0)
-
-
-def picture(path: Path, size: tuple[int, int] = (6, 4), like: Path | None = None) -> Path:
-    """A small image unlike every other one, or the same bytes as `like`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if like is not None:
-        path.write_bytes(like.read_bytes())
-    else:
-        Image.fromarray(DRAWN.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(path)
-    return path
-
-
-def folder(root: Path, **splits: dict[str, int]) -> Path:
-    """root/SPLIT/CLASS/N.png with so many images of each class; without a split's name, root/CLASS."""
-    for split, classes in splits.items():
-        for name, count in classes.items():
-            (root / split.strip("_") / name).mkdir(parents=True)
-            for n in range(count):
-                picture(root / split.strip("_") / name / f"{n}.png")
-    return root
+from al_cli.types import Splits
 
 
 def test_the_digits_are_scikit_learns_each_once():
@@ -56,7 +35,7 @@ def test_the_digits_are_scikit_learns_each_once():
 
 
 def test_a_folder_with_splits_joins_the_classes_of_all_and_sorts_numbers_as_numbers(tmp_path):
-    root = folder(tmp_path / "set", train={"10": 2, "9": 1}, valid={"9": 1}, test={"2": 1, "10": 1})
+    root = class_folders(tmp_path / "set", train={"10": 2, "9": 1}, valid={"9": 1}, test={"2": 1, "10": 1})
     splits = load_folder(root)
     assert splits.name == "set" and splits.train.class_names == ("2", "9", "10")
     assert [(i.name, i.classes.tolist()) for i in splits.train.images] == [
@@ -67,17 +46,17 @@ def test_a_folder_with_splits_joins_the_classes_of_all_and_sorts_numbers_as_numb
 
 
 def test_a_folder_without_splits_is_a_pool_and_train_may_be_a_class(tmp_path):
-    splits = load_folder(folder(tmp_path, _={"car": 1, "train": 2, "empty": 0}))
+    splits = load_folder(class_folders(tmp_path, _={"car": 1, "train": 2, "empty": 0}))
     assert splits.val is splits.test is None
     assert splits.train.class_names == ("car", "empty", "train")  # a class without images is a class
 
 
 def test_what_lies_below_a_class_belongs_to_it_and_what_is_no_image_is_left(tmp_path):
-    root = folder(tmp_path, _={"a": 1, "b": 1})
-    picture(root / "a" / "deep" / "er" / "x.png")
+    root = class_folders(tmp_path, _={"a": 1, "b": 1})
+    unlike_others(root / "a" / "deep" / "er" / "x.png")
     (root / "b" / "notes.txt").write_text("no image")
-    picture(root / "b" / ".hidden.png")
-    picture(root / "loose.png")
+    unlike_others(root / "b" / ".hidden.png")
+    unlike_others(root / "loose.png")
     (root / "c").symlink_to(root / "a" / "deep")
     notes = Notes()
     names = [image.name for image in load_folder(root, notes=notes).train.images]
@@ -86,8 +65,8 @@ def test_what_lies_below_a_class_belongs_to_it_and_what_is_no_image_is_left(tmp_
 
 
 def test_a_leak_and_a_broken_image_are_refused_or_left_out_aloud(tmp_path):
-    root = folder(tmp_path, train={"a": 2, "b": 1}, test={"a": 1})
-    leak = picture(root / "test" / "a" / "again.png", like=root / "train" / "b" / "0.png")
+    root = class_folders(tmp_path, train={"a": 2, "b": 1}, test={"a": 1})
+    leak = unlike_others(root / "test" / "a" / "again.png", like=root / "train" / "b" / "0.png")
     (root / "train" / "a" / "1.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(DatasetError) as error:
         load_folder(root)
@@ -109,11 +88,14 @@ def test_a_leak_and_a_broken_image_are_refused_or_left_out_aloud(tmp_path):
     [
         (lambda root: root.mkdir(), "there is no folder of a class"),
         (lambda root: root.write_text("x"), "is no folder"),
-        (lambda root: picture(root / "x.png"), "there is no folder of a class"),
-        (lambda root: folder(root, test={"a": 1}), "no train split"),
-        (lambda root: folder(root, train={"a": 1}, test={"a": 0}), "no folder of a class in the test split"),
-        (lambda root: folder(root, train={"a": 1}, test={"a": 1}, testing={"a": 1}), "two folders for the test split"),
-        (lambda root: folder(root, _={"a\nb": 1, "c": 1}), "not one line"),
+        (lambda root: unlike_others(root / "x.png"), "there is no folder of a class"),
+        (lambda root: class_folders(root, test={"a": 1}), "no train split"),
+        (lambda root: class_folders(root, train={"a": 1}, test={"a": 0}), "no folder of a class in the test split"),
+        (
+            lambda root: class_folders(root, train={"a": 1}, test={"a": 1}, testing={"a": 1}),
+            "two folders for the test split",
+        ),
+        (lambda root: class_folders(root, _={"a\nb": 1, "c": 1}), "not one line"),
     ],
 )
 def test_a_folder_that_is_none_of_these_gets_one_error(tmp_path, make, says):
@@ -124,9 +106,20 @@ def test_a_folder_that_is_none_of_these_gets_one_error(tmp_path, make, says):
 
 
 def test_sizes_are_those_of_the_upright_picture(tmp_path):
-    root = folder(tmp_path, _={"a": 1, "b": 1})
+    root = class_folders(tmp_path, _={"a": 1, "b": 1})
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (6, 4)).save(root / "a" / "turned.jpg", exif=exif)
     image = next(i for i in load_folder(root).train.images if i.name == "a/turned.jpg")
     assert (image.width, image.height) == (4, 6) and image.boxes.tolist() == [[0, 0, 4, 6]]
+
+
+def test_a_turned_copy_keeps_the_class_of_the_whole_image(tmp_path):
+    unlike_others(tmp_path / "train" / "wide" / "x.png", (60, 2))  # turned, its corners leave the picture's own box
+    splits = load_folder(class_folders(tmp_path, test={"wide": 1}))
+    assert splits.test is not None
+    pool = repeat_pool(Splits("n", splits.train, None, splits.test), 3, 0, "image").train
+    assert [image.name for image in pool.images] == ["wide/x.png", "wide/x.png~2", "wide/x.png~3"]
+    assert [image.boxes.tolist() for image in pool.images] == [[[0, 0, 60, 2]]] * 3
+    as_boxes = repeat_pool(Splits("n", splits.train, None, splits.test), 2, 0).train.images[1]
+    assert as_boxes.boxes.tolist() != [[0, 0, 60, 2]]

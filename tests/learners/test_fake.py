@@ -21,6 +21,8 @@ def test_it_has_every_signal_and_what_is_known_of_an_image_is_right(learner):
     table = learner.infer(images, learner.provides)
     assert (table.columns[Signal.DROPOUT].sum(2) <= 1 + 1e-6).all()
     assert table.columns[Signal.TRUE_BOXES].tolist() == [len(image.boxes) for image in images.images]
+    classes = [np.bincount(image.classes, minlength=3).tolist() for image in images.images]
+    assert table.columns[Signal.TRUE_CLASSES].tolist() == classes
     assert np.array_equal(table.columns[Signal.TRUE_LOSS], learner.loss(images).total.astype(np.float32))
 
 

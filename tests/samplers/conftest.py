@@ -1,4 +1,4 @@
-"""Random ragged predictions for the sampler tests."""
+"""Random predictions for the sampler tests: ragged ones, and those with one row an image."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,11 @@ def make_ragged(
     prob_kind: str = "softmax",
     empty_share: float = 0.25,
 ) -> Predictions:
-    """Images with 0 to `most_boxes` boxes, ids with gaps, and every column a sampler of this project may ask for."""
+    """Images with 0 to `most_boxes` boxes, ids with gaps, and every column a sampler of this project may ask for.
+
+    Of the kind `exclusive`: each image is one box and has one class."""
+    if prob_kind == "exclusive":
+        return make_classified(rng, images, classes, dim)
     counts = rng.integers(1, most_boxes + 1, images) * (rng.random(images) >= empty_share)
     m = int(counts.sum())
     scores = np.concatenate([-np.sort(-rng.uniform(0.01, 1, c)) for c in counts] or [np.zeros(0)])
@@ -46,6 +50,12 @@ def make_ragged(
         (Signal.TOWER_FEATURES, Signal.IMAGE_FEATURES),
     ):
         columns[other] = columns[signal][::-1] ** 3  # no draws of its own
+    counted = columns[Signal.TRUE_BOXES]  # of the classes 0 to 3
+    columns[Signal.TRUE_CLASSES] = np.stack([(counted + c) % 3 for c in range(classes)], 1)
+    features = columns[Signal.BOX_FEATURES]
+    columns[Signal.LAYER_ACTIVATIONS] = np.stack([features.mean(1), features.max(1)], 1)[:, None]
+    columns[Signal.ERROR_PROBABILITY] = columns[Signal.TRUE_LOSS][::-1]
+    columns[Signal.POOL_PROBABILITY] = columns[Signal.TRUE_LOSS] ** 2
     return Predictions(
         image_ids=np.cumsum(rng.integers(1, 4, images)),
         offsets=np.concatenate([[0], np.cumsum(counts)]),
@@ -54,6 +64,27 @@ def make_ragged(
         classes=rng.integers(classes, size=m),
         num_classes=classes,
         prob_kind=prob_kind,
+        columns=columns,
+    )
+
+
+def make_classified(rng: np.random.Generator, images: int, classes: int, dim: int) -> Predictions:
+    """One row an image, the image itself; probabilities that sum to 1, the largest as its score; three linear layers."""
+    boxed = make_ragged(rng, images, 1, classes, dim, empty_share=0)
+    probs = rng.dirichlet(np.ones(classes), images)
+    columns = dict(boxed.columns) | {
+        Signal.PROBS: probs,
+        Signal.DROPOUT: rng.dirichlet(np.ones(classes), (3, images)),
+        Signal.LAYER_ACTIVATIONS: rng.normal(size=(images, 3, 2)),
+    }
+    return Predictions(
+        image_ids=boxed.image_ids,
+        offsets=np.arange(images + 1),
+        boxes=np.tile([0, 0, 300, 300], (images, 1)),
+        scores=probs.max(1),
+        classes=probs.argmax(1),
+        num_classes=classes,
+        prob_kind="exclusive",
         columns=columns,
     )
 

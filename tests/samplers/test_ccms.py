@@ -157,3 +157,21 @@ def test_properties(ragged, seed, images, boxes, classes):
         columns={Signal.BOX_FEATURES: p.columns[Signal.BOX_FEATURES][rows]},
     )
     np.testing.assert_allclose(ccms_matrix(moved, "box", 0.1), got[np.ix_(order, order)], atol=1e-5)
+
+
+def test_images_with_one_class_each():
+    """1 + cos where the predicted classes are the same, 0 where not; a probability below the threshold is looked at too."""
+    x = np.array([[1, 0], [0, 1], [1, 1], [1, 0]], np.float32)
+    p = Predictions(
+        image_ids=np.arange(4),
+        offsets=np.arange(5),
+        boxes=np.tile([0, 0, 8, 8], (4, 1)),
+        scores=[0.2, 0.9, 0.5, 0.4],
+        classes=[0, 0, 0, 1],
+        num_classes=2,
+        prob_kind="exclusive",
+        columns={Signal.BOX_FEATURES: x},
+    )
+    half = 1 + 0.5**0.5
+    expected = [[2, 1, half, 0], [1, 2, half, 0], [half, half, 2, 0], [0, 0, 0, 2]]
+    assert ccms_matrix(p, "box", 0.3) == pytest.approx(np.array(expected), abs=1e-6)

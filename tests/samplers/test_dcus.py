@@ -1,5 +1,6 @@
 """DCUS by hand, against the formula box by box, and at its ends."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -69,6 +70,14 @@ SIDES = [  # width and height in px, whether it counts: 16 px must be passed, an
     (300, 0, False),
     (0, 0, False),
 ]
+
+
+def test_an_image_with_one_class_counts_whatever_its_size():
+    """Eight pixels a side, as scikit-learn's digits: the box is the image, so no filter of objects applies."""
+    table = ask([1], [0.5], [0], [0.0], [(0, 0, 8, 8)]).candidates
+    images = dataclasses.replace(table, prob_kind="exclusive")
+    assert dcus(Query(images, 1, np.random.default_rng(0))) == pytest.approx([math.log(2)])
+    assert dcus(Query(table, 1, np.random.default_rng(0))).tolist() == [0]
 
 
 def test_boxes_that_are_small_or_long_do_not_count():

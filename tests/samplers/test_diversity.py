@@ -65,7 +65,10 @@ def test_coreset_of_equal_images_takes_each_once():
 
 
 def boxes_with(features, counts) -> Query:
+    """Boxes with these activations: of one layer [M, D], or of several [M, L, D]."""
     m = len(features)
+    layers = np.asarray(features, np.float32)
+    layers = layers.reshape(m, -1, layers.shape[-1])
     table = Predictions(
         np.arange(len(counts)),
         np.concatenate([[0], np.cumsum(counts)]),
@@ -73,9 +76,16 @@ def boxes_with(features, counts) -> Query:
         np.full(m, 0.5),
         np.zeros(m),
         1,
-        columns={Signal.BOX_FEATURES: np.asarray(features, np.float32).reshape(m, -1)},
+        columns={Signal.LAYER_ACTIVATIONS: np.stack([layers.mean(2), layers.max(2)], 2)},
     )
     return Query(table, 1, np.random.default_rng(0))
+
+
+def test_model_outliers_of_three_layers_by_hand():
+    """Of an image with one class: means 2, 1, 3 and largest 3, 1, 6, then over the layers 2 and 6. The other is quieter."""
+    query = boxes_with([[[1, 3], [1, 1], [0, 6]], [[0, 0], [0, 1], [0, 4]]], [1, 1])
+    assert model_outliers(query) == pytest.approx([-2, -(0 + 0.5 + 2) / 3])
+    assert model_outliers(query, aggregate="max").tolist() == [-6, -4]
 
 
 def test_model_outliers_by_hand():
@@ -87,7 +97,7 @@ def test_model_outliers_by_hand():
 
 @pytest.mark.parametrize("aggregate", ["mean", "max"])
 def test_model_outliers_equals_a_loop(aggregate, ragged):
-    table = ragged(np.random.default_rng(1))
+    table = ragged(np.random.default_rng(1))  # one layer, as of a detector
     activations, rows = table.columns[Signal.BOX_FEATURES], [table.rows(i) for i in range(len(table))]
     expected = [-getattr(activations[r], aggregate)() if r.stop > r.start else 0 for r in rows]
     got = model_outliers(Query(table, 1, np.random.default_rng(0)), aggregate=aggregate)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from al_cli.cli.samplers import detectors
+from al_cli.cli.samplers import classifiers, detectors
 from al_cli.errors import ConfigError
 from al_cli.samplers.guide import MORE_PASSES, OTHER_PASSES, comment, descriptions, guide, guide_page
 from al_cli.types import ORACLES, Signal
@@ -15,7 +15,7 @@ FOLDER = ROOT / "conf" / "sampler"
 
 @pytest.fixture(scope="module")
 def entries():
-    return {entry.name: entry for entry in guide(FOLDER, detectors())}
+    return {entry.name: entry for entry in guide(FOLDER, detectors(), classifiers())}
 
 
 def test_the_committed_page_is_up_to_date(entries):
@@ -28,7 +28,8 @@ def test_every_sampler_says_what_it_is_and_when_to_use_it(entries):
     for entry in entries.values():
         assert entry.advice.endswith("."), f"{entry.name} needs a paragraph `When to use:` in its docstring or yaml"
         assert entry.advice[0] == entry.advice[0].upper()
-        assert entry.about.endswith(".") and entry.family and entry.source and entry.detectors != "none"
+        assert entry.about.endswith(".") and entry.family and entry.source
+        assert not entry.detectors == entry.classifiers == "none"
 
 
 def test_the_cost_of_every_signal_is_stated():
@@ -105,15 +106,15 @@ def test_detectors_by_hand(tmp_path):
         ({"A": none, "A, with p": dropout, "B": none, "B, with p": none}, "A, with p"),
         ({"A": none}, "none"),
     ):
-        assert guide(tmp_path, kinds)[0].detectors == expected
+        assert guide(tmp_path, kinds, {})[0].detectors == expected
 
 
 def test_the_files_own_advice_wins(tmp_path):
     (tmp_path / "one.yaml").write_text(SAMPLER.format(advice="When to use: never,\n# or always."))
-    [entry] = guide(tmp_path, {"A": frozenset()})
+    [entry] = guide(tmp_path, {"A": frozenset()}, {})
     assert (entry.about, entry.details, entry.advice) == ("One line.", "Doe 1999.", "Never, or always.")
     (tmp_path / "one.yaml").write_text(SAMPLER.format(advice=""))
-    [entry] = guide(tmp_path, {"A": frozenset()})
+    [entry] = guide(tmp_path, {"A": frozenset()}, {})
     assert entry.advice.startswith("Always, as the arm")
 
 
@@ -145,4 +146,4 @@ def test_comments_and_docstrings_by_hand():
 def test_a_broken_sampler_file(tmp_path, text, message):
     (tmp_path / "broken.yaml").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        guide(tmp_path, {})
+        guide(tmp_path, {}, {})

@@ -23,7 +23,7 @@ each_sampler_and_ud = pytest.mark.parametrize(
     [(path, ud) for path in FILES for ud in ([0, 0.5, 1] if "keep: ud" in path.read_text() else [None])],
     ids=lambda value: value.stem if isinstance(value, Path) else f"ud{value}",
 )
-each_kind = pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+each_kind = pytest.mark.parametrize("kind", ["softmax", "sigmoid", "exclusive"])
 
 
 def strategy_of(path: Path) -> Strategy:

@@ -1,19 +1,22 @@
 """The small network against finite differences, errors counted by hand, and scores that find what was hidden in them."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from al_cli.samplers import active_transfer, discriminative, learning_loss
+from al_cli.samplers.base import held_out_of, labeled_of, needs_of
 from al_cli.samplers.detection_errors import error_share
-from al_cli.samplers.network import Network, learn_and_predict
+from al_cli.samplers.network import SmallNetwork, learn_and_predict
 from al_cli.types import Dataset, Image, Predictions, Query, Signal
 
 
 def test_gradients_equal_finite_differences():
     rng = np.random.default_rng(0)
-    network, z, target = Network(3, rng), rng.normal(size=(7, 3)), rng.random(7)
+    network, z, target = SmallNetwork(3, rng), rng.normal(size=(7, 3)), rng.random(7)
     for weights, gradient in zip(network.weights, network.gradients(z, target), strict=True):
         assert weights.shape == gradient.shape
         for place in np.ndindex(weights.shape):
@@ -28,7 +31,7 @@ def test_gradients_equal_finite_differences():
 
 def test_loss_by_hand():
     """Zero weights say 1/2: the loss is ln 2 whatever the target."""
-    network = Network(2, np.random.default_rng(0))
+    network = SmallNetwork(2, np.random.default_rng(0))
     network.weights = [0 * w for w in network.weights]
     assert network.loss(np.ones((3, 2)), np.array([0, 0.3, 1])) == pytest.approx(np.log(2))
 
@@ -129,6 +132,15 @@ def test_whole_images_are_right_or_wrong():
     assert error_share(table, truth, 0.0).tolist() == [0, 1, 1, 0]
 
 
+def test_a_wrong_class_is_wrong_however_unlikely():
+    """Of images with one class each: the score of 0.2 is below the threshold, and its class is the answer all the same."""
+    whole = [0, 0, 200, 200]
+    truth = Dataset(("a", "b", "c"), tuple(image(i, [whole], [i % 2]) for i in range(4)))
+    table = found([([whole], [0.2], [c]) for c in (0, 0, 1, 1)])
+    assert error_share(table, truth, 0.3).tolist() == [1, 1, 1, 1], "as objects: none found, all missed"
+    assert error_share(replace(table, prob_kind="exclusive"), truth, 0.3).tolist() == [0, 1, 1, 0]
+
+
 def with_features(features) -> Predictions:
     features = np.asarray(features, np.float32)
     return found([([], [], [])] * len(features), {Signal.IMAGE_FEATURES: features})
@@ -148,6 +160,32 @@ def test_active_transfer_finds_where_the_detector_errs():
     values = active_transfer(query)
     assert values[asked[:, 0] > 0.3].min() > values[asked[:, 0] < -0.3].max()
     assert (values[np.argsort(-values)[:10]] > 0.7).all()
+
+
+def test_active_transfer_of_images_learns_wrong_from_right_of_either_set():
+    """Every image is of class 0, and predicted as 1 where the first feature is positive; validation or labeled images."""
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(120, 4)).astype(np.float32)
+    known = found([([A], [0.2], [int(f[0] > 0)]) for f in features], {Signal.IMAGE_FEATURES: features})
+    known = replace(known, prob_kind="exclusive")
+    truth = Dataset(("a", "b", "c"), tuple(image(i, [A], [0]) for i in range(120)))
+    asked = rng.normal(size=(80, 4)).astype(np.float32)
+    for of, where in (
+        ("validation", {"held_out": known, "held_out_truth": truth}),
+        ("training", {"labeled": known, "truth": truth}),
+    ):
+        values = active_transfer(Query(with_features(asked), 10, np.random.default_rng(0), **where), of=of)
+        assert values[asked[:, 0] > 0.3].min() > values[asked[:, 0] < -0.3].max()
+
+
+@pytest.mark.parametrize(
+    ("score", "signal"), [(active_transfer, Signal.ERROR_PROBABILITY), (discriminative, Signal.POOL_PROBABILITY)]
+)
+def test_the_own_head_is_asked_and_nothing_else(score, signal):
+    table = found([([A], [0.5], [0])] * 3, {signal: np.array([0.25, 1, 0], np.float32)})
+    part = partial(score, head="own")
+    assert needs_of(part) == {signal} and labeled_of(part) is None and held_out_of(part) is None
+    assert part(Query(table, 1, np.random.default_rng(0))).tolist() == [0.25, 1, 0]
 
 
 def test_active_transfer_of_a_detector_without_errors_is_zero():

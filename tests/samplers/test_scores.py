@@ -99,18 +99,60 @@ def test_the_three_candidates_of_datahunt():
     assert orders == {least_confidence_of: [2, 3, 1], margin_of: [3, 2, 1], entropy_of: [2, 3, 1]}
 
 
-@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+def test_the_three_images_of_datahunt():
+    """The same as images with one of three classes, which is what they are: no background, n = 3, entropy in bits over log2 3.
+
+    Its order by least confidence, 3 > 1 > 2, is a slip: 0.34 is the lowest, so the second is first.
+    """
+    p = np.array([[0.5, 0.4, 0.1], [0.34, 0.33, 0.33], [0.4, 0.4, 0.2]])
+    images = table([1, 1, 1], p.max(1), p.argmax(1), p, "exclusive", 3)
+    assert least_confidence(ask(images)) == pytest.approx((1 - np.array([0.5, 0.34, 0.4])) * 3 / 2)
+    assert 1 - margin(ask(images)) == pytest.approx([0.1, 0.01, 0])
+    assert ratio(ask(images)) == pytest.approx([0.8, 33 / 34, 1])
+    assert entropy(ask(images)) * math.log2(3) == pytest.approx([1.361, 1.585, 1.522], abs=5e-4)
+    orders = {f: (np.argsort(-f(ask(images))) + 1).tolist() for f in (least_confidence, margin, entropy)}
+    assert orders == {least_confidence: [2, 3, 1], margin: [3, 2, 1], entropy: [2, 3, 1]}
+    for aggregate in ("max", "sum", "top_n"):  # of one box
+        assert entropy(ask(images), aggregate=aggregate).tolist() == entropy(ask(images)).tolist()
+
+
+@pytest.mark.parametrize("n", [2, 3, 1000])
+def test_equations_of_lund_with_as_many_answers_as_classes(n):
+    """Eq. 3.1 to 3.3 written out: a random vector; all alike, which is 1; and one certain answer, which is 0."""
+    p = np.stack([np.random.default_rng(n).dirichlet(np.ones(n)), np.full(n, 1 / n), np.eye(n)[0]])
+    y1, y2 = np.sort(p[0])[::-1][:2]
+    assert least_confidence_of(p, "exclusive") == pytest.approx([(1 - y1) * n / (n - 1), 1, 0])
+    assert margin_of(p, "exclusive") == pytest.approx([1 - (y1 - y2), 1, 0])
+    assert ratio_of(p, "exclusive") == pytest.approx([y2 / y1, 1, 0])
+    assert entropy_of(p, "exclusive") == pytest.approx([scipy_entropy(p[0]) / np.log(n), 1, 0])
+
+
+@pytest.mark.parametrize("measure", [least_confidence_of, margin_of, ratio_of, entropy_of])
+def test_the_only_class_is_certain(measure):
+    assert measure(np.ones((2, 1)), "exclusive").tolist() == [0, 0]
+
+
+def test_class_entropy_of_images_looks_at_no_threshold():
+    """-s ln s of the predicted class, for a probability of 0.25 too: half of ln 2 each, in classes of one weight."""
+    p = table([1, 1], [0.5, 0.25], [0, 1], kind="exclusive")
+    assert class_entropy(ask(p), score_threshold=0.3) == pytest.approx([math.log(2) / 2] * 2)
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid", "exclusive"])
 @pytest.mark.parametrize("measure", [least_confidence_of, margin_of, ratio_of, entropy_of])
 def test_a_box_has_a_value_from_0_to_1(measure, kind, ragged):
     rng = np.random.default_rng(0)
     probs = np.concatenate([ragged(rng, prob_kind=kind).columns[Signal.PROBS] for _ in range(20)]).astype(np.float32)
-    probs = np.concatenate([probs, np.eye(4, dtype=np.float32), np.zeros((1, 4), np.float32), np.full((1, 4), 0.2)])
+    nothing = np.eye(1, 4, dtype=np.float32) * (kind == "exclusive")  # or the background is certain
+    probs = np.concatenate([probs, np.eye(4, dtype=np.float32), nothing, np.full((1, 4), 0.2)])
+    if kind == "exclusive":
+        probs[-1] = 0.25
     values = measure(probs, kind)
     assert values.shape == (len(probs),)
     assert (values >= 0).all() and (values <= 1).all()
     assert values[-6:-1] == pytest.approx(np.zeros(5)), "one answer is certain"
-    if kind == "softmax":
-        assert values[-1] == pytest.approx(1), "all five answers are equally likely"
+    if kind != "sigmoid":
+        assert values[-1] == pytest.approx(1), "all answers are equally likely"
     assert measure(probs[:0], kind).shape == (0,)
 
 

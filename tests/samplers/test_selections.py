@@ -1,14 +1,17 @@
 """Each selection on a case worked by hand or against its distribution in closed form."""
 
 from collections import Counter
+from functools import partial
 from itertools import chain, combinations, permutations
 
 import numpy as np
 import pytest
 from scipy.stats import chisquare
 
+from al_cli.errors import ConfigError
 from al_cli.samplers import ccms_kmedoids, class_balanced, pivot, probabilistic, random, top
-from al_cli.types import Predictions, Query, Signal
+from al_cli.samplers.base import bind, needs_of
+from al_cli.types import ORACLES, Predictions, Query, Signal
 
 
 def images(n: int, budget: int, seed: int = 0) -> Query:
@@ -107,6 +110,56 @@ def test_accepting_takes_every_positive_score_before_zeros():
         assert set(picked.ids[:3].tolist()) == {10, 30, 40} and picked.ids[0] == 10
         assert picked.scores[3] == 0
     assert len({int(probabilistic(images(6, 1, seed), np.zeros(6), pick="accept").ids[0]) for seed in range(60)}) == 6
+
+
+def classified(classes, budget=5, seed=0, truth=None, num_classes=2) -> Query:
+    """Images with these predicted classes, all hardly likely, and those true ones."""
+    n = len(classes)
+    counts = np.eye(num_classes, dtype=int)[classes if truth is None else truth]
+    table = Predictions(
+        np.arange(n) * 10,
+        np.arange(n + 1),
+        np.tile([0, 0, 8, 8], (n, 1)),
+        np.full(n, 0.25),
+        classes,
+        num_classes,
+        "exclusive",
+        {Signal.TRUE_CLASSES: counts},
+    )
+    return Query(table, budget, np.random.default_rng(seed))
+
+
+def test_five_images_of_two_classes_are_never_more_than_three_of_one():
+    """Lund 3.1.2, and the order of priority is kept: 0 and 1 take turns, each time the best that is left."""
+    classes = np.array([0, 0, 0, 0, 1, 0, 1, 1])
+    scores = np.arange(8, 0, -1.0)
+    assert class_balanced(classified(classes), scores).ids.tolist() == [0, 40, 10, 60, 20]
+    for seed in range(40):
+        picked = class_balanced(classified(classes, seed=seed)).ids // 10
+        assert sorted(np.bincount(classes[picked])) == [2, 3]
+
+
+@pytest.mark.parametrize("classes", ["predicted", True])
+def test_balance_of_images_is_taking_turns(classes):
+    """Against a loop: of the classes that still have images the least chosen, its best first; of equals the better image's."""
+    rng = np.random.default_rng(5)
+    predicted, true, scores = rng.integers(0, 4, 40), rng.integers(0, 4, 40), rng.permutation(40) / 40
+    label = predicted if classes == "predicted" else true
+    left, chosen, expected = list(np.argsort(-scores)), Counter(), []
+    while len(expected) < 33:
+        fewest = min(chosen[label[i]] for i in left)
+        expected.append(next(i for i in left if chosen[label[i]] == fewest))
+        chosen[label[expected[-1]]] += 1
+        left.remove(expected[-1])
+    query = classified(predicted, 33, truth=true, num_classes=4)
+    assert class_balanced(query, scores, classes=classes).ids.tolist() == [10 * i for i in expected]
+
+
+def test_balance_of_true_classes_is_an_oracle():
+    assert needs_of(partial(class_balanced, classes=True)) == {Signal.TRUE_CLASSES} <= ORACLES
+    assert needs_of(class_balanced) == frozenset()
+    with pytest.raises(ConfigError, match="predicted or true"):
+        bind(partial(class_balanced, classes="labeled"))
 
 
 def groups(per_group=(4, 2, 3), seed: int = 0) -> Query:

@@ -27,7 +27,7 @@ def test_a_learner_depends_on_every_file_of_its_folder_that_it_imports():
     assert "torch" not in code_of_modules(["al_cli.learners.fake"])
 
 
-@pytest.mark.parametrize("room", ["model.tiny", "training.loss", "signals.jitter", "influence.lissa"])
+@pytest.mark.parametrize("room", ["model.tiny", "training.loss", "signals.jitter", "influence.source"])
 def test_the_code_of_a_learner_has_its_subfolders(monkeypatch, room):
     learner, file = "al_cli.learners.detectron.learner", f"al_cli.learners.detectron.{room}"
     before = code_of_modules([learner])

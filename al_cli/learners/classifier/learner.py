@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from al_cli.errors import ConfigError
+from al_cli.learners.classifier.images import ImageReader, statistics
+from al_cli.learners.classifier.networks import Network, build
+from al_cli.learners.classifier.outputs import (
+    BATCH,
+    OF_THE_PASS,
+    as_predictions,
+    classes_of,
+    losses_alone,
+    mean_cross_entropy,
+    read_pass,
+)
 from al_cli.learners.classifier.spec import ClassifierSpec
+from al_cli.learners.classifier.training import (
+    LabeledBatch,
+    Stepper,
+    find_rate,
+    index_batches,
+    optimizer_of,
+    rate_of,
+    take_steps,
+)
 from al_cli.learners.classifier.training_spec import ClassifierTraining
-from al_cli.types import Checkpoint, Dataset, Judge, Learner, Losses, Predictions, Signal
+from al_cli.learners.pytorch.average import WeightAverage
+from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, weights_of, write_checkpoint
+from al_cli.learners.pytorch.curve import Curve
+from al_cli.learners.pytorch.determinism import deterministic, seed_everything
+from al_cli.learners.pytorch.device import choose_device
+from al_cli.learners.pytorch.difficulty import DifficultyAverage
+from al_cli.learners.pytorch.joined import hand_on, put_back, rounds_behind
+from al_cli.learners.pytorch.labels import KnownLabels
+from al_cli.learners.pytorch.schedule import WHOLE, Stretch
+from al_cli.learners.spec import require_pairs
+from al_cli.progress import phase
+from al_cli.types import Checkpoint, Dataset, Image, Judge, Learner, Losses, Predictions, Signal
+
+log = logging.getLogger("al")
+FOUND_RATE = "found_rate"  # among a checkpoint's extras
 
 
 def check_classifier(
@@ -20,14 +61,22 @@ def check_classifier(
 ) -> None:
     """ConfigError or ModelError for all that cannot work and can be known without a download. `chooses_first`: the starting
     weights choose images before any training, so they must be a whole classifier of these classes."""
-    raise NotImplementedError
+    ClassifierLearner(model, training, class_names, iterations=1, device=device, needs=needs)
+    if chooses_first:
+        from al_cli.learners.classifier.weights import require_outputs
+
+        require_outputs(model, class_names)
 
 
 class ClassifierLearner(Learner):
-    """A classifier for `class_names`. Arguments are those of `DetectronLearner`."""
+    """A classifier for `class_names`.
 
-    provides: frozenset[Signal]
-    device: str
+    `iterations` is the length of one round's training, in steps or epochs as TrainingSpec.per_round gives it; `trainings`
+    how many its run has, over which the schedule lies with training.init=join. The constructor looks at settings alone, so
+    that what cannot work is said before anything slow. `needs` are the signals it will be asked for: what takes a training
+    of its own (PREDICTED_LOSS) is learned, and provided, only where it is among them. `judge` is the metric that validation
+    goes by where it does not go by the loss (`TrainingSpec.stop_on`).
+    """
 
     def __init__(
         self,
@@ -41,7 +90,36 @@ class ClassifierLearner(Learner):
         needs: frozenset[Signal] = frozenset(),
         judge: Judge | None = None,
     ):
-        raise NotImplementedError
+        self.spec, self.training, self.class_names = model.check(), training.check(), tuple(class_names)
+        model.require_weights()
+        chosen = choose_device(device)
+        if training.amp and chosen.type != "cuda":
+            raise ConfigError("mixed precision needs a GPU", where="training.amp=true", remedy="set training.amp=false")
+        self._predicts_loss = Signal.PREDICTED_LOSS in needs
+        if self._predicts_loss:
+            require_pairs(self.batch_size)
+        if model.hidden and self.batch_size == 1:
+            raise ConfigError(
+                "batch normalization learns nothing from one image",
+                where=f"training.batch_size=1 model.hidden={list(model.hidden)}",
+                remedy="set training.batch_size to at least 2",
+            )
+        model.influences.require_classes(len(self.class_names))
+        self.provides = model.provides & (OF_THE_PASS | {Signal.TRUE_LOSS, Signal.CLASS_DIFFICULTY})
+        self.iterations, self.trainings, self.judge = iterations, trainings, judge
+        self.device, self._device = str(chosen), chosen
+        self.reader = ImageReader(model, chosen)
+        self.threads = 1 if model.tiny else None
+        self._labels: KnownLabels | None = None
+        self._network: Network | None = None
+        self._extras: Mapping[str, NDArray[Any]] = {}
+
+    @property
+    def batch_size(self) -> int:
+        assert self.training.batch_size is not None  # `ClassifierTraining.check`
+        return self.training.batch_size
+
+    # ---- training
 
     def fit(
         self,
@@ -52,22 +130,201 @@ class ClassifierLearner(Learner):
         init: Checkpoint | None,
         order: Sequence[int] | None = None,
     ) -> Checkpoint:
-        raise NotImplementedError
+        """Train on every image of `train` from `init`, or from the starting weights; shuffled, or in this order of ids.
+
+        The same arguments give the same bytes on a CPU. ConfigError where validation decides and there are no images for it.
+        """
+        if self.training.watches and not val:
+            raise ConfigError(
+                "early stopping and the best weights need a validation split, and this dataset has none",
+                where=f"training.duration={self.training.duration}",
+                remedy="add dataset.val=20% to hold out a share of the pool, or set training.duration=epochs "
+                "training.weights=last",
+            )
+        seed_everything(seed)
+        with deterministic(self.threads):
+            return self._fit(train, val, seed, init, order)
+
+    def _fit(
+        self, train_on: Dataset, val: Dataset | None, seed: int, init: Checkpoint | None, order: Sequence[int] | None
+    ) -> Checkpoint:
+        spec, network = self.training, self._start_network(init, train_on)
+        unit = spec.unit(len(train_on), self.batch_size)
+        steps, extras = self.iterations * unit, {"seed": np.array(seed)}
+        images = train_on.images if order is None else tuple(train_on[i] for i in order)
+        lr = spec.lr or 0.0
+        if spec.lr_finder:
+            lr = self._found_rate(network, train_on, seed)
+            extras[FOUND_RATE] = np.array(lr)
+        optimizer = optimizer_of(spec, list(network.parameters()))
+        average = None if spec.ema is None else WeightAverage(network, spec.ema)
+        scaler = torch.amp.GradScaler("cuda") if spec.amp else None
+        difficulty = DifficultyAverage(len(self.class_names), init)
+        joins = spec.init == "join"
+        if joins and init is not None:
+            put_back(init, {"optimizer": optimizer}, average, scaler)
+        rate = rate_of(spec, steps, unit, Stretch(rounds_behind(init), self.trainings) if joins else WHOLE)
+        validation = Validation(self, network, val) if val and spec.val_every else None
+        with phase("train", total=steps, unit="it") as progress:
+            curve = Curve(
+                progress,
+                steps,
+                average,
+                validation.loss if validation else None,
+                (spec.val_every or 1) * unit,
+                spec.patience if spec.duration == "early_stop" else None,
+                validation.metric if validation and self.judge else None,
+                keeps_best=spec.keeps_best,
+            )
+            take_steps(
+                Stepper(network, optimizer, spec.clip_gradients, scaler),
+                self._batches(network, images, seed, shuffle=order is None, endless=spec.endless),
+                lambda step: lr * rate(step),
+                curve,
+                average=average,
+                difficulty=difficulty,
+            )
+        extras |= difficulty.extras
+        if joins:
+            extras |= hand_on(init, {"optimizer": optimizer}, average, scaler)
+        taken = curve.points[-1].iteration  # the last step is always a point
+        epochs = taken / unit if spec.counts_epochs else taken * self.batch_size / len(train_on)
+        self._adopt(network, extras)
+        return Checkpoint(weights_of(network), tuple(curve.points), extras, epochs)
+
+    def _batches(
+        self, network: Network, images: Sequence[Image], seed: int, *, shuffle: bool, endless: bool
+    ) -> Iterator[LabeledBatch]:
+        """Augmented batches without end: a function of the seed and the images alone."""
+        shuffling, augmenting = np.random.default_rng(seed).spawn(2)
+        classes = torch.tensor([int(image.classes[0]) for image in images], device=self._device)
+        flip, crop_px = self.training.flip, self.training.crop_px
+        orders = index_batches(len(images), self.batch_size, shuffling if shuffle else None, endless=endless)
+        for order in orders:
+            chosen = [images[i] for i in order]
+            yield self.reader.batch(chosen, augmenting, flip, crop_px, network.mean), classes[order]
+
+    def _found_rate(self, network: Network, train_on: Dataset, seed: int) -> float:
+        found = find_rate(
+            network, self.training, self._batches(network, train_on.images, seed, shuffle=True, endless=True)
+        )
+        if found is None:
+            log.warning("no learning rate lowers the loss: training.lr=%g is taken", self.training.lr)
+            return self.training.lr or 0.0
+        log.info("learning rate %.3g: there the loss falls fastest", found)
+        return found
 
     def start(self, seed: int) -> Checkpoint:
-        raise NotImplementedError
+        """The weights that `fit` would begin from with this seed, and what is known of classes before the first step."""
+        from al_cli.learners.classifier.weights import require_outputs
+
+        require_outputs(self.spec, self.class_names)
+        seed_everything(seed)
+        with deterministic(self.threads):
+            network = self._start_network(None, None)
+        extras = {"seed": np.array(seed)} | DifficultyAverage(len(self.class_names)).extras
+        self._adopt(network, extras)
+        return Checkpoint(weights_of(network), (), extras)
+
+    def _start_network(self, init: Checkpoint | None, images: Dataset | None) -> Network:
+        """With the weights of `init`, else of the spec, whose first layer fits these images."""
+        if init is not None:
+            return self._network_of(init, "the weights to continue from")
+        channels = self.reader.channels(images) if images is not None else 3
+        self.reader.bands = channels
+        network = build(self.spec, len(self.class_names), channels)
+        self._load_weights(network)
+        if not network.normalized and images is not None:
+            network.normalize_by(*statistics(self.reader.batches(images, BATCH)))
+        return network.to(self._device)
+
+    def _load_weights(self, network: Network) -> None:
+        if self.spec.weights != "none":
+            from al_cli.learners.classifier.weights import load_starting_weights
+
+            load_starting_weights(network, self.spec, self.class_names)
+
+    def _network_of(self, checkpoint: Checkpoint, where: str) -> Network:
+        mean = checkpoint.state.get("mean")
+        channels = len(mean) if isinstance(mean, torch.Tensor) and mean.ndim else 3
+        network = build(self.spec, len(self.class_names), channels)
+        put_weights(network, checkpoint.state, where)
+        network.normalized = True
+        self.reader.bands = channels
+        return network.to(self._device)
+
+    def _adopt(self, network: Network, extras: Mapping[str, NDArray[Any]]) -> None:
+        self._network, self._extras = network, extras
+
+    # ---- asking
+
+    @property
+    def network(self) -> Network:
+        """The network that answers. RuntimeError before the first `fit`, `start` or `load`."""
+        if self._network is None:
+            raise RuntimeError("fit or load first: the learner has no weights yet")
+        return self._network
 
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
-        raise NotImplementedError
+        """One row an image, and a column per signal. ValueError for a signal not provided.
+
+        Probabilities, features and activations come out of one pass; the rest are answered by their own functions.
+        """
+        if missing := sorted(signals - self.provides):
+            raise ValueError(f"{self.spec.name} does not provide {', '.join(missing)}; it has {sorted(self.provides)}")
+        network = self.network
+        with deterministic(self.threads):
+            logits, columns = read_pass(network, self.reader, images, signals & OF_THE_PASS)
+            return as_predictions(images, logits, signals, {**columns, **self._others(images, signals - OF_THE_PASS)})
+
+    def _others(self, images: Dataset, signals: frozenset[Signal]) -> dict[Signal, NDArray[Any]]:
+        """What the pass does not answer."""
+        found: dict[Signal, NDArray[Any]] = {}
+        if Signal.TRUE_LOSS in signals:
+            found[Signal.TRUE_LOSS] = self.loss(images).total
+        if Signal.CLASS_DIFFICULTY in signals:
+            found[Signal.CLASS_DIFFICULTY] = self._extras["class_difficulty"]
+        return found
 
     def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
-        raise NotImplementedError
+        """The labels that MEASURED_AGAINST_LABELS are measured against."""
+        self._labels = KnownLabels(labeled, initial, val, scored)
 
     def loss(self, images: Dataset) -> Losses:
-        raise NotImplementedError
+        """The cross-entropy of each image in nats, which is all about its class; the same after save and load."""
+        network = self.network
+        with deterministic(self.threads):
+            total = losses_alone(network, self.reader, images)
+        return Losses(total, total, np.full(len(total), np.nan))
+
+    # ---- checkpoints
 
     def save(self, checkpoint: Checkpoint, path: Path) -> None:
-        raise NotImplementedError
+        write_checkpoint(checkpoint, path, self.class_names)
 
     def load(self, path: Path) -> Checkpoint:
-        raise NotImplementedError
+        """The checkpoint, its weights ready for `infer` and `loss`. RunError for a file that is missing or unreadable,
+        ModelError for one of another model."""
+        checkpoint = read_checkpoint(path)
+        self._adopt(self._network_of(checkpoint, str(path)), checkpoint.extras)
+        return checkpoint
+
+
+class Validation:
+    """Loss and metric on the validation images, out of one pass."""
+
+    def __init__(self, learner: ClassifierLearner, network: Network, val: Dataset):
+        self.learner, self.network, self.val = learner, network, val
+        self._truth = classes_of(val)
+        self._logits: NDArray[np.float32] = np.zeros((0, 0), np.float32)
+
+    def loss(self) -> float:
+        """Of the network as it now is, which is then ready to train on."""
+        self._logits, _ = read_pass(self.network, self.learner.reader, self.val, frozenset())
+        self.network.train()
+        return mean_cross_entropy(self._logits, self._truth)
+
+    def metric(self) -> float | None:
+        """What the judge says of the network as `loss` found it."""
+        assert self.learner.judge is not None
+        return self.learner.judge(as_predictions(self.val, self._logits, frozenset({Signal.PROBS}), {}), self.val)

@@ -30,12 +30,15 @@ class ClassifierSpec:
     `stem`         of a ResNet: small (3x3, stride 1, no pooling, for images of some 32 px) or imagenet (7x7, stride 2, pool)
     `image_size`   side in px that images are resized to; None: as they are, and all the same
     `normalize`    subtract a mean of each channel and divide by its deviation: train (of the images of the first training),
-                   imagenet, or none (values in 0..1)
+                   imagenet, none (values in 0..1), or the two themselves: {mean: [...], deviation: [...]}, of values in 0..1
     `hidden`       widths of linear layers between the features and the last one, each with batch normalization, ReLU and
                    dropout (FSDL 3.2: two); empty: the network's own head
     `freeze`       train the head alone (FSDL 5.3)
-    `dropout`      share of activations put to 0 before each linear layer of the head; None: the network's own
+    `dropout`      share of activations put to 0 before each linear layer of the head that follows another, or before its
+                   only one; None: the network's own
     `dropout_passes`, `loss_prediction`, `influence`   as of a detector
+    `loss_prediction_share`   the share of a training in which the gradient of the loss prediction reaches the network where it
+                   is shared (ISAL D.1: until epoch 120 of 200)
     """
 
     name: str
@@ -44,13 +47,14 @@ class ClassifierSpec:
     outputs: str = "new"
     stem: str = "small"
     image_size: int | None = None
-    normalize: str = "train"
+    normalize: str | Mapping[str, Sequence[float]] = "train"
     hidden: Sequence[int] = ()
     freeze: bool = False
     dropout: float | None = None
     dropout_passes: int = 10
     influence: Mapping[str, Any] = field(default_factory=dict)
     loss_prediction: str = "shared"
+    loss_prediction_share: float = 0.6
     family: str = "classifier"
 
     asking: ClassVar[tuple[str, ...]] = ("network", "outputs", "stem", "image_size", "normalize", "hidden", "dropout")
@@ -60,7 +64,10 @@ class ClassifierSpec:
         require_one_of("model.network", self.network, NETWORKS)
         require_one_of("model.outputs", self.outputs, OUTPUTS)
         require_one_of("model.stem", self.stem, ("small", "imagenet"))
-        require_one_of("model.normalize", self.normalize, NORMALIZE)
+        self._check_normalize()
+        require_number(
+            "model.loss_prediction_share", self.loss_prediction_share, lambda x: 0 <= x <= 1, "in [0, 1]", or_null=False
+        )
         require_one_of("model.loss_prediction", self.loss_prediction, ("own", "shared"))
         require_one_of("model.freeze", self.freeze, (True, False))
         if not isinstance(self.weights, str) or not self.weights:
@@ -86,6 +93,22 @@ class ClassifierSpec:
             )
         InfluenceSpec.of(self.influence)
         return self
+
+    def _check_normalize(self) -> None:
+        """ConfigError unless it is one of NORMALIZE, or a mean and a deviation for each channel."""
+        if not isinstance(self.normalize, Mapping):
+            require_one_of("model.normalize", self.normalize, NORMALIZE)
+            return
+        remedy = (
+            "give one number a channel for each: model.normalize={mean:[0.49,0.48,0.45],deviation:[0.25,0.24,0.26]}"
+        )
+        given = [self.normalize.get(key) for key in ("mean", "deviation")]
+        listed = [part for part in given if isinstance(part, Sequence) and not isinstance(part, str) and part]
+        if set(self.normalize) != {"mean", "deviation"} or len(listed) < 2 or len(listed[0]) != len(listed[1]):
+            raise ConfigError(f"model.normalize is {written(dict(self.normalize))}", remedy=remedy)
+        for mean, deviation in zip(*listed, strict=True):
+            require_number("model.normalize.mean", mean, lambda x: True, "a number", or_null=False)
+            require_number("model.normalize.deviation", deviation, lambda x: x > 0, "above 0", or_null=False)
 
     def _check_weights(self) -> None:
         """ConfigError for weights that cannot be what `outputs`, `stem` and `freeze` ask of them."""
@@ -130,7 +153,7 @@ class ClassifierSpec:
     def provides(self) -> frozenset[Signal]:
         """The signals this classifier can give, known without building it."""
         given = {Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES, Signal.LAYER_ACTIVATIONS}
-        given |= {Signal.TRUE_LOSS, Signal.PREDICTED_LOSS, Signal.CLASS_DIFFICULTY}
+        given |= {Signal.TRUE_LOSS, Signal.TRUE_CLASSES, Signal.PREDICTED_LOSS, Signal.CLASS_DIFFICULTY}
         given |= INFLUENCES | {Signal.ERROR_PROBABILITY, Signal.POOL_PROBABILITY}
         return frozenset(given | {Signal.DROPOUT}) if self.has_dropout else frozenset(given)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from al_cli.errors import ConfigError
+from al_cli.errors import ConfigError, written
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.learners.values import require_count, require_number, require_one_of
 
@@ -14,7 +15,8 @@ class ClassifierTraining(TrainingSpec):
     """How one round of a classifier trains. Nothing is the model's own: optimizer and schedule are given.
 
     `momentum`         of sgd
-    `crop_px`          take a random crop of the image's own size after padding it by so many px of zeros (ISAL 4.1: 4)
+    `crop_px`          take a random crop of the image's own size after padding it by so many px (ISAL 4.1: 4) of the mean
+                       color, which is zero once normalized
     `steps_per_epoch`  an epoch is so many steps, whatever the number of images (Lund 4.1.2); None: a pass over them
     `lr_finder`        find the learning rate of each round (FSDL 5.1; Smith 2017) instead of `lr`
     `weights`          what a round ends with: last, the weights after its last epoch, or best, those of the epoch that was
@@ -27,6 +29,8 @@ class ClassifierTraining(TrainingSpec):
     lr_finder: bool = False
     weights: str = "last"
 
+    shares: ClassVar[bool] = True
+
     def check(self) -> ClassifierTraining:
         """This spec, or ConfigError for the first value that cannot work."""
         super().check()
@@ -36,11 +40,52 @@ class ClassifierTraining(TrainingSpec):
         for name in ("crop_px", "steps_per_epoch"):
             if getattr(self, name) is not None:
                 require_count(f"training.{name}", getattr(self, name))
-        for name, example in (("optimizer", "sgd"), ("schedule", "constant"), ("batch_size", 128)):
+        own = {"optimizer": "sgd", "lr": 0.01, "schedule": "constant", "batch_size": 128, "weight_decay": 5e-4}
+        for name, example in own.items():
             if getattr(self, name) is None:
                 raise ConfigError(
                     f"a classifier has no {name} of its own",
                     where=f"training.{name}=null",
                     remedy=f"give one, for example training.{name}={example}, or take a recipe of classifiers",
                 )
+        if self.optimizer != "sgd" and self.momentum != 0.9:
+            raise ConfigError(
+                f"training.momentum={written(self.momentum)} would do nothing: it is that of sgd",
+                where=f"training.optimizer={self.optimizer}",
+                remedy="set training.optimizer=sgd, or leave it out",
+            )
+        if self.steps_per_epoch is not None and not self.counts_epochs:
+            raise ConfigError(
+                f"training.steps_per_epoch={self.steps_per_epoch} would do nothing: this training counts steps",
+                where=f"training.duration={self.duration}",
+                remedy="set training.duration=epochs, or training.steps_per_epoch=null",
+            )
+        if self.keeps_best and self.val_every is None:
+            raise ConfigError(
+                "training.weights=best needs validation losses",
+                where="training.val_every=null",
+                remedy="give training.val_every=1, or set training.weights=last",
+            )
         return self
+
+    @property
+    def watches(self) -> bool:
+        return super().watches or self.keeps_best
+
+    @property
+    def keeps_best(self) -> bool:
+        return self.weights == "best"
+
+    @property
+    def endless(self) -> bool:
+        """Whether batches cross from a pass over the images to the next, all of one size; else an epoch is a pass."""
+        return not self.counts_epochs or self.steps_per_epoch is not None
+
+    def unit(self, images: int, batch_size: int) -> int:
+        """As of any training, but for `steps_per_epoch`, and a last image alone, which joins the batch before."""
+        if not self.counts_epochs:
+            return 1
+        if self.steps_per_epoch is not None:
+            return self.steps_per_epoch
+        whole, left = divmod(images, batch_size)
+        return max(1, whole + (left > 1))

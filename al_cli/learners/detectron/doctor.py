@@ -12,8 +12,9 @@ import torch
 from PIL import Image as PILImage
 
 from al_cli.learners.detectron.learner import DetectronLearner
-from al_cli.learners.detectron.model.zoo import build, choose_device, open_config
+from al_cli.learners.detectron.model.zoo import build, open_config
 from al_cli.learners.detectron.signals.tap import tap
+from al_cli.learners.pytorch.device import choose_device
 from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.system import available_memory, peak_memory_mib

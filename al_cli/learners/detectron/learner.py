@@ -19,18 +19,17 @@ from torch import nn
 from al_cli.errors import ConfigError
 from al_cli.learners.detectron.image_reader import ImageReader
 from al_cli.learners.detectron.model.weights import load_weights, local_file, locate, require_classes, source
-from al_cli.learners.detectron.model.zoo import DetectronConfig, build, choose_device, open_config
+from al_cli.learners.detectron.model.zoo import DetectronConfig, build, open_config
 from al_cli.learners.detectron.signals.columns import DetectionArrays, predictions
 from al_cli.learners.detectron.signals.tap import tap
-from al_cli.learners.detectron.trained_model import KnownLabels, TrainedModel
+from al_cli.learners.detectron.trained_model import TrainedModel
 from al_cli.learners.detectron.training.data import to_dicts, training_batches
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty
-from al_cli.learners.detectron.training.joined import Joined, rounds_behind
+from al_cli.learners.detectron.training.joined import Joined
 from al_cli.learners.detectron.training.loss import mean_loss
 from al_cli.learners.detectron.training.loss_prediction import LossPrediction
 from al_cli.learners.detectron.training.solver import (
     Numbers,
-    Stretch,
     make_optimizer,
     make_schedule,
     numbers,
@@ -38,8 +37,12 @@ from al_cli.learners.detectron.training.solver import (
 )
 from al_cli.learners.detectron.training.train import train as train_model
 from al_cli.learners.pytorch.average import WeightAverage
-from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, write_checkpoint
+from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, weights_of, write_checkpoint
 from al_cli.learners.pytorch.determinism import deterministic, seed_everything
+from al_cli.learners.pytorch.device import choose_device
+from al_cli.learners.pytorch.joined import rounds_behind
+from al_cli.learners.pytorch.labels import KnownLabels
+from al_cli.learners.pytorch.schedule import WHOLE, Stretch
 from al_cli.learners.spec import ModelSpec, require_pairs
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Judge, Learner, Losses, Predictions, Signal
@@ -146,7 +149,7 @@ class DetectronLearner(Learner):
                 shuffle=order is None,
             )
             observers = self._observers(model, optimizer, average, seed, init)
-            part = Stretch(rounds_behind(init), self.trainings) if spec.init == "join" else Stretch()
+            part = Stretch(rounds_behind(init), self.trainings) if spec.init == "join" else WHOLE
             history = train_model(
                 model,
                 batches,
@@ -268,8 +271,3 @@ class DetectronLearner(Learner):
         put_weights(model, checkpoint.state, str(path))
         self._adopt(model, checkpoint.extras)
         return checkpoint
-
-
-def weights_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of all weights and buffers, in the memory of the CPU."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}

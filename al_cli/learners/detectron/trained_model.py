@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from al_cli.errors import ConfigError
 from al_cli.learners.detectron.image_reader import ImageReader
 from al_cli.learners.detectron.influence.source import InfluenceSource
 from al_cli.learners.detectron.signals.columns import DetectionArrays, predictions, true_boxes
 from al_cli.learners.detectron.signals.tap import MapReader, Tap, tap
 from al_cli.learners.detectron.training.loss import batch_parts, class_and_box
-from al_cli.learners.detectron.training.loss_prediction import has_loss_module, loss_reader
+from al_cli.learners.detectron.training.loss_prediction import loss_reader
 from al_cli.learners.pytorch.determinism import deterministic
+from al_cli.learners.pytorch.labels import KnownLabels
+from al_cli.learners.pytorch.loss_module import has_loss_module
 from al_cli.learners.spec import InfluenceSpec, ModelSpec
 from al_cli.progress import phase
 from al_cli.types import INFLUENCES, Dataset, Losses, Predictions, Signal
 
 SignalSource = Callable[[Dataset], NDArray[Any]]  # answers one signal of images or classes: [N] or [N, D], or [C]
-
-
-@dataclass(frozen=True, eq=False)
-class KnownLabels:
-    """What `Learner.inform` was given last."""
-
-    labeled: Dataset
-    initial: Dataset
-    val: Dataset | None
-    scored: Dataset
 
 
 class TrainedModel:
@@ -56,6 +46,7 @@ class TrainedModel:
         self._sources: dict[Signal, SignalSource] = {
             Signal.TRUE_LOSS: lambda images: self.loss(images).total,
             Signal.TRUE_BOXES: true_boxes,
+            Signal.TRUE_CLASSES: lambda images: images.class_counts,
             Signal.CLASS_DIFFICULTY: lambda _images: self.extras["class_difficulty"],
         }
 
@@ -103,19 +94,11 @@ class TrainedModel:
             raise RuntimeError("inform first: influence is measured against labeled images")
         if self._influence is None:
             spec, labels = InfluenceSpec.of(self.spec.influence), self._labels
-            known = {"val": labels.val, "initial": labels.initial, "labeled": labels.labeled, "test": labels.scored}
-            reference = known[spec.reference]
-            if reference is None:
-                raise ConfigError(
-                    "influence is measured on the validation images, and there are none",
-                    where="model.influence.reference=val",
-                    remedy="add dataset.val=20%, or set model.influence.reference=labeled",
-                )
             self._influence = InfluenceSource(
                 self.model,
                 self.reader.mapper,
                 labeled=labels.labeled,
-                reference=reference,
+                reference=labels.reference(spec.reference),
                 spec=spec,
                 workers=self.reader.workers,
             )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from al_cli.errors import ModelError, RunError
 from al_cli.learners.pytorch.pickled import CLASSES, read_tensors, refusal
@@ -39,6 +39,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
             remedy="delete its round's folder, and the run trains that round again",
         ) from error
     return Checkpoint(state, points, extras, epochs)
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of all weights and buffers, in the memory of the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def put_weights(model: nn.Module, state: Any, where: str) -> None:

@@ -110,7 +110,8 @@ def test_oracles_come_from_the_labels(trained, shapes):
     one, _ = trained
     crowded = replace(shapes.test.images[0], crowd=np.ones(len(shapes.test.images[0].boxes), bool))
     images = Dataset(shapes.test.class_names, (crowded, *shapes.test.images[1:]))
-    p = one.infer(images, frozenset({Signal.TRUE_BOXES, Signal.TRUE_LOSS}))
+    p = one.infer(images, frozenset({Signal.TRUE_BOXES, Signal.TRUE_CLASSES, Signal.TRUE_LOSS}))
+    assert p.columns[Signal.TRUE_CLASSES].sum(1).tolist() == p.columns[Signal.TRUE_BOXES].tolist()
     assert p.columns[Signal.TRUE_BOXES].tolist() == [0, *(len(image.boxes) for image in images.images[1:])]
     assert np.array_equal(p.columns[Signal.TRUE_LOSS], one.loss(images).total)
     assert_same(one.infer(images), replace(p, columns={}))

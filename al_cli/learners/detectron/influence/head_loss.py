@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from al_cli.learners.detectron.influence.pseudo_labels import PseudoLabels
-from al_cli.learners.detectron.signals.tap import evaluating
 from al_cli.learners.detectron.training.data import Batch
+from al_cli.learners.pytorch.modes import evaluating
 
 Outputs = dict[str, list[Tensor]]  # by layer, one tensor a level
 Maps = Mapping[str, Tensor]

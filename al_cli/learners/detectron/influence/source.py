@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from al_cli.learners.detectron.influence.head_loss import HeadLoss, LastLayers, Maps, Sizes
 from al_cli.learners.detectron.influence.last_layers import RCNNLayers, last_layers
-from al_cli.learners.detectron.influence.lissa import Loss, gradient, inverse_hessian_product
 from al_cli.learners.detectron.influence.pseudo_labels import PseudoLabels
 from al_cli.learners.detectron.training.data import Mapper, ordered_batches, to_dicts
+from al_cli.learners.pytorch.lissa import Loss, gradient, inverse_hessian_product
 from al_cli.learners.spec import InfluenceSpec
 from al_cli.progress import phase
 from al_cli.rng import rng_for

@@ -32,8 +32,8 @@ DROPOUT and JITTER draw random numbers for the image's id: their inputs need Det
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -59,6 +59,7 @@ from al_cli.learners.detectron.signals.views import (
     outputs_of,
     rcnn_view,
 )
+from al_cli.learners.pytorch.modes import evaluating
 from al_cli.rng import seed_for
 from al_cli.types import ProbKind, Signal
 
@@ -172,18 +173,6 @@ def _unsupported(where: str) -> ModelError:
 def _is_stock_predictor(predictor: Any) -> bool:
     """One Fast R-CNN predictor that chooses boxes itself: not a cascade's list of three, not rotated boxes."""
     return isinstance(predictor, FastRCNNOutputLayers) and type(predictor).inference is FastRCNNOutputLayers.inference
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; each module's own mode restored after, so that a frozen part stays frozen."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _detach_columns(instances: Instances, signals: frozenset[Signal], columns: dict[Signal, Tensor]) -> Detections:

@@ -17,7 +17,7 @@ what it was given. Weights, random numbers and the running loss normaliser stay 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,33 +27,17 @@ from detectron2.modeling import FCOS, GeneralizedRCNN, RetinaNet
 from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from detectron2.structures import Boxes, Instances
 from detectron2.structures.boxes import matched_pairwise_iou
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from al_cli.errors import ModelError
 from al_cli.learners.detectron.signals.views import view
-from al_cli.types import Checkpoint
+from al_cli.learners.pytorch.difficulty import DifficultyAverage
 
-XI = 0.6  # how much the class probability counts against the IoU
-MOMENTUM = 0.99
 Watch = Callable[[Tensor, Tensor, Tensor], None]  # classes [P], probabilities [P], IoUs [P] of a batch's matches
 
 
-class ClassDifficulty(HookBase):
-    """A hook of Detectron2's trainer that keeps `value` [C] and `momentum` [C] (float64).
-
-    `start` is the checkpoint that training continues from, if any: its difficulties go on from where they were.
-    """
-
-    def __init__(self, num_classes: int, start: Checkpoint | None = None):
-        extras: Mapping[str, NDArray[Any]] = start.extras if start is not None else {}
-        self.value: NDArray[np.float64] = np.array(extras.get("class_difficulty", np.ones(num_classes)))
-        self.momentum: NDArray[np.float64] = np.array(extras.get("class_momentum", np.full(num_classes, MOMENTUM)))
-
-    @property
-    def extras(self) -> dict[str, NDArray[Any]]:
-        """What a checkpoint keeps of it."""
-        return {"class_difficulty": self.value.copy(), "class_momentum": self.momentum.copy()}
+class ClassDifficulty(DifficultyAverage, HookBase):
+    """A hook of Detectron2's trainer that tells the average of each training forward's matches."""
 
     def before_train(self) -> None:
         trainer: Any = self.trainer
@@ -66,15 +50,6 @@ class ClassDifficulty(HookBase):
     def _report(self, classes: Tensor, p: Tensor, iou: Tensor) -> None:
         rows = torch.stack([classes.double(), p.double(), iou.double()]).cpu().numpy()  # the one transfer of a step
         self.update(rows[0].astype(np.int64), rows[1], rows[2])
-
-    def update(self, classes: NDArray[np.int64], p: NDArray[np.float64], iou: NDArray[np.float64]) -> None:
-        """One batch: class, probability of it and IoU of each positive match."""
-        q = 1 - p**XI * iou ** (1 - XI)
-        count = np.bincount(classes, minlength=len(self.value))
-        mean = np.bincount(classes, q, minlength=len(self.value)) / np.maximum(count, 1)
-        here, m = count > 0, self.momentum
-        self.value = np.where(here, m * self.value + (1 - m) * mean, self.value)
-        self.momentum = np.where(here, MOMENTUM, MOMENTUM * m)
 
 
 def watched(model: Any, report: Watch) -> nn.Module:

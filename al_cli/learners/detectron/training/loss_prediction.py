@@ -20,7 +20,7 @@ random numbers of their own.
 shared: the detector's optimizer, as in both papers: its rate, schedule and weight decay, the loss L with weight 1. Gradient
 clipping is of the detector's gradients alone either way.
 
-Knows no trainer but its hooks; the losses themselves are `loss`'s and the model's.
+Knows no trainer but its hooks; the module is `pytorch/loss_module.py`'s, the losses themselves are `loss`'s and the model's.
 """
 
 from __future__ import annotations
@@ -38,37 +38,16 @@ from al_cli.learners.detectron.signals.tap import MapReader, image_features
 from al_cli.learners.detectron.signals.views import view
 from al_cli.learners.detectron.training.data import Batch
 from al_cli.learners.detectron.training.loss import NORMALIZER, cuda_devices, measuring
+from al_cli.learners.pytorch.loss_module import (
+    drawn_loss_module,
+    has_loss_module,
+    loss_module_extras,
+    ranking_loss,
+    restored_loss_module,
+)
 from al_cli.types import Checkpoint
 
-WIDTH, MARGIN, LR = 128, 1.0, 1e-3
-PREFIX = "loss_prediction."  # of its arrays among a checkpoint's extras
-
-
-class LossModule(nn.Module):
-    """[B, D] averages of the maps, finest first, to [B] predicted losses. `channels` are the maps' shares of D."""
-
-    def __init__(self, channels: list[int]):
-        super().__init__()
-        self.channels = channels
-        self.maps = nn.ModuleList(nn.Linear(c, WIDTH) for c in channels)
-        self.last = nn.Linear(WIDTH * len(channels), 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        parts = [fc(part).relu() for fc, part in zip(self.maps, x.split(self.channels, dim=1), strict=True)]
-        return self.last(torch.cat(parts, dim=1))[:, 0]
-
-
-def ranking_loss(predicted: Tensor, losses: Tensor) -> Tensor:
-    """Yoo and Kweon's eq. 2 over B // 2 disjoint pairs of a batch: first with last, second with last but one, ...
-
-    ValueError for fewer than two images.
-    """
-    half = len(losses) // 2
-    if half == 0:
-        raise ValueError(f"{len(losses)} images make no pair")
-    i, j = torch.arange(half), len(losses) - 1 - torch.arange(half)
-    sign = torch.where(losses[i] > losses[j], 1.0, -1.0)
-    return (MARGIN - sign * (predicted[i] - predicted[j])).clamp(min=0).mean()
+LR = 1e-3
 
 
 def loss_reader(model: Any, extras: Mapping[str, NDArray[Any]]) -> MapReader:
@@ -76,7 +55,7 @@ def loss_reader(model: Any, extras: Mapping[str, NDArray[Any]]) -> MapReader:
 
     An image without boxes has a prediction like any other. KeyError where no module was trained.
     """
-    module, strides = _restored(extras).to(model.device), strides_of(model)
+    module, strides = restored_loss_module(extras).to(model.device), strides_of(model)
 
     def read(maps: Mapping[str, Tensor], sizes: list[tuple[int, int]]) -> Sequence[Tensor]:
         with torch.no_grad():
@@ -85,23 +64,9 @@ def loss_reader(model: Any, extras: Mapping[str, NDArray[Any]]) -> MapReader:
     return read
 
 
-def has_loss_module(extras: Mapping[str, NDArray[Any]]) -> bool:
-    """Whether the training that left these extras learned to predict losses."""
-    return any(key.startswith(PREFIX) for key in extras)
-
-
 def strides_of(model: Any) -> dict[str, int]:
     """Pixels between cells of each map that the backbone returns, by the map's name."""
     return {name: shape.stride for name, shape in model.backbone.output_shape().items()}
-
-
-def _restored(extras: Mapping[str, NDArray[Any]]) -> LossModule:
-    state = {k.removeprefix(PREFIX): torch.from_numpy(v) for k, v in extras.items() if k.startswith(PREFIX)}
-    if not state:
-        raise KeyError("the checkpoint has no loss prediction: it was trained without")
-    module = LossModule([state[f"maps.{i}.weight"].shape[1] for i in range((len(state) - 2) // 2)])
-    module.load_state_dict(state)
-    return module
 
 
 class LossPrediction(HookBase):
@@ -123,13 +88,11 @@ class LossPrediction(HookBase):
         self.model = model
         self.strides = strides_of(model)
         if start is not None and has_loss_module(start.extras):
-            self.module = _restored(start.extras)
+            self.module = restored_loss_module(start.extras)
         else:
             shapes = self.model.backbone.output_shape()
             finest_first = sorted(shapes, key=lambda name: shapes[name].stride)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                self.module = LossModule([shapes[name].channels for name in finest_first])
+            self.module = drawn_loss_module([shapes[name].channels for name in finest_first], seed)
         self.module.to(self.model.device)
         self.own = torch.optim.Adam(self.module.parameters(), LR) if shared is None else None
         if shared is not None:
@@ -140,7 +103,7 @@ class LossPrediction(HookBase):
     @property
     def extras(self) -> dict[str, NDArray[Any]]:
         """What a checkpoint keeps of it."""
-        return {PREFIX + key: value.cpu().numpy().copy() for key, value in self.module.state_dict().items()}
+        return loss_module_extras(self.module)
 
     def before_train(self) -> None:
         self._handles = [

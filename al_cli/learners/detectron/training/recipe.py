@@ -8,7 +8,7 @@ weights are neither drawn nor stored. Reads no image and downloads nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import detectron2.data.transforms as T
 import torch
@@ -16,32 +16,14 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from al_cli.learners.detectron.model.zoo import DetectronConfig, build, open_config
-from al_cli.learners.detectron.training.solver import Stretch, make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
+from al_cli.learners.pytorch.course import Course, course_of
+from al_cli.learners.pytorch.schedule import WHOLE, Stretch
 from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
 
-GRID = 256  # places at which the rate is looked at before its falls are located
-MOST_FALLS = 20  # a rate that falls more often falls continuously
-ALIKE = 1e-9  # two rates with a smaller relative difference are the same
-FALLEN = 0.9  # a stretch that begins below this share of the rate before it begins with a fall
 # What `_thresholds` found: the arms of a sweep often differ in their recipe alone.
 _known: dict[str, dict[str, Any]] = {}
-
-
-class Course(NamedTuple):
-    """One training on a number of images: its steps, the steps of an epoch, the steps after which the rate falls, to which
-    share of what it was before, the step at which it is highest first, the rate there, and that of the last step."""
-
-    iterations: int
-    epoch: float
-    falls: tuple[tuple[int, float], ...]
-    peak: int
-    highest: float
-    last: float
-
-    @property
-    def epochs(self) -> float:
-        return self.iterations / self.epoch
 
 
 class Recipe:
@@ -83,15 +65,11 @@ class Recipe:
             unit = self.training.unit(count, self.chosen.batch_size)
             steps = length * unit
             optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], self.chosen.lr)  # a schedule asks for no more
-            part = Stretch(number, len(images)) if self.training.init == "join" else Stretch()
+            part = Stretch(number, len(images)) if self.training.init == "join" else WHOLE
             rate = _rate(optimizer, make_schedule(self.config, self.training, optimizer, steps, unit=unit, part=part))
-            falls, peak = _shape(rate, steps)
-            if part.number and rate(0) < FALLEN * found[-1].last:
-                falls = ((0, rate(0) / found[-1].last), *falls)
-            if self.training.schedule == "one_cycle":
-                falls = ()  # a few steps that each go down are no falls
             epoch = unit if self.training.counts_epochs else count / self.chosen.batch_size
-            found.append(Course(steps, epoch, falls, peak, rate(peak), rate(steps - 1)))
+            before = found[-1] if part.number else None
+            found.append(course_of(rate, steps, epoch, before, smooth=self.training.schedule == "one_cycle"))
         return found
 
 
@@ -150,27 +128,3 @@ def _rate(optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.L
         return float(optimizer.param_groups[0]["lr"])
 
     return rate
-
-
-def _shape(rate: Callable[[int], float], steps: int) -> tuple[tuple[tuple[int, float], ...], int]:
-    """Where the rate falls, and where it is highest first. No falls where it falls continuously."""
-    grid = sorted({round(place * (steps - 1) / GRID) for place in range(GRID + 1)})
-    rates = [rate(step) for step in grid]
-    high = rates.index(max(rates))
-    around = range(grid[max(0, high - 1)], grid[min(len(grid) - 1, high + 1)] + 1)
-    most = max(rate(step) for step in around)
-    peak = next(step for step in around if rate(step) >= most * (1 - ALIKE))
-    falls: list[tuple[int, float]] = []
-    at, value = peak, most
-    for step, end in zip(grid[high:], rates[high:], strict=True):
-        while step > at and end < value * (1 - ALIKE):
-            low, top = at, step  # the rate is `value` at low, and lower at top
-            while top - low > 1:
-                middle = (low + top) // 2
-                low, top = (middle, top) if rate(middle) >= value * (1 - ALIKE) else (low, middle)
-            at, before, value = top, value, rate(top)
-            falls.append((top, value / before))
-            if len(falls) > MOST_FALLS:
-                return (), peak
-    each_step = len(falls) > 2 and falls[-1][0] - falls[0][0] == len(falls) - 1
-    return () if each_step else tuple(falls), peak

@@ -8,8 +8,6 @@ takes at most a tenth of it. Their learning rate is scaled with the batch size (
 from __future__ import annotations
 
 import copy
-from bisect import bisect_right
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +20,17 @@ from torch import nn
 
 from al_cli.errors import ConfigError
 from al_cli.learners.detectron.model.zoo import DetectronConfig
+from al_cli.learners.pytorch.schedule import (
+    ONE_CYCLE_END,
+    ONE_CYCLE_START,
+    ONE_CYCLE_WARMUP,
+    WHOLE,
+    Stretch,
+    stepwise,
+)
 from al_cli.learners.training_spec import TrainingSpec
 
 WARMUP_SHARE = 0.1
-ONE_CYCLE_WARMUP, ONE_CYCLE_START, ONE_CYCLE_END = 0.15, 0.04, 0.01
 # Overrides that say nothing once conf/training replaces the optimizer or the schedule they belong to.
 _OPTIMIZER_KEYS = (
     "SOLVER.MOMENTUM",
@@ -135,14 +140,6 @@ def _own_optimizer(cfg: Any, chosen: Numbers, model: nn.Module) -> torch.optim.O
     return instantiate(cfg.optimizer)
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Which stretch of its run a training is: `number`, from 0, of `of` equal ones. The schedule lies over all of them."""
-
-    number: int = 0
-    of: int = 1
-
-
 def make_schedule(
     config: DetectronConfig,
     spec: TrainingSpec,
@@ -150,7 +147,7 @@ def make_schedule(
     iterations: int,
     *,
     unit: int = 1,
-    part: Stretch = Stretch(),
+    part: Stretch = WHOLE,
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """The learning rate over `iterations` steps, as a scheduler to be stepped after each.
 
@@ -161,7 +158,7 @@ def make_schedule(
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])  # what torch wants of a schedule that has begun
     if spec.milestones is not None:
-        rate = _steps(_warmup(config, whole), [count * unit for count in spec.milestones])
+        rate = stepwise(_warmup(config, whole), [int(count) * unit for count in spec.milestones])
         return torch.optim.lr_scheduler.LambdaLR(optimizer, rate, last_epoch=begun - 1)
     return LRMultiplier(optimizer, _multiplier(config, spec, whole), whole, last_iter=begun - 1)
 
@@ -196,17 +193,6 @@ def _warmup(config: DetectronConfig, iterations: int) -> tuple[float, float]:
     if "lr_multiplier.warmup_length" in config.overridden:
         return own.warmup_length * iterations, own.warmup_factor
     return min(own.warmup_length * cfg.train.max_iter, WARMUP_SHARE * iterations), own.warmup_factor
-
-
-def _steps(warmup: tuple[float, float], milestones: list[int]) -> Callable[[int], float]:
-    """The multiplier at each step, counted in whole steps: it falls at a milestone exactly."""
-    length, factor = warmup
-
-    def rate(step: int) -> float:
-        risen = factor + (1 - factor) * step / length if step < length else 1.0
-        return risen * 0.1 ** bisect_right(milestones, step)
-
-    return rate
 
 
 def _fit_to_round(cfg: CfgNode, overridden: frozenset[str], iterations: int) -> CfgNode:

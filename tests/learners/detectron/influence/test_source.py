@@ -30,16 +30,16 @@ from al_cli.errors import ConfigError, ModelError
 from al_cli.learners.detectron.influence import head_loss as head_loss_module
 from al_cli.learners.detectron.influence.head_loss import REACH
 from al_cli.learners.detectron.influence.last_layers import last_layers
-from al_cli.learners.detectron.influence.lissa import (
+from al_cli.learners.detectron.influence.pseudo_labels import PseudoLabels
+from al_cli.learners.detectron.influence.source import InfluenceSource, LabeledLosses
+from al_cli.learners.detectron.signals.views import outputs_of
+from al_cli.learners.detectron.training.loss import NORMALIZER, batch_losses
+from al_cli.learners.pytorch.lissa import (
     gradient,
     hessian_product,
     inverse_hessian_product,
     largest_curvature,
 )
-from al_cli.learners.detectron.influence.pseudo_labels import PseudoLabels
-from al_cli.learners.detectron.influence.source import InfluenceSource, LabeledLosses
-from al_cli.learners.detectron.signals.views import outputs_of
-from al_cli.learners.detectron.training.loss import NORMALIZER, batch_losses
 from al_cli.learners.spec import InfluenceSpec
 from al_cli.types import Dataset, Signal
 

@@ -14,7 +14,8 @@ from detectron2.utils.file_io import PathManager
 from al_cli.errors import ConfigError, ModelError
 from al_cli.experiment.job import jobs_of
 from al_cli.learners.detectron.model.weights import load_weights, locate
-from al_cli.learners.detectron.model.zoo import build, choose_device, flatten_overrides, open_config
+from al_cli.learners.detectron.model.zoo import build, flatten_overrides, open_config
+from al_cli.learners.pytorch.device import choose_device
 from al_cli.learners.spec import ModelSpec
 
 CPU = torch.device("cpu")

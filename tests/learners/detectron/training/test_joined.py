@@ -11,7 +11,8 @@ from torch import nn
 from al_cli.datasets.yolo import load_yolo
 from al_cli.learners.detectron import learner as learner_module
 from al_cli.learners.detectron.learner import DetectronLearner
-from al_cli.learners.detectron.training.joined import Joined, rounds_behind
+from al_cli.learners.detectron.training.joined import Joined
+from al_cli.learners.pytorch.joined import rounds_behind
 from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Checkpoint, Dataset, LossPoint, Signal

@@ -24,16 +24,15 @@ from al_cli.learners.detectron.training.data import (
 from al_cli.learners.detectron.training.difficulty import ClassDifficulty
 from al_cli.learners.detectron.training.loss import NORMALIZER, batch_losses, mean_loss, measuring
 from al_cli.learners.detectron.training.loss_prediction import (
-    LossModule,
     LossPrediction,
     image_losses,
     loss_reader,
-    ranking_loss,
 )
 from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
 from al_cli.learners.detectron.training.train import train
 from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.learners.pytorch.determinism import seed_everything
+from al_cli.learners.pytorch.loss_module import LossModule, ranking_loss
 from al_cli.learners.spec import ModelSpec, require_pairs
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import Checkpoint, Dataset, Signal

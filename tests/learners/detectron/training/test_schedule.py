@@ -9,7 +9,8 @@ from al_cli.errors import ConfigError
 from al_cli.learners.detectron import learner as learner_module
 from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import open_config
-from al_cli.learners.detectron.training.solver import Stretch, make_optimizer, make_schedule, numbers
+from al_cli.learners.detectron.training.solver import make_optimizer, make_schedule, numbers
+from al_cli.learners.pytorch.schedule import Stretch
 from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.types import LossPoint

@@ -12,7 +12,7 @@ from torch.func import hessian, jvp
 from torch.nn import functional as F
 
 from al_cli.errors import RunError
-from al_cli.learners.detectron.influence.lissa import (
+from al_cli.learners.pytorch.lissa import (
     Diverged,
     gradient,
     hessian_product,
