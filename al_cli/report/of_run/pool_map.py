@@ -33,6 +33,7 @@ def layout(features: NDArray[np.floating], seed: int) -> NDArray[np.float64]:
     fewer than three images."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     points = np.asarray(features, dtype=np.float64)
     if len(points) < 3:
@@ -44,7 +45,8 @@ def layout(features: NDArray[np.floating], seed: int) -> NDArray[np.float64]:
         points = PCA(DIMENSIONS, random_state=state).fit_transform(points)
     perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
     start = "pca" if spread and points.shape[1] > 1 else "random"
-    found: NDArray[np.float64] = TSNE(perplexity=perplexity, init=start, random_state=state).fit_transform(points)
+    with threadpool_limits(1):  # sums of several threads have other last digits, and t-SNE makes another picture of them
+        found: NDArray[np.float64] = TSNE(perplexity=perplexity, init=start, random_state=state).fit_transform(points)
     return found
 
 
