@@ -9,7 +9,7 @@ import pytest
 import yaml
 from shapes import whole_images, write_yolo
 
-from al_cli.cli.samplers import detectors
+from al_cli.cli.samplers import classifiers, detectors
 from al_cli.datasets.held_out import HeldOut
 from al_cli.experiment import build, compose
 from al_cli.experiment.dataset_settings import OF_IMAGES
@@ -169,7 +169,7 @@ def test_the_digits_sweep_is_the_study_that_was_published():
     assert sorted(arms) == sorted(published), (
         "docs/samplers_digits.md has the results of these arms: change neither alone"
     )
-    practical = [entry.name for entry in guide(compose.shipped("conf") / "sampler", detectors()) if not entry.oracle]
+    practical = [entry.name for entry in guide(compose.shipped("conf") / "sampler", detectors(), classifiers()) if not entry.oracle]
     newer = sorted(set(practical) - set(arms))
     gone = sorted(set(arms) - set(practical))
     assert not gone, f"no longer practical samplers: {gone}; shipped and newer than the study: {newer}"
