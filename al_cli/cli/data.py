@@ -32,7 +32,8 @@ al data digits DIR                   writes the built-in digits there as a YOLO 
   odd     [{split or null, kind, count, examples (at most ten), so: what follows, or null}]
 Of a dataset that cannot be read: {error, problems [{what, where, remedy}]}, and exit code 2.
 """
-FORMATS = ("yolo", "coco", "folder", "csv", "cifar10", "cifar100", "svhn", "mnist")
+WELL_KNOWN_FORMATS = ("cifar10", "cifar100", "svhn", "mnist", "imagenet_v2", "imagenet_mixed", "droughtwatch")
+FORMATS = ("yolo", "coco", "folder", "csv", *WELL_KNOWN_FORMATS, "deepweeds", "cassava")
 SETTING = re.compile(r"[+~]*[\w./@]+=")
 SPLIT_OF_COCO = re.compile(r"dataset\.(train|val|test)(=\{|\.)")
 

@@ -25,7 +25,7 @@ HELD_OUT_SHARE = "dataset.test=20%"
 SHARE_MEANS = "draws a fifth of the images, which are then never trained on"
 READS = (
     "al reads YOLO folders with a data.yaml, COCO files with their images, a folder a class, a csv of file and label, and the "
-    "files of CIFAR, SVHN and MNIST"
+    "files of CIFAR, SVHN, MNIST, ImageNet-V2, DroughtWatch, DeepWeeds and Cassava"
 )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from al_cli.datasets.archives import WELL_KNOWN, find_files
 from al_cli.datasets.exports import YAMLS
 from al_cli.datasets.foreign_files import read_some
+from al_cli.datasets.image_formats import published_format
 from al_cli.datasets.labeled_csv import columns_of
 from al_cli.datasets.tree import Tree
 from al_cli.datasets.whole_images import class_folders, class_of, split_folders
@@ -34,6 +35,8 @@ def guess_format(root: Path) -> str:
 
 def _format_of_images(root: Path) -> str:
     """The format of images with a class each; empty where it is none."""
+    if published := published_format(root):
+        return published
     if known := next((format for format in WELL_KNOWN if _has_files_of(format, root)), ""):
         return known
     if not root.is_dir():

@@ -66,16 +66,11 @@ def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:
 
 def read_images(root: Path, dataset: Mapping[str, Any], notes: Notes) -> OwnSplits:
     """A dataset whose images have one class each, as it lies on disk."""
-    from al_cli.datasets.archives import WELL_KNOWN, load_archive
-    from al_cli.datasets.labeled_csv import load_csv
-    from al_cli.datasets.whole_images import load_folder
+    from al_cli.datasets.image_formats import READERS
 
-    name, bad_rows = dataset["name"], dataset.get("bad_rows", "refuse")
-    if dataset["format"] == "csv":
-        return load_csv(root, name, images=dataset["images"], bad_rows=bad_rows, notes=notes)
-    if dataset["format"] in WELL_KNOWN:
-        return load_archive(dataset["format"], root, name, notes=notes)
-    return load_folder(root, name, bad_rows=bad_rows, notes=notes)
+    reader = READERS[dataset["format"]]
+    own = {key: dataset[key] for key in reader.settings}
+    return reader.load(root, dataset["name"], bad_rows=dataset.get("bad_rows", "refuse"), notes=notes, **own)
 
 
 def dataset_root(dataset: Mapping[str, Any]) -> Path:
