@@ -201,8 +201,9 @@ class ClassifierLearner(Learner):
                 difficulty=difficulty,
             )
         extras |= difficulty.extras
-        if joins:
+        if joins:  # before the average takes the place of the weights that go on
             extras |= hand_on(init, {"optimizer": optimizer}, average, scaler)
+        curve.finish(network)
         taken = curve.points[-1].iteration  # the last step is always a point
         epochs = taken / unit if spec.counts_epochs else taken * self.batch_size / len(train_on)
         self._adopt(network, extras)
