@@ -65,7 +65,7 @@ class LearningLoss:
             features = _averages(blocks)
             if self._adam or progress >= SHARED:
                 features = features.detach()
-            ranking = ranking_loss(self.module(features), losses.detach().float())
+            ranking = ranking_loss(self.module(features), losses.float())
             if not self._adam:
                 return ranking
             self._adam.zero_grad()
