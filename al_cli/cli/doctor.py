@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def act(args: argparse.Namespace) -> int:
     """0 where all is well; 1, with the remedies, where something is broken."""
     from al_cli.experiment.environment import environment
-    from al_cli.experiment.health import Condition, check_determinism, check_machine
+    from al_cli.experiment.health import Condition, check_installation, check_machine
     from al_cli.experiment.job import jobs_of
     from al_cli.learners.identity import cpu_model, vector_units
     from al_cli.learners.portable import require_caps
@@ -47,14 +47,11 @@ def act(args: argparse.Namespace) -> int:
     for finding in check_machine(job):
         show(finding)
     try:
-        from al_cli.learners.detectron import doctor
-
-        for name, value in doctor.examine(device):
-            show(Condition(name, value))
-        show(check_determinism(device))
+        for finding in check_installation(job):
+            show(finding)
     except AlError as error:
-        show(Condition("detectron2", error.what, error.remedy or REINSTALL))
+        show(Condition("installation", error.what, error.remedy or REINSTALL))
     except Exception as error:  # whatever is broken here, the user needs the remedy rather than our traceback
-        show(Condition("detectron2", f"{type(error).__name__}: {error}", REINSTALL))
+        show(Condition("installation", f"{type(error).__name__}: {error}", REINSTALL))
     say(f"{broken} {'thing is' if broken == 1 else 'things are'} broken" if broken else "all is well")
     return 1 if broken else 0

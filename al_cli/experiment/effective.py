@@ -15,10 +15,14 @@ from al_cli import budget
 from al_cli.datasets.held_out import HeldOut
 from al_cli.experiment.sampling import imports
 from al_cli.experiment.settings import Experiment
+from al_cli.learners.classifier.spec import ClassifierSpec
+from al_cli.learners.classifier.training_spec import ClassifierTraining
 from al_cli.learners.spec import ModelSpec
 from al_cli.progress import listing
 
 if TYPE_CHECKING:
+    from al_cli.learners.classifier.recipe import ClassifierRecipe
+    from al_cli.learners.detectron.training.recipe import Recipe
     from al_cli.learners.pytorch.course import Course
 
 
@@ -32,16 +36,28 @@ def effective(experiment: Experiment, pool: int) -> dict[str, Any]:
     images = _images(experiment, pool)
     if images is not None:
         found |= {"round_sizes": images[0], "labeled_at_end": sum(images[0])}
-    if experiment.model.family == "fake" or not isinstance(experiment.model, ModelSpec):
+    recipe = _recipe(experiment)
+    if recipe is None:
         return found
-    from al_cli.learners.detectron.training.recipe import Recipe
-
-    recipe = Recipe(experiment.model, experiment.training)
     found |= recipe.settings()
     if images is not None:
         trainings = recipe.courses(images[1], experiment.iterations)
         found |= _over_run(trainings) if experiment.training.init == "join" else _over_rounds(trainings)
     return found
+
+
+def _recipe(experiment: Experiment) -> Recipe | ClassifierRecipe | None:
+    """How its learner trains; None for the fake one."""
+    model, training = experiment.model, experiment.training
+    if isinstance(model, ClassifierSpec) and isinstance(training, ClassifierTraining):
+        from al_cli.learners.classifier.recipe import ClassifierRecipe
+
+        return ClassifierRecipe(model, training)
+    if not isinstance(model, ModelSpec) or model.family == "fake":
+        return None
+    from al_cli.learners.detectron.training.recipe import Recipe
+
+    return Recipe(model, training)
 
 
 def expected_pool(dataset: Mapping[str, Any], images: int) -> int:
@@ -120,7 +136,7 @@ def training_in_words(experiment: Experiment, pool: int) -> str:
         length, milestones = f"{found['iterations']:,} steps", found["milestones_iterations"]
     if training.init == "join":
         length += " a round of one training over all rounds"
-    lr = f"rate {found['lr']:g}"
+    lr = "a rate that each round finds" if found["lr"] is None else f"rate {found['lr']:g}"
     if milestones:
         how = "tenfold" if found["gamma"] == 0.1 else "stepwise"
         unit = "epochs" if training.counts_epochs else "steps"
@@ -132,9 +148,11 @@ def training_in_words(experiment: Experiment, pool: int) -> str:
     size = found["image_size_train"]
     if size is None:
         images = "images as they are"
+    elif isinstance(experiment.model, ClassifierSpec):
+        images = f"images of {size[0]} x {size[1]} px"
     else:
         sides = size[0] if isinstance(size[0], list) else [size[0]]
         images = f"shorter side of images {' to '.join(f'{side}' for side in dict.fromkeys((sides[0], sides[-1])))} px"
-    return (
-        f"{length}, {found['batch_size']} images a step, {lr}; {images}; boxes from score {found['score_threshold']:g}"
-    )
+    boxes = f"; boxes from score {found['score_threshold']:g}" if "score_threshold" in found else ""
+    best = ", the best epoch's weights" if found.get("weights_kept") == "best" else ""
+    return f"{length}, {found['batch_size']} images a step, {lr}{best}; {images}{boxes}"

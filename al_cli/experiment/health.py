@@ -16,6 +16,8 @@ from pathlib import Path
 from al_cli.errors import AlError
 from al_cli.experiment import build
 from al_cli.experiment.job import Job
+from al_cli.learners.classifier.spec import ClassifierSpec
+from al_cli.learners.classifier.training_spec import ClassifierTraining
 from al_cli.learners.portable import CAPS, RIVALS, check_portable
 from al_cli.learners.spec import ModelSpec
 from al_cli.store.disk import Store, sizes
@@ -60,7 +62,7 @@ def check_machine(job: Job) -> Iterator[Condition]:
     yield Condition(
         "data", f"{splits.name}: {pool} images in the pool, {test} to evaluate on, {len(plan.sizes)} rounds"
     )
-    if job.experiment.model.family == "fake" or not isinstance(job.experiment.model, ModelSpec):
+    if job.experiment.model.family == "fake":
         return
     try:
         measured = measure(job, splits.train)
@@ -150,12 +152,16 @@ def measure(job: Job, pool: Dataset) -> tuple[int, int | None, int]:
 
 
 def _measure(job: Job, images: Dataset) -> tuple[int, int | None, int]:
+    model, training = job.experiment.model, job.experiment.training
+    device, needs = job.experiment.config["device"], job.experiment.strategy.needs
+    if isinstance(model, ClassifierSpec) and isinstance(training, ClassifierTraining):
+        from al_cli.learners.classifier.doctor import measure_classifier_step
+
+        return measure_classifier_step(model, training, images, device=device, needs=needs)
     from al_cli.learners.detectron.doctor import measure_step
 
-    experiment = job.experiment
-    device, needs = experiment.config["device"], experiment.strategy.needs
-    assert isinstance(experiment.model, ModelSpec)
-    return measure_step(experiment.model, experiment.training, images, device=device, needs=needs)
+    assert isinstance(model, ModelSpec)
+    return measure_step(model, training, images, device=device, needs=needs)
 
 
 def check_memory(job: Job, peak: int, free: int | None) -> Condition:
@@ -189,11 +195,25 @@ def check_disk(job: Job, places: dict[str, Path], checkpoint: int) -> Iterator[C
         yield Condition("disk", text, "" if need < free else remedy)
 
 
-def check_determinism(device: str) -> Condition:
-    """Whether equal trainings are equal: a promise on a CPU, luck on a GPU."""
-    from al_cli.learners.detectron.doctor import trains_the_same_twice
+def check_installation(job: Job) -> Iterator[Condition]:
+    """What the job's kind of learner is built on, and whether equal trainings are equal: a promise on a CPU, luck on a GPU.
+    Raises whatever is broken."""
+    device = job.experiment.config["device"]
+    if isinstance(job.experiment.model, ClassifierSpec):
+        from al_cli.learners.classifier.doctor import classifier_trains_the_same_twice, examine_torch
 
-    same, cpu = trains_the_same_twice(device)
+        yield from (Condition(name, value) for name, value in examine_torch(device))
+        same, cpu = classifier_trains_the_same_twice(device)
+    else:
+        from al_cli.learners.detectron.doctor import examine, trains_the_same_twice
+
+        yield from (Condition(name, value) for name, value in examine(device))
+        same, cpu = trains_the_same_twice(device)
+    yield check_determinism(same, cpu)
+
+
+def check_determinism(same: bool, cpu: bool) -> Condition:
+    """What it means that the same training twice gave the same bytes, or did not."""
     if same:
         return Condition("determinism", "the same training twice gave the same bytes")
     if cpu:

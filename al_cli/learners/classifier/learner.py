@@ -34,6 +34,7 @@ from al_cli.learners.classifier.training import (
     take_steps,
 )
 from al_cli.learners.classifier.training_spec import ClassifierTraining
+from al_cli.learners.classifier.weights import load_starting_weights, require_outputs
 from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, weights_of, write_checkpoint
 from al_cli.learners.pytorch.curve import Curve
@@ -63,9 +64,20 @@ def check_classifier(
     weights choose images before any training, so they must be a whole classifier of these classes."""
     ClassifierLearner(model, training, class_names, iterations=1, device=device, needs=needs)
     if chooses_first:
-        from al_cli.learners.classifier.weights import require_outputs
-
         require_outputs(model, class_names)
+        if model.normalize == "train" and model.weights == "imagenet":
+            refuse_unmeasured(model)
+
+
+def refuse_unmeasured(model: ClassifierSpec) -> None:
+    """ConfigError for weights that somebody trained and that are asked before there is a training image to measure. Drawn
+    ones see the pixels as they are."""
+    if model.weights != "none":
+        raise ConfigError(
+            "nothing is labeled before the first selection, so there is no mean of training images to subtract",
+            where=f"initial=0 model.normalize={model.normalize}",
+            remedy="set model.normalize to what these weights were trained with, for example imagenet",
+        )
 
 
 class ClassifierLearner(Learner):
@@ -112,6 +124,7 @@ class ClassifierLearner(Learner):
         self.threads = 1 if model.tiny else None
         self._labels: KnownLabels | None = None
         self._network: Network | None = None
+        self._starting: int | None = None  # the seed of weights that are still to be put in
         self._extras: Mapping[str, NDArray[Any]] = {}
 
     @property
@@ -149,6 +162,8 @@ class ClassifierLearner(Learner):
         self, train_on: Dataset, val: Dataset | None, seed: int, init: Checkpoint | None, order: Sequence[int] | None
     ) -> Checkpoint:
         spec, network = self.training, self._start_network(init, train_on)
+        if not network.normalized:
+            network.normalize_by(*statistics(self.reader.batches(train_on, BATCH)))
         unit = spec.unit(len(train_on), self.batch_size)
         steps, extras = self.iterations * unit, {"seed": np.array(seed)}
         images = train_on.images if order is None else tuple(train_on[i] for i in order)
@@ -215,34 +230,27 @@ class ClassifierLearner(Learner):
         return found
 
     def start(self, seed: int) -> Checkpoint:
-        """The weights that `fit` would begin from with this seed, and what is known of classes before the first step."""
-        from al_cli.learners.classifier.weights import require_outputs
+        """The weights that `fit` would begin from with this seed, and what is known of classes before the first step.
 
+        The first layer must fit the images, so the weights are put in with the first ones that are asked about, and the
+        checkpoint has none.
+        """
         require_outputs(self.spec, self.class_names)
-        seed_everything(seed)
-        with deterministic(self.threads):
-            network = self._start_network(None, None)
         extras = {"seed": np.array(seed)} | DifficultyAverage(len(self.class_names)).extras
-        self._adopt(network, extras)
-        return Checkpoint(weights_of(network), (), extras)
+        self._network, self._starting, self._extras = None, seed, extras
+        return Checkpoint({}, (), extras)
 
-    def _start_network(self, init: Checkpoint | None, images: Dataset | None) -> Network:
+    def _start_network(self, init: Checkpoint | None, images: Dataset) -> Network:
         """With the weights of `init`, else of the spec, whose first layer fits these images."""
         if init is not None:
             return self._network_of(init, "the weights to continue from")
-        channels = self.reader.channels(images) if images is not None else 3
-        self.reader.bands = channels
-        network = build(self.spec, len(self.class_names), channels)
-        self._load_weights(network)
-        if not network.normalized and images is not None:
-            network.normalize_by(*statistics(self.reader.batches(images, BATCH)))
+        self.reader.bands = self.reader.channels(images)
+        network = build(self.spec, len(self.class_names), self.reader.bands)
+        self._put_starting_weights(network)
         return network.to(self._device)
 
-    def _load_weights(self, network: Network) -> None:
-        if self.spec.weights != "none":
-            from al_cli.learners.classifier.weights import load_starting_weights
-
-            load_starting_weights(network, self.spec, self.class_names)
+    def _put_starting_weights(self, network: Network) -> None:
+        load_starting_weights(network, self.spec, self.class_names)
 
     def _network_of(self, checkpoint: Checkpoint, where: str) -> Network:
         mean = checkpoint.state.get("mean")
@@ -258,11 +266,16 @@ class ClassifierLearner(Learner):
 
     # ---- asking
 
-    @property
-    def network(self) -> Network:
+    def _network_for(self, images: Dataset) -> Network:
         """The network that answers. RuntimeError before the first `fit`, `start` or `load`."""
-        if self._network is None:
+        if self._network is not None:
+            return self._network
+        if self._starting is None:
             raise RuntimeError("fit or load first: the learner has no weights yet")
+        seed_everything(self._starting)
+        self._network = self._start_network(None, images)
+        if not self._network.normalized:
+            refuse_unmeasured(self.spec)
         return self._network
 
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
@@ -272,8 +285,8 @@ class ClassifierLearner(Learner):
         """
         if missing := sorted(signals - self.provides):
             raise ValueError(f"{self.spec.name} does not provide {', '.join(missing)}; it has {sorted(self.provides)}")
-        network = self.network
         with deterministic(self.threads):
+            network = self._network_for(images)
             logits, columns = read_pass(network, self.reader, images, signals & OF_THE_PASS)
             return as_predictions(images, logits, signals, {**columns, **self._others(images, signals - OF_THE_PASS)})
 
@@ -292,9 +305,8 @@ class ClassifierLearner(Learner):
 
     def loss(self, images: Dataset) -> Losses:
         """The cross-entropy of each image in nats, which is all about its class; the same after save and load."""
-        network = self.network
         with deterministic(self.threads):
-            total = losses_alone(network, self.reader, images)
+            total = losses_alone(self._network_for(images), self.reader, images)
         return Losses(total, total, np.full(len(total), np.nan))
 
     # ---- checkpoints

@@ -1,10 +1,10 @@
 """Is this installation able to train a detector? What `al doctor` asks of Detectron2. Knows no run."""
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,16 @@ from al_cli.learners.detectron.learner import DetectronLearner
 from al_cli.learners.detectron.model.zoo import build, open_config
 from al_cli.learners.detectron.signals.tap import tap
 from al_cli.learners.pytorch.device import choose_device
+from al_cli.learners.pytorch.trial import equal_twice, measured_step, processor
 from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
-from al_cli.system import available_memory, peak_memory_mib
 from al_cli.types import Dataset, Image, Signal
 
 
 def examine(device: str) -> Iterator[tuple[str, str]]:
     """Name and value of each finding: threads, device, one forward pass of Detectron2. Raises whatever is broken."""
     chosen = choose_device(device)
-    yield "threads", f"{torch.get_num_threads()} of {os.cpu_count()} cpus"
-    yield "device", torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "cpu; no GPU is used"
+    yield from processor(chosen)
     yield "detectron2 works", check_detectron2(chosen)
 
 
@@ -45,19 +44,10 @@ def trains_the_same_twice(device: str, steps: int = 4) -> tuple[bool, bool]:
     whether that was on a CPU."""
     with tempfile.TemporaryDirectory() as folder:
         images = _noise(Path(folder))
-        return _train(images, device, steps) == _train(images, device, steps), choose_device(device).type == "cpu"
-
-
-def _train(images: Dataset, device: str, steps: int) -> tuple[bytes, ...]:
-    spec = ModelSpec("tiny_faster_rcnn", "tiny_faster_rcnn", weights="none")
-    recipe = TrainingSpec(iterations=steps, iterations_per="round", batch_size=4, val_every=None)
-    learner = DetectronLearner(spec, recipe, images.class_names, iterations=steps, device=device)
-    checkpoint = learner.fit(images, val=None, seed=0, init=None)
-    found = learner.infer(images)
-    weights = (
-        np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value) for value in checkpoint.state.values()
-    )
-    return (*(array.tobytes() for array in weights), found.boxes.tobytes(), found.scores.tobytes())
+        spec = ModelSpec("tiny_faster_rcnn", "tiny_faster_rcnn", weights="none")
+        recipe = TrainingSpec(iterations=steps, iterations_per="round", batch_size=4, val_every=None)
+        make = partial(DetectronLearner, spec, recipe, images.class_names, iterations=steps, device=device)
+        return equal_twice(make, images), choose_device(device).type == "cpu"
 
 
 def _noise(folder: Path, count: int = 8, size: int = 96) -> Dataset:
@@ -76,18 +66,8 @@ def _noise(folder: Path, count: int = 8, size: int = 96) -> Dataset:
 def measure_step(
     model: ModelSpec, training: TrainingSpec, images: Dataset, *, device: str, needs: frozenset[Signal]
 ) -> tuple[int, int | None, int]:
-    """Bytes of memory at the peak of one training step and one inference, on the processor that trains; bytes of it that are
-    free beforehand (None: nothing says); bytes of a checkpoint. Starts without weights: reading them changes no size."""
-    chosen = choose_device(device)
-    cuda = chosen.type == "cuda"
-    free = torch.cuda.mem_get_info(chosen)[0] if cuda else available_memory()
+    """`measured_step` of this detector. Starts without weights: reading them changes no size."""
     recipe = replace(training, duration="iterations", iterations=1, iterations_per="round", val_every=None)
     spec = replace(model, weights="none")
-    learner = DetectronLearner(spec, recipe, images.class_names, iterations=1, device=device, needs=needs)
-    checkpoint = learner.fit(images, val=None, seed=0, init=None)
-    learner.infer(images)
-    peak = torch.cuda.max_memory_reserved(chosen) if cuda else int(peak_memory_mib() * 2**20)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "checkpoint.pth"
-        learner.save(checkpoint, path)
-        return peak, free, path.stat().st_size
+    make = partial(DetectronLearner, spec, recipe, images.class_names, iterations=1, device=device, needs=needs)
+    return measured_step(make, images, choose_device(device))

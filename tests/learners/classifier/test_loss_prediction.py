@@ -1,0 +1,108 @@
+"""Learning loss on a classifier: what it adds to the loss, what moves with it, and until when."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from toy_classifiers import convolutional, pictures
+
+from al_cli.learners.classifier.loss_prediction import SHARED, LearningLoss, block_outputs, predicted_losses
+from al_cli.learners.pytorch.loss_module import ranking_loss, restored_loss_module
+
+LOSSES = torch.tensor([0.1, 2.0, 1.0, 0.5], dtype=torch.float64)
+
+
+def batch(count=4):
+    return torch.stack(list(pictures(count, 0).values()))
+
+
+def outputs_and_logits(network, x):
+    with block_outputs(network) as blocks:
+        return blocks, network(x)
+
+
+def test_it_reads_the_average_of_every_block_in_their_order():
+    network = convolutional()
+    one = LearningLoss(network, seed=1, own=False)
+    assert one.module.channels == [4, 6]
+    blocks, _ = outputs_and_logits(network, batch())
+    assert [b.shape for b in blocks] == [(4, 4, 3, 3), (4, 6, 3, 3)]
+    features = torch.cat([b.detach().mean((2, 3)) for b in blocks], 1).float()
+    expected = ranking_loss(one.module(features), LOSSES)
+    assert one.loss(blocks, LOSSES, 0.0).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert torch.allclose(predicted_losses(one.module, blocks), one.module(features))
+
+
+@pytest.mark.parametrize(("progress", "reaches"), [(0.0, True), (0.599, True), (0.6, False)])
+def test_its_gradient_reaches_the_network_for_the_first_120_of_200_epochs(progress, reaches):
+    assert SHARED == 120 / 200
+    network = convolutional()
+    one = LearningLoss(network, seed=1, own=False)
+    blocks, _ = outputs_and_logits(network, batch())
+    one.loss(blocks, LOSSES, progress).backward()
+    moved = [p.grad is not None and bool((p.grad != 0).any()) for p in network.trunk.parameters()]
+    assert any(moved) == reaches
+    assert all(p.grad is None for p in network.head.parameters())
+    assert all(p.grad is not None for p in one.parameters()) and len(one.parameters()) == 6
+
+
+def test_with_an_adam_of_its_own_the_network_learns_nothing_of_it():
+    network = convolutional()
+    one = LearningLoss(network, seed=1, own=True)
+    before = {k: v.copy() for k, v in one.extras.items()}
+    blocks, logits = outputs_and_logits(network, batch())
+    added = one.loss(blocks, LOSSES, 0.0)
+    assert float(added) == 0 and not added.requires_grad and one.parameters() == []
+    (logits.sum() + added).backward()  # the graph of the network is still there
+    assert any((before[k] != v).any() for k, v in one.extras.items())
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_the_losses_of_the_images_are_targets():
+    """They get no gradient: else the network could lower the ranking loss by raising its own."""
+    network = convolutional()
+    losses = LOSSES.clone().requires_grad_()
+    blocks, _ = outputs_and_logits(network, batch())
+    LearningLoss(network, seed=1, own=False).loss(blocks, losses, 0.0).backward()
+    assert losses.grad is None
+
+
+def test_one_image_makes_no_pair():
+    network = convolutional()
+    blocks, _ = outputs_and_logits(network, batch(1))
+    assert LearningLoss(network, seed=1, own=False).loss(blocks, LOSSES[:1], 0.0).item() == 0
+
+
+def test_it_learns_to_order_images():
+    network = convolutional()
+    one = LearningLoss(network, seed=1, own=True)
+    x = batch(16)
+    with torch.no_grad():
+        blocks, _ = outputs_and_logits(network, x)
+    losses = blocks[0].mean((2, 3)) @ torch.tensor([1.0, -1.0, 0.5, 0.0], dtype=torch.float64) + 2
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        rows = rng.permutation(16)
+        one.loss([b[rows] for b in blocks], losses[rows], 0.0)
+    restored = restored_loss_module(one.extras)
+    assert spearmanr(predicted_losses(restored, blocks), losses).statistic > 0.9
+
+
+def test_a_training_goes_on_with_the_module_of_its_start():
+    network = convolutional()
+    first = LearningLoss(network, seed=1, own=False)
+    again = LearningLoss(network, seed=2, own=False, start=first.extras)
+    other = LearningLoss(network, seed=2, own=False, start={"seed": np.array(1)})
+    for key, value in first.extras.items():
+        assert np.array_equal(again.extras[key], value)
+    assert any(not np.array_equal(other.extras[key], value) for key, value in first.extras.items())
+
+
+def test_it_is_drawn_from_its_seed_and_draws_nothing_else():
+    network = convolutional()
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one, two = (LearningLoss(network, seed=1, own=False).extras for _ in range(2))
+    assert torch.equal(torch.rand(3), expected)
+    assert all(np.array_equal(one[key], two[key]) for key in one)
