@@ -120,7 +120,7 @@ class ClassifierLearner(Learner):
                 remedy="set training.batch_size to at least 2",
             )
         model.influences.require_classes(len(self.class_names))
-        self.provides = model.provides & (OF_THE_PASS | {Signal.TRUE_LOSS, Signal.CLASS_DIFFICULTY})
+        self.provides = model.provides - (frozenset() if self._predicts_loss else {Signal.PREDICTED_LOSS})
         self.iterations, self.trainings, self.judge = iterations, trainings, judge
         self.device, self._device = str(chosen), chosen
         self.reader = ImageReader(model, chosen)
