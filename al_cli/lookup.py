@@ -46,11 +46,15 @@ class Known:
     conf: tuple[Path, ...] = ()
     folders: tuple[Path, ...] = ()
 
+    def gave(self, name: str) -> bool:
+        """Whether a person gave this very name: they typed it, or a file of their configuration folders has it."""
+        return name in self.names or name in self.texts
+
     def allows(self, name: str, source: Path) -> bool:
         """Whether `name`, whose module is this file, may be imported."""
         module = name.rpartition(".")[0]
         in_folder = "." not in module and source.parent in {folder.resolve() for folder in self.folders}
-        return in_folder or name in self.names or name in self.texts
+        return in_folder or self.gave(name)
 
     @cached_property
     def texts(self) -> frozenset[str]:
@@ -77,14 +81,36 @@ def find(name: str, marks: Collection[str], home: str, known: Known = NOBODY) ->
         if _is_ours(module) and not at_home:
             raise NotKnown(f"{module} is no module of {home}")
         if not (at_home or known.allows(name, source)):
-            raise NotKnown(
-                f"the module {module} is not imported, because neither you nor a configuration folder of yours names it",
-                f"if you trust its code, type the setting with {name} yourself, or write it into a YAML file of a folder that "
-                "you name with hydra.searchpath=[file://FOLDER]",
-            )
+            raise _not_given(module, name)
         if not carries(module, attribute, frozenset(marks)):
             called = " or ".join(sorted(marks))
             raise NotKnown(f"{attribute} in {module} is not there, or not made with {called} of {OURS}")
+    return _imported(module, attribute)
+
+
+def find_given(name: str, known: Known) -> Any:
+    """The function that `name` means, for which nobody but a person can vouch: it carries no mark of al's. NotKnown where they
+    did not give this very name, where the import fails, and for what is no function."""
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        raise NotKnown(f"{name} is no dotted name", "write package.module.NAME")
+    if not known.gave(name):
+        raise _not_given(module, name)
+    found = _imported(module, attribute)
+    if not callable(found):
+        raise NotKnown(f"{attribute} in {module} is no function")
+    return found
+
+
+def _not_given(module: str, name: str) -> NotKnown:
+    return NotKnown(
+        f"the module {module} is not imported, because neither you nor a configuration folder of yours names it",
+        f"if you trust its code, type the setting with {name} yourself, or write it into a YAML file of a folder that "
+        "you name with hydra.searchpath=[file://FOLDER]",
+    )
+
+
+def _imported(module: str, attribute: str) -> Any:
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except Exception as error:  # whatever the user's module does when it is imported

@@ -59,6 +59,17 @@ def write_yolo(root: Path, sizes: dict[str, int], seed: int = 0) -> Path:
     return root
 
 
+def write_classes(root: Path, sizes: dict[str, int], names: tuple[str, ...] = CLASSES) -> Path:
+    """A folder a class in each split: as many images as `sizes` says, of these classes in turn, each with its own noise."""
+    for split, n in sizes.items():
+        for i in range(n):
+            path = root / split / names[i % len(names)] / f"{i:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng([len(split), i]).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            PILImage.fromarray(noise).save(path)
+    return root
+
+
 _seed = itertools.count()
 
 

@@ -20,6 +20,7 @@ def test_the_wheel_runs_on_its_own(tmp_path, fake):
     subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, capture_output=True)
     assert (site / "al_cli/_conf/config.yaml").is_file() and (site / "al_cli/_sweeps").is_dir()
     assert (site / "al_cli/report/page.html.j2").is_file()
+    assert (site / "al_cli/datasets/imagenet_classes.txt").is_file()
     assert (site / "al_cli/py.typed").is_file(), "without it type checkers do not read our annotations"
     clean = tmp_path / "clean"
     clean.mkdir()

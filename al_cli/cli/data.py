@@ -32,6 +32,8 @@ al data digits DIR                   writes the built-in digits there as a YOLO 
   odd     [{split or null, kind, count, examples (at most ten), so: what follows, or null}]
 Of a dataset that cannot be read: {error, problems [{what, where, remedy}]}, and exit code 2.
 """
+WELL_KNOWN_FORMATS = ("cifar10", "cifar100", "svhn", "mnist", "imagenet_v2", "imagenet_mixed", "droughtwatch")
+FORMATS = ("yolo", "coco", "folder", "csv", *WELL_KNOWN_FORMATS, "deepweeds", "cassava")
 SETTING = re.compile(r"[+~]*[\w./@]+=")
 SPLIT_OF_COCO = re.compile(r"dataset\.(train|val|test)(=\{|\.)")
 
@@ -43,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", metavar="DIR or key=value", help="the folder, and settings of a dataset"
     )
-    parser.add_argument("--format", choices=("yolo", "coco"), default=None, help="default: what the folder looks like")
+    parser.add_argument("--format", choices=FORMATS, default=None, help="default: what the folder looks like")
     parser.add_argument("--deep", action="store_true", help="decode every image, look for near-duplicates")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
@@ -71,7 +73,8 @@ def write_builtin(folder: Path) -> None:
 
 def words_of(typed: list[str], format: str | None) -> list[str]:
     """The words that `al run` takes for this dataset: a folder among them becomes dataset=... dataset.root=..."""
-    from al_cli.datasets.exports import explain_path, guess_format
+    from al_cli.datasets.exports import explain_path
+    from al_cli.datasets.guess import guess_format
     from al_cli.experiment.names import check_path
     from al_cli.pasted import as_text
 

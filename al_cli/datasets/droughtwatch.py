@@ -51,7 +51,11 @@ def load_droughtwatch(
     broken in a record file."""
     root = Path(root).expanduser().absolute()
     problems = Problems(root, notes, leave_out=bad_rows == "leave_out")
-    parts = {split: part_files(root, split) for split in ("train", "val")}
+    parts = {split: record_files(root, split) for split in ("train", "val")}
+    for split, paths in parts.items():
+        if not paths:
+            what = f"there are no record files of the {split} split"
+            raise DatasetError(what, where=str(root / split), remedy=HOW_IT_LIES)
     called = "/".join(f"{split}:{path.name}" for split, paths in parts.items() for path in paths)
     kind = f"{WRITTEN}-{bands}-{hashlib.sha256(called.encode()).hexdigest()[:8]}"
     sources = [path for paths in parts.values() for path in paths]
@@ -69,13 +73,15 @@ def load_droughtwatch(
     return to_splits(name or root.resolve().name, data)
 
 
-def part_files(root: Path, split: str) -> list[Path]:
-    """The record files of a split, sorted; those that a download left unfinished are no part of it. DatasetError for none."""
-    places = [root / split, root / "droughtwatch_data" / split]
-    for place in places:
-        if files := sorted(path for path in place.glob("part-*") if not path.name.endswith("gstmp")):
-            return files
-    raise DatasetError(f"there are no record files of the {split} split", where=str(places[0]), remedy=HOW_IT_LIES)
+def record_files(root: Path, split: str) -> list[Path]:
+    """The record files of a split, sorted, in `root` or the folder that the archive has; those that a download left unfinished
+    are none. Empty where there are none."""
+    places = (root / split, root / "droughtwatch_data" / split)
+    found = (
+        [path for path in place.glob("part-*") if not path.name.endswith("gstmp") and path.is_file()]
+        for place in places
+    )
+    return sorted(next(filter(None, found), []))
 
 
 def write_pictures(folder: Path, parts: Mapping[str, Sequence[Path]], bands: Bands) -> None:

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,20 +20,13 @@ from al_cli.pasted import as_text, command
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 TABLES = (".parquet", ".csv", ".tsv", ".arrow", ".feather", ".tfrecord", ".tfrecords", ".ndjson", ".jsonl", ".xlsx")
-YAML_START = 65536  # bytes in which a data.yaml names one of its keys
 YAMLS = (".yaml", ".yml")
 HELD_OUT_SHARE = "dataset.test=20%"
 SHARE_MEANS = "draws a fifth of the images, which are then never trained on"
-READS = "al reads YOLO folders with a data.yaml, and COCO files with their images"
-
-
-def guess_format(root: Path) -> str:
-    """`yolo` for a yaml file and for a folder with one that describes a dataset, else `coco`."""
-    if root.suffix.lower() in YAMLS or os.path.lexists(root / "data.yaml"):
-        return "yolo"
-    yamls = root.glob("*.y*ml") if root.is_dir() else ()
-    described = any(re.search(rb"(?m)^(names|train|val|nc)\s*:", read_some(path, YAML_START)) for path in yamls)
-    return "yolo" if described else "coco"
+READS = (
+    "al reads YOLO folders with a data.yaml, COCO files with their images, a folder a class, a csv of file and label, and the "
+    "files of CIFAR, SVHN, MNIST, ImageNet-V2, DroughtWatch, DeepWeeds and Cassava"
+)
 
 
 def explain_path(root: Path) -> DatasetError:
@@ -275,7 +266,7 @@ def _images(tree: Tree) -> Iterator[WhatAndRemedy]:
         yield (
             f"holds {number} ({first}) and no labels that al knows",
             "al compares strategies on images whose labels are there: label some in a labeling tool, export COCO or YOLO "
-            "with images, and give that folder",
+            "with images, and give that folder; or, where an image has one class, put each into a folder called as its class",
         )
 
 

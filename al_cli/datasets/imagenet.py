@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -49,14 +49,16 @@ def load_imagenet_mixed(
     root: str | Path,
     name: str = "",
     *,
-    folders: Mapping[str, str],
+    v2: str,
+    r: str,
+    a: str,
     images: int,
     split_seed: int = 0,
     noise: float | None = None,
     bad_rows: BadRows = "refuse",
     notes: Notes | None = None,
 ) -> OwnSplits:
-    """Read so many `images` as one pool, a third each of the `folders` v2, r and a (below `root`, or absolute).
+    """Read so many `images` as one pool, a third each of the folders `v2`, `r` and `a` (below `root`, or absolute).
 
     Where a third is no whole number, the first have one more. Which images, a hash of `split_seed` and their names says, so
     another image more or less replaces one at most. An image is called `SOURCE/CLASS/FILE`. `noise` as `with_noise` has it.
@@ -65,8 +67,8 @@ def load_imagenet_mixed(
     problems = Problems(root, notes, leave_out=bad_rows == "leave_out")
     each, more = divmod(images, len(SOURCES))
     drawn: list[LabeledFile] = []
-    for n, (source, called) in enumerate(SOURCES.items()):
-        folder = root / Path(folders[source]).expanduser()
+    for n, ((source, called), given) in enumerate(zip(SOURCES.items(), (v2, r, a), strict=True)):
+        folder = root / Path(given).expanduser()
         if not folder.is_dir():
             remedy = f"put {called} there, or give its folder: dataset.{source}=DIR"
             raise DatasetError(f"there is no folder of {called}", where=str(folder), remedy=remedy)
@@ -85,9 +87,8 @@ def imagenet_files(root: Path, notes: Notes, prefix: str = "") -> list[LabeledFi
     """The images in folders of classes. An image is called `CLASS/FILE` behind the prefix, by WordNet however its folder is
     called. DatasetError for a folder that is no class, and where none is."""
     classes = list(imagenet_classes())
-    number = {wnid: n for n, wnid in enumerate(classes)}
     folders = _folders_of_classes(root)
-    labels = {folder: _numbered(folder.name, number) for folder in folders}
+    labels = {folder: class_number(folder.name) for folder in folders}
     if strange := [folder for folder, label in labels.items() if label is None]:
         remedy = f"{CALLED}: rename or move it"
         raise DatasetError(f"folder {strange[0].name} is no class of ImageNet", where=str(strange[0]), remedy=remedy)
@@ -111,18 +112,28 @@ def draw_by_name(files: Sequence[LabeledFile], count: int, seed: int) -> list[La
     return sorted(files, key=place)[:count]
 
 
+def is_imagenet(root: Path) -> bool:
+    """Whether these are folders of all of ImageNet's classes, by their names."""
+    return {class_number(folder.name) for folder in _folders_of_classes(root)} == set(range(len(imagenet_classes())))
+
+
+def class_number(folder: str) -> int | None:
+    """The class that a folder is called after, 0 to 999; None for another name."""
+    if folder.isdecimal():
+        return int(folder) if int(folder) < len(imagenet_classes()) else None
+    return _numbers().get(folder)
+
+
+@cache
+def _numbers() -> dict[str, int]:
+    return {wnid: number for number, wnid in enumerate(imagenet_classes())}
+
+
 def _folders_of_classes(root: Path) -> list[Path]:
     """The folders in `root`, or in the one folder in it that an archive was unpacked to."""
     below = subfolders(root)
-    wrapped = len(below) == 1 and _numbered(below[0].name, imagenet_classes()) is None
+    wrapped = len(below) == 1 and class_number(below[0].name) is None
     return subfolders(below[0]) if wrapped else below
-
-
-def _numbered(name: str, classes: Mapping[str, object]) -> int | None:
-    """The class that a folder is called after, 0 to 999; None for another name."""
-    if name.isdecimal():
-        return int(name) if int(name) < len(classes) else None
-    return list(classes).index(name) if name in classes else None
 
 
 def _below(path: Path, folder: Path) -> str:

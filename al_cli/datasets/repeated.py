@@ -22,14 +22,14 @@ from PIL import Image as Pillow
 
 from al_cli.datasets.copies import upright, write_missing
 from al_cli.datasets.headers import cache_dir
-from al_cli.types import Image, LabelKind, Splits
+from al_cli.types import Image, Splits
 
 MOST_DEGREES = 5.0
 SCHEME = "turned 1"  # to be changed with what a copy looks like: copies in the cache are found again by it
 MOST_ID = 2**62  # ids of the user's files above it are so far up that copies cannot have the same
 
 
-def repeat_pool(splits: Splits, times: int, seed: int, labels: LabelKind = "objects") -> Splits:
+def repeat_pool(splits: Splits, times: int, seed: int) -> Splits:
     """The splits with each pool image `times` times; val and test as they are.
 
     The copies of `photo.jpg` are called `photo.jpg~2`, `photo.jpg~3`, ...; no image file can be called so. Their ids lie above
@@ -44,7 +44,7 @@ def repeat_pool(splits: Splits, times: int, seed: int, labels: LabelKind = "obje
     for number in range(2, times + 1):
         for image in splits.train.images:
             degrees = angle_of(image.name, number, seed)
-            copies.append(turned(image, number, degrees, first + len(copies), labels))
+            copies.append(turned(image, number, degrees, first + len(copies)))
             made_from[copies[-1].path] = image.path, degrees
     write_missing("turned", made_from, turned_picture)
     return replace(splits, train=replace(splits.train, images=(*splits.train.images, *copies)))
@@ -56,12 +56,10 @@ def angle_of(name: str, number: int, seed: int) -> float:
     return (int.from_bytes(digest[:6], "big") / 2**48 * 2 - 1) * MOST_DEGREES
 
 
-def turned(image: Image, number: int, degrees: float, id: int, labels: LabelKind = "objects") -> Image:
+def turned(image: Image, number: int, degrees: float, id: int) -> Image:
     """The copy of that number as it will lie in the cache. Its `content` is a digest of what it is made from and how, so it is
     the same on machines whose libraries write other bytes for the same pixels."""
     boxes, left = turned_boxes(image.boxes, degrees, image.width, image.height)
-    if labels == "image":
-        boxes, left = image.boxes, np.ones(len(image.boxes), dtype=bool)
     content = hashlib.sha256(f"{SCHEME}/{image.content or image.path}/{degrees!r}".encode()).hexdigest()[:32]
     return Image(
         id,
@@ -85,10 +83,8 @@ def turned_boxes(
     corners = np.stack([cos * x + sin * y + width / 2, cos * y - sin * x + height / 2], axis=2)  # [K, 4, 2]
     hull = np.concatenate([corners.min(1), corners.max(1)], axis=1)
     hull = np.clip(hull, 0, [width, height, width, height])
-    whole = (boxes == [0, 0, width, height]).all(
-        1
-    )  # of a strip 24 times as long as wide, a hull does not reach the ends
-    hull[whole] = boxes[whole]
+    whole = (boxes == [0, 0, width, height]).all(1)
+    hull[whole] = boxes[whole]  # of a strip 24 times as long as wide, a hull does not reach the ends
     return hull, (hull[:, 2:] - hull[:, :2] >= 1).all(1)
 
 

@@ -23,7 +23,7 @@ from al_cli.system import open_regular
 Feature = list[bytes] | list[int]  # the values of one name
 CASTAGNOLI = 0x82F63B78  # CRC-32C's polynomial, lowest bit first
 MASK = 0xA282EAD8  # added to a checksum, so that one of data that holds checksums is no trivial case
-BLOCK = 128  # bytes of which a checksum is computed at a time, see `crc32c`
+BLOCK_BYTES = 128  # bytes of which a checksum is computed at a time, see `crc32c`
 VARINT, EIGHT_BYTES, LENGTH, FOUR_BYTES = 0, 1, 2, 5  # wire types of protocol buffers
 BROKEN = "copy the file again from where it was published"
 
@@ -65,21 +65,21 @@ def masked(checksum: int) -> int:
 def crc32c(data: bytes) -> int:
     """CRC-32C of the bytes (RFC 3720, appendix B.4); that of b"123456789" is 0xE3069283.
 
-    A loop over bytes takes 10 ms a 100 kB in Python. The checksum is linear: each of `BLOCK` bytes adds what its value and its
-    distance to the block's end say, and the register that the blocks before left adds its own part.
+    A loop over bytes takes 10 ms a 100 kB in Python. The checksum is linear: each of `BLOCK_BYTES` bytes adds what its value
+    and its distance to the block's end say, and the register that the blocks before left adds its own part.
     """
     register = 0xFFFFFFFF
-    whole = len(data) // BLOCK * BLOCK
+    whole = len(data) // BLOCK_BYTES * BLOCK_BYTES
     for byte in data[: len(data) - whole]:
         register = int(BYTE[(register ^ byte) & 0xFF]) ^ register >> 8
-    blocks = np.frombuffer(data, np.uint8, whole, len(data) - whole).reshape(-1, BLOCK)
-    for own in np.bitwise_xor.reduce(MOVED[BLOCK - 1 - np.arange(BLOCK), blocks], axis=1).tolist():
+    blocks = np.frombuffer(data, np.uint8, whole, len(data) - whole).reshape(-1, BLOCK_BYTES)
+    for own in np.bitwise_xor.reduce(MOVED[BLOCK_BYTES - 1 - np.arange(BLOCK_BYTES), blocks], axis=1).tolist():
         register = own ^ _moved_by_block(register)
     return register ^ 0xFFFFFFFF
 
 
 def _moved_by_block(register: int) -> int:
-    """The register after `BLOCK` bytes of zero."""
+    """The register after `BLOCK_BYTES` bytes of zero."""
     parts = (register & 0xFF, register >> 8 & 0xFF, register >> 16 & 0xFF, register >> 24)
     return ZEROS[0][parts[0]] ^ ZEROS[1][parts[1]] ^ ZEROS[2][parts[2]] ^ ZEROS[3][parts[3]]
 
@@ -93,17 +93,17 @@ def _byte_table() -> NDArray[np.uint32]:
 
 
 def _moved_table() -> NDArray[np.uint32]:
-    """[BLOCK, 256] the register after one byte and so many zeros more, from zero."""
+    """[BLOCK_BYTES, 256] the register after one byte and so many zeros more, from zero."""
     rows = [BYTE]
-    for _ in range(BLOCK - 1):
+    for _ in range(BLOCK_BYTES - 1):
         rows.append(BYTE[rows[-1] & 0xFF] ^ rows[-1] >> 8)
     return np.stack(rows)
 
 
 BYTE = _byte_table()
 MOVED = _moved_table()
-# What byte 0, 1, 2, 3 of a register contributes after BLOCK zeros: it is as if that byte were data, at the block's beginning.
-ZEROS = [MOVED[BLOCK - 1 - place].tolist() for place in range(4)]
+# What byte 0, 1, 2, 3 of a register contributes after a block of zeros: it is as if that byte were the block's first data.
+ZEROS = [MOVED[BLOCK_BYTES - 1 - place].tolist() for place in range(4)]
 
 
 def parse_example(data: bytes, where: str) -> dict[str, Feature]:

@@ -15,7 +15,7 @@ from al_cli import budget, loop
 from al_cli.datasets import held_out
 from al_cli.datasets.notes import Notes
 from al_cli.errors import ConfigError, RunError, first_line
-from al_cli.experiment.dataset_settings import OF_IMAGES, labels_of
+from al_cli.experiment.dataset_settings import OF_IMAGES
 from al_cli.experiment.settings import Experiment
 from al_cli.learners.classifier.spec import ClassifierSpec
 from al_cli.learners.classifier.training_spec import ClassifierTraining
@@ -45,7 +45,7 @@ def load_dataset(dataset: dict[str, Any], notes: Notes | None = None) -> Splits:
         return splits
     from al_cli.datasets.repeated import repeat_pool
 
-    return repeat_pool(splits, times, dataset["split_seed"], labels_of(dataset))
+    return repeat_pool(splits, times, dataset["split_seed"])
 
 
 def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:
@@ -66,13 +66,11 @@ def read_dataset(dataset: dict[str, Any], notes: Notes) -> OwnSplits:
 
 def read_images(root: Path, dataset: Mapping[str, Any], notes: Notes) -> OwnSplits:
     """A dataset whose images have one class each, as it lies on disk."""
-    from al_cli.datasets.labeled_csv import load_csv
-    from al_cli.datasets.whole_images import load_folder
+    from al_cli.datasets.image_formats import READERS
 
-    name, bad_rows = dataset["name"], dataset.get("bad_rows", "refuse")
-    if dataset["format"] == "csv":
-        return load_csv(root, name, images=dataset["images"], bad_rows=bad_rows, notes=notes)
-    return load_folder(root, name, bad_rows=bad_rows, notes=notes)
+    reader = READERS[dataset["format"]]
+    own = {key: dataset[key] for key in reader.settings}
+    return reader.load(root, dataset["name"], bad_rows=dataset.get("bad_rows", "refuse"), notes=notes, **own)
 
 
 def dataset_root(dataset: Mapping[str, Any]) -> Path:

@@ -13,9 +13,13 @@ from al_cli.experiment.values import one_of, whole
 from al_cli.types import LabelKind
 
 OF_BOXES = ("yolo", "coco", "digits")
-OF_IMAGES = ("digits_images", "folder", "csv")
+OF_PUBLICATIONS = ("imagenet_v2", "imagenet_mixed", "droughtwatch", "deepweeds", "cassava")
+OF_ARCHIVES = ("cifar10", "cifar100", "svhn", "mnist")
+OF_IMAGES = ("digits_images", "folder", "csv", *OF_ARCHIVES, *OF_PUBLICATIONS)
 DATASET_FORMATS = (*OF_BOXES, *OF_IMAGES)
 MOST_REPEATS = 100
+MOST_MIXED = 30_000  # three times ImageNet-V2
+MOST_NOISE = 255
 
 
 def labels_of(dataset: Mapping[str, Any]) -> LabelKind:
@@ -51,6 +55,7 @@ def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
                 where=f"dataset.repeat={dataset['repeat']} dataset.val={dataset['val']}",
                 remedy="add dataset.val=20%, a share of the pool that is taken out before the rest is repeated",
             )
+    check_of_format(dataset)
     if HeldOut.of(dataset).initial and evaluate == "val":
         raise ConfigError(
             "rounds cannot be scored on a part of the initial labels: each seed has others",
@@ -71,3 +76,20 @@ def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:
             where=f"dataset.root={dataset['root']}",
             remedy="give the folder that holds the dataset",
         )
+
+
+def check_of_format(dataset: Mapping[str, Any]) -> None:
+    """ConfigError for what only one format of images has."""
+    if dataset["format"] == "droughtwatch":
+        one_of(dataset["bands"], "dataset.bands", ("all", "rgb"))
+        if not isinstance(dataset["binary"], bool):
+            raise ConfigError(f"dataset.binary is {written(dataset['binary'])}", remedy="give true or false")
+    if dataset["format"] == "imagenet_mixed":
+        whole(dataset["images"], "dataset.images", at_least=3, at_most=MOST_MIXED)
+        for source in ("v2", "r", "a"):
+            check_path(dataset[source], f"dataset.{source}")
+        noise = dataset["noise"]
+        number = isinstance(noise, int | float) and not isinstance(noise, bool)
+        if noise is not None and not (number and 0 < noise <= MOST_NOISE):
+            remedy = f"give a standard deviation above 0 and up to {MOST_NOISE} grey levels, or null for none"
+            raise ConfigError(f"dataset.noise is {written(noise)}", remedy=remedy)

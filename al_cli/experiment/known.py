@@ -17,6 +17,7 @@ from al_cli.lookup import Known
 from al_cli.records import RunFolder
 from al_cli.records.settings import NEEDED, UNSAID, at, flatten
 
+OWN_FORMATS = ("digits", "digits_images")  # formats without a folder of the user's
 DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 
 
@@ -53,7 +54,7 @@ def recorded_config(run: Path) -> dict[str, Any]:
         raise RunError(
             f"{texts[0]} of this run holds ${{...}}, which is not read from a run", where=str(run), remedy=remedy
         )
-    needed = NEEDED if at(config, "dataset.format") == "digits" else (*NEEDED, "dataset.root")
+    needed = NEEDED if at(config, "dataset.format") in OWN_FORMATS else (*NEEDED, "dataset.root")
     if missing := [key for key in needed if at(config, key) is UNSAID]:
         raise RunError(f"config.yaml does not say {missing[0]}", where=str(run), remedy="restore it as al wrote it")
     return config

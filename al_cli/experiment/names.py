@@ -17,7 +17,13 @@ WHERE = ("outputs", "study", "run_name", "store", "tracking", "plots")
 # The study is named after the dataset; sampler, seed and reference have their own places in a name.
 NOT_IN_NAME = {*WHERE, "sampler", "seed", "reference", "device", "dataset", "hydra.searchpath"}
 PLACES = ("dataset.root", "dataset.name", "dataset.train", "dataset.val", "dataset.test")  # where data lies
-VALUE_ONLY = {"model", "training", "schedule", "sampler.file"}  # settings whose value speaks for itself
+VALUE_ONLY = {
+    "model",
+    "training",
+    "schedule",
+    "sampler.file",
+    "sampler.strategy",
+}  # settings whose value speaks for itself
 MAX_NAME = 120  # characters of a name that is made here
 MAX_BYTES = 200  # of a name; most disks end at 255, and al writes next to a folder under longer names
 MAX_PART = 255  # bytes of one name in a path

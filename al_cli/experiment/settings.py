@@ -224,9 +224,10 @@ def check_stop(stop: Any, task: tasks.Task) -> None:
     percent = metric.unit == PERCENT
     if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at):
         raise ConfigError(f"stop.at is {written(at)}", remedy="give a number, or null")
-    if at <= 0 or at > (metric.highest or math.inf) or (percent and at < 1):
-        most = "" if metric.highest is None else f" up to {metric.highest:g}"
-        least = "in percent, from 1" if percent else "above 0"
+    highest = math.inf if metric.highest is None else metric.highest
+    if (at <= 0 < highest) or at > highest or (percent and at < 1):
+        most = "" if metric.highest is None or highest <= 0 else f" up to {highest:g}"
+        least = "in percent, from 1" if percent else "above 0" if highest > 0 else "below 0"
         raise ConfigError(
             f"stop.at is {at:g}, which {metric.name} cannot stop at", remedy=f"give a value {least}{most}"
         )
@@ -283,6 +284,9 @@ def check_labels(plain: Mapping[str, Any], task: tasks.Task, kind: LearnerKind) 
             where=f"model={model}",
             remedy=f"take another model or dataset (for this one: {others[labels]})",
         )
+    if labels == "image" and plain["budget_unit"] == "boxes":
+        what = f"a label is an image here: dataset {name} has {words[labels]}"
+        raise ConfigError(what, where="budget_unit=boxes", remedy="leave budget_unit out")
 
 
 def check_length(training: TrainingSpec, typed: Collection[str]) -> None:

@@ -114,7 +114,7 @@ class FakeLearner(Learner):
             case Signal.CLASS_DIFFICULTY:
                 return self._blur
             case Signal.IMAGE_FEATURES:
-                return self._drawn("image", images)
+                return self._drawn("image", images) + self._of_classes(images)
             case Signal.TOWER_FEATURES:
                 return self._drawn("towers", images)
             case Signal.TRUE_BOXES:
@@ -144,6 +144,14 @@ class FakeLearner(Learner):
         features = [rng_for(0, 0, f"{purpose}/{image.name}").normal(size=FEATURES) for image in images.images]
         return np.array(features).reshape(-1, FEATURES)
 
+    def _of_classes(self, images: Dataset) -> NDArray:
+        """[N, FEATURES] what images of one class share, the more the better it is known; 0 where a label is no image."""
+        if self.label == "objects":
+            return np.zeros((len(images), FEATURES))
+        shared = np.array([rng_for(0, 0, f"class/{c}").normal(size=FEATURES) for c in range(self.num_classes)])
+        known = 3 * (1 - self._blur)[:, None] * shared
+        return np.array([known[image.classes[0]] for image in images.images]).reshape(-1, FEATURES)
+
     def _noise(self, purpose: str, images: Dataset, *, rows: bool = False, width: int = 1) -> NDArray:
         """[N, width] normal numbers, or [M, width] where `rows`; those of an image depend on it and the seed alone."""
         draws = [np.zeros((0, width))]
@@ -164,10 +172,11 @@ class FakeLearner(Learner):
         )
         logits = rng.normal(size=(k, self.num_classes + 1)) * 2 * blur  # the last column is background
         logits[np.arange(k), image.classes] += 2 / (0.2 + blur[:, 0])
+        if self.label == "image":  # background is no answer, and many images are hard however many labels there are
+            boxes, logits = image.boxes, rng.normal(size=(k, self.num_classes))
+            logits[np.arange(k), image.classes] += 3.5 * (1 - blur[:, 0])
         probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-        probs = probs[:, :-1]
-        if self.label == "image":  # background is no answer: what it would have had is shared out
-            probs, boxes = probs / probs.sum(1, keepdims=True), image.boxes
+        probs = probs[:, : self.num_classes]
         order = np.argsort(-probs.max(1, initial=0), kind="stable")
         return boxes[order], probs.max(1, initial=0)[order], probs.argmax(1)[order], probs[order]
 

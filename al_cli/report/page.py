@@ -62,12 +62,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """`attached` are tables that are too long to be read: they are written as files and not shown."""
+    """`attached` are tables and pictures that are too long to be read: they are written as files and not shown."""
 
     title: str
     subtitle: str
     sections: Sequence[Section]
-    attached: Sequence[ReportTable] = ()
+    attached: Sequence[ReportTable | Photo] = ()
 
     def blocks(self) -> Iterator[Block]:
         """Everything that becomes a file or a piece of the page, in order."""

@@ -96,7 +96,7 @@ class Story:
         self.distinct = self.arms_with_colour()
         self.looks = style.assign_looks(study.arms, study.random, self.distinct)
         self.references = [value for value in self.statistics.reference.values.values() if value is not None]
-        self.attached: list[ReportTable] = [numbers.every_round_table(study)]
+        self.attached: list[ReportTable | Photo] = [numbers.every_round_table(study)]
         configs = {run.arm: run.config for run in study.runs if run.records}
         self.warnings = warnings_of_study(self.statistics, study.environments, find_in_vain(study), configs)
 
@@ -249,10 +249,12 @@ class Story:
             self.attached.append(everything)
             section.blocks += matrices
         if self.dataset is not None:
-            photos, sentence = hardest.sheets(self.study, self.distinct, self.dataset)
-            section.blocks.append(Paragraph(sentence))
-            for name, picture in photos.items():
-                section.blocks.append(Photo(name, hardest.CAPTIONS[name], picture))
+            sheets = hardest.sheets(self.study, self.distinct, self.dataset)
+            section.blocks += [Paragraph(sheets.sentence), *sheets.shown]
+            if sheets.others:
+                names = ", ".join(f"{photo.name}.jpg" for photo in sheets.others)
+                section.blocks.append(Paragraph(f"Sheets of the other rounds are next to this page: {names}."))
+                self.attached += sheets.others
         return section
 
     def costs(self) -> Section:

@@ -2,12 +2,15 @@
 here, so a new sampler is one file and one yaml and no list has to be kept.
 
     from al_cli.samplers import entropy, top
+
+`modal_strategy` makes a query strategy of modAL of one of them.
 """
 
 import importlib
 import pkgutil
 import sys
 
+from al_cli.samplers.as_modal import modal_strategy as modal_strategy
 from al_cli.samplers.base import Declaration
 
 

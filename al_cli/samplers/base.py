@@ -189,6 +189,8 @@ def _allows(hint: Any, value: Any) -> bool:
         return _allows(inner[0], value) and all(limit.low <= value <= limit.high for limit in limits)
     if origin is Literal:
         return value in inner
+    if origin is Callable:
+        return callable(value)
     if origin in (typing.Union, UnionType):
         return any(_allows(choice, value) for choice in inner)
     if hint in (int, float):  # True is an int to Python, but no number to a reader of the configuration
@@ -205,5 +207,7 @@ def _wording(hint: Any) -> str:
         return " or ".join("true" if choice is True else str(choice) for choice in inner)
     if origin in (typing.Union, UnionType):
         return " or ".join(_wording(choice) for choice in inner)
+    if origin is Callable:
+        return "a function"
     names = {int: "a whole number", float: "a number", NoneType: "null", bool: "true or false"}
     return names[hint] if hint in names else getattr(hint, "__name__", str(hint))

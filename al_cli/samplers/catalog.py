@@ -11,17 +11,19 @@ from typing import Any
 import yaml
 
 from al_cli.errors import ConfigError
-from al_cli.lookup import NOBODY, Known, NotKnown, find
+from al_cli.lookup import NOBODY, Known, NotKnown, find, find_given
 from al_cli.samplers.base import declaration_of
+from al_cli.samplers.select_modal import modal
 
 IMPORTED = "imported"
+NOT_OURS = (IMPORTED, "modal")  # files that compute nothing of our own: what they pick is decided elsewhere
 HOME = "al_cli.samplers"
 MARKS = ("score", "selection")
 
 
 def sampler_files(conf_dir: Path) -> list[Path]:
-    """`conf_dir/*.yaml` by name, but for the one that takes its images from a file and so computes nothing."""
-    return sorted(path for path in Path(conf_dir).glob("*.yaml") if path.stem != IMPORTED)
+    """`conf_dir/*.yaml` by name, but for those that only say who else picks: a file, or a strategy of modAL."""
+    return sorted(path for path in Path(conf_dir).glob("*.yaml") if path.stem not in NOT_OURS)
 
 
 def read_stages(path: Path) -> list[dict[str, Any]]:
@@ -40,8 +42,10 @@ def read_stage(stage: Any, known: Known = NOBODY) -> dict[str, Any]:
     return {str(key): _part(value, known) if isinstance(value, Mapping) else value for key, value in stage.items()}
 
 
-def _part(node: Mapping[str, Any], known: Known) -> Callable[..., Any]:
-    """The function that `_target_` names, with the other keys as its options. Those may be functions in turn."""
+def _part(node: Mapping[str, Any], known: Known, theirs: bool = False) -> Callable[..., Any]:
+    """The function that `_target_` names, with the other keys as its options. Those may be functions in turn.
+
+    `theirs`: a strategy of modAL, which is neither a score nor a selection."""
     if not isinstance(name := node.get("_target_"), str):
         raise ConfigError(f"{dict(node)} names no function", where="sampler stage", remedy="give it a `_target_`")
     strange = [key for key in node if str(key).startswith("_") and key not in ("_target_", "_partial_")]
@@ -49,11 +53,13 @@ def _part(node: Mapping[str, Any], known: Known) -> Callable[..., Any]:
         remedy = "write {_target_: package.module.NAME, _partial_: true} and its options"
         raise ConfigError(f"{name} is given {[*strange, '_partial_'][0]}", where="sampler stage", remedy=remedy)
     try:
-        function = find(name, MARKS, HOME, known)
+        function = find_given(name, known) if theirs else find(name, MARKS, HOME, known)
     except NotKnown as error:
-        remedy = error.remedy or "name it as al_cli.samplers.NAME"
+        remedy = error.remedy or f"name it as {'package.module.NAME' if theirs else 'al_cli.samplers.NAME'}"
         raise ConfigError(f"no function {name!r}: {error.what}", where="sampler stage", remedy=remedy) from error
-    declaration_of(function)
+    if not theirs:
+        declaration_of(function)
     options = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    nested = {key: _part(v, known) for key, v in options.items() if isinstance(v, Mapping) and "_target_" in v}
+    inner = {key: v for key, v in options.items() if isinstance(v, Mapping) and "_target_" in v}
+    nested = {key: _part(v, known, function is modal and key == "strategy") for key, v in inner.items()}
     return functools.partial(function, **options | nested)

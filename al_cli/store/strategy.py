@@ -6,6 +6,7 @@ that lies: a sampler that is added or edited leaves every training and every oth
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -74,6 +75,8 @@ class StoredStrategy:
 def modules_of(stages: Iterable[Stage], spelled: Any) -> set[str]:
     """The modules whose code these stages run: where their functions are defined, and where the configuration names them."""
     parts = [part for stage in stages for part in (stage.score, stage.select) if part is not None]
+    options = [value for part in parts if isinstance(part, functools.partial) for value in part.keywords.values()]
+    parts += [value for value in options if callable(value)]  # functions that others are given
     found = {inspect.unwrap(function_of(part)).__module__ for part in parts}
     for target in targets_in(spelled):
         words = target.split(".")

@@ -92,6 +92,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         _keep_kind(self.keep)
+        object.__setattr__(self, "keep", str(self.keep))  # a count is a number in a file
         number = isinstance(self.share, int | float) and not isinstance(self.share, bool)
         if self.share is not None and not (number and 0 < self.share < 1 and self.keep == "budget"):
             remedy = "give 0 < share < 1 with `keep: budget`, for example share: 0.5"

@@ -5,8 +5,21 @@ from __future__ import annotations
 from al_cli.errors import ConfigError, suggest
 from al_cli.lookup import NOBODY, Known, NotKnown, find
 from al_cli.tasks.base import Breakdown, Cost, Evaluation, Metric, Task, described
+from al_cli.types import LabelKind
 
-__all__ = ["DEFAULT", "Breakdown", "Cost", "Evaluation", "Metric", "Task", "default", "described", "earliest", "named"]
+__all__ = [
+    "DEFAULT",
+    "Breakdown",
+    "Cost",
+    "Evaluation",
+    "Metric",
+    "Task",
+    "default",
+    "described",
+    "earliest",
+    "named",
+    "of_label",
+]
 
 DEFAULT = "detection"  # also of runs that were made before there was a choice
 BUILT_IN = (DEFAULT, "classification")
@@ -31,6 +44,11 @@ def named(name: str, known: Known = NOBODY) -> Task:
         what = f"{name} is of type {type(task).__name__}, not a Task"
         raise ConfigError(what, where=where, remedy="name a Task (al_cli.tasks.Task)")
     return task
+
+
+def of_label(label: LabelKind) -> str:
+    """The name of our task with labels of this kind."""
+    return next(name for name in BUILT_IN if named(name).label == label)
 
 
 def default() -> Task:

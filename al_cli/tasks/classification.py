@@ -110,6 +110,7 @@ TASK = Task(
     evaluate=evaluate_classes,
     curves=("accuracy", "F1"),
     line=("accuracy", "top5", "F1"),
+    table=("accuracy", "top5", "F1"),
     label="image",
     needs=frozenset({Signal.PROBS}),
 )

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from shapes import picture
 
 from al_cli.datasets import load_coco, load_yolo
-from al_cli.datasets.exports import explain_path, guess_format
+from al_cli.datasets.exports import explain_path
+from al_cli.datasets.guess import guess_format
 from al_cli.datasets.tree import split_of
 from al_cli.errors import DatasetError
 

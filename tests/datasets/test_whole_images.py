@@ -7,6 +7,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from al_cli.datasets.digits_images import digits_images_root
+from al_cli.datasets.guess import guess_format
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.repeated import repeat_pool
 from al_cli.datasets.whole_images import load_folder
@@ -115,11 +116,32 @@ def test_sizes_are_those_of_the_upright_picture(tmp_path):
 
 
 def test_a_turned_copy_keeps_the_class_of_the_whole_image(tmp_path):
-    unlike_others(tmp_path / "train" / "wide" / "x.png", (60, 2))  # turned, its corners leave the picture's own box
+    unlike_others(tmp_path / "train" / "wide" / "x.png", (100, 1))  # turned, its corners leave the picture's own box
     splits = load_folder(class_folders(tmp_path, test={"wide": 1}))
     assert splits.test is not None
-    pool = repeat_pool(Splits("n", splits.train, None, splits.test), 3, 0, "image").train
+    pool = repeat_pool(Splits("n", splits.train, None, splits.test), 3, 0).train
     assert [image.name for image in pool.images] == ["wide/x.png", "wide/x.png~2", "wide/x.png~3"]
-    assert [image.boxes.tolist() for image in pool.images] == [[[0, 0, 60, 2]]] * 3
-    as_boxes = repeat_pool(Splits("n", splits.train, None, splits.test), 2, 0).train.images[1]
-    assert as_boxes.boxes.tolist() != [[0, 0, 60, 2]]
+    assert [image.boxes.tolist() for image in pool.images] == [[[0, 0, 100, 1]]] * 3
+
+
+@pytest.mark.parametrize(
+    ("make", "format"),
+    [
+        (lambda root: class_folders(root, train={"cat": 1, "dog": 1}, test={"cat": 1}), "folder"),
+        (lambda root: class_folders(root, _={"cat": 1, "dog": 1}), "folder"),
+        (lambda root: class_folders(root, _={"images": 1, "labels": 0}), "coco"),
+        (lambda root: class_folders(root, train={"images": 1}, test={"images": 1}), "coco"),
+        (lambda root: (class_folders(root, _={"a": 1, "b": 1}) / "a" / "0.txt").write_text("0 .5 .5 .1 .1"), "coco"),
+        (lambda root: (class_folders(root, _={"a": 1, "b": 1}) / "data.yaml").write_text("names: [a]"), "yolo"),
+        (lambda root: (class_folders(root, _={"train_images": 1}) / "t.csv").write_text("image_id,label\n"), "csv"),
+        (lambda root: (class_folders(root, _={"a": 1, "b": 1}) / "t.csv").write_text("when,where\n"), "folder"),
+        (lambda root: (class_folders(root, _={"x": 0}) / "x" / "train_32x32.mat").write_text(""), "svhn"),
+        (lambda root: (class_folders(root, _={"x": 0}) / "t10k-labels.idx1-ubyte.gz").write_text(""), "mnist"),
+        (lambda root: (class_folders(root, _={"x": 0}) / "cifar-100-python.tar.gz").write_text(""), "cifar100"),
+        (lambda root: (class_folders(root, _={"x": 0}) / "data_batch_4.bin").write_text(""), "cifar10"),
+        (lambda root: root.mkdir(), "coco"),
+    ],
+)
+def test_what_a_folder_looks_like(tmp_path, make, format):
+    make(tmp_path / "x")
+    assert guess_format(tmp_path / "x") == format

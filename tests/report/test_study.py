@@ -361,17 +361,18 @@ def test_images_of_another_dataset_are_not_shown(samples, data):
     samples.run("ccms_s1", seed=1, rounds=3, done=2, sampler={"name": "ccms"}, dataset={"name": "scenes"})
     found = study.read_study(samples.root)
     [run] = found.runs
-    worst, best = hardest.rank(run)
+    worst, best = hardest.rank(run, 1)
     assert [image_id for image_id, _, _ in worst] == list(run.records[1].picked[: hardest.PER_ROW])
     unpicked = set(data.train.ids.tolist()) - set(run.records[1].labeled)
     assert [image_id for image_id, _, _ in best] == sorted(unpicked)[-hardest.PER_ROW :][::-1], (
         "scores fall with ids here"
     )
-    sheets, sentence = hardest.sheets(found, ["ccms"], lambda config: data)
-    assert set(sheets) == {"hardest", "easiest"} and sentence.startswith("The first images")
+    sheets = hardest.sheets(found, ["ccms"], lambda config: data)
+    assert [photo.name for photo in sheets.shown] == ["hardest_round_01", "easiest_round_01"] and not sheets.others
+    assert sheets.sentence.startswith("The first images that each method picked in round 1")
     other = replace(data, train=data.test)
-    sheets, sentence = hardest.sheets(found, ["ccms"], lambda config: other)
-    assert not sheets and "the dataset is not the one it was" in sentence
+    sheets = hardest.sheets(found, ["ccms"], lambda config: other)
+    assert not sheets.shown and "the dataset is not the one it was" in sheets.sentence
 
 
 def test_terminal_table(samples):

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from shapes import write_yolo
+from shapes import whole_images, write_yolo
 
-from al_cli.cli.samplers import detectors
+from al_cli.cli.samplers import classifiers, detectors
+from al_cli.datasets.held_out import HeldOut
 from al_cli.experiment import build, compose
+from al_cli.experiment.dataset_settings import OF_IMAGES
 from al_cli.samplers.guide import guide
 from al_cli.sweep import file, preview
 from al_cli.sweep.plan import plan_study
@@ -42,6 +44,41 @@ SHIPPED = {
     "datahunt": ([], 5, 25, 21),
     "fsdl_samplers": (["budget=20"], 18, 126, 109),
     "samplers_digits": ([], 35, 105, 72),
+    "isal_cifar10": (SMALL, 4, 40, 38),
+    "isal_cifar100": (SMALL, 4, 40, 38),
+    "isal_svhn": (SMALL, 4, 40, 38),
+    "isal_cifar10_large": ([*SMALL, "rounds=4", "budget=75"], 4, 20, 16),
+    "isal_cifar10_k": (SMALL, 5, 50, 46),
+    "isal_cifar10_hessian": (SMALL, 3, 30, 28),
+    "isal_cifar10_reference": (SMALL, 5, 50, 46),
+    "lund_shuffle": ([], 6, 72, 70),
+    "lund_length": ([], 5, 60, 60),
+    "lund_pivot": ([], 5, 60, 56),
+    "lund_pivot_epochs": ([], 5, 60, 56),
+    "lund_check": ([], 3, 3, 3),
+    "lund_budget": ([], 5, 58, 54),
+    "lund_accumulate": ([], 3, 36, 34),
+    "lund_balance": ([], 4, 48, 45),
+    "lund_methods": ([], 5, 60, 56),
+    "lund_base_500": ([], 6, 72, 65),
+    "lund_base_1000": ([], 10, 115, 102),
+    "fsdl_droughtwatch": (SMALL, 6, 210, 205),
+    "fsdl_droughtwatch_2000": (SMALL, 8, 80, 74),
+    "fsdl_droughtwatch_binary": (SMALL, 6, 60, 55),
+    "fsdl_droughtwatch_scratch": (SMALL, 6, 210, 205),
+    "fsdl_mnist_100": (SMALL, 6, 60, 55),
+    "fsdl_mnist_50": (SMALL, 6, 48, 43),
+    "fsdl_mnist_8": (SMALL, 7, 168, 162),
+    "fsdl_deepweeds": (["budget=45"], 5, 40, 32),
+    "fsdl_cassava": (["budget=40"], 5, 45, 37),
+    "classification_digits": ([], 8, 43, 38),
+}
+DIFFER = {  # in what else than the sampler the arms of a sweep differ
+    "thesis_length": {"initial"},
+    **dict.fromkeys(("isal_voc", "isal_coco", "isal_large", "isal_faster_rcnn"), {"dataset"}),
+    **dict.fromkeys(("lund_shuffle", "lund_length", "lund_accumulate"), {"training"}),
+    "lund_budget": {"budget"},
+    **dict.fromkeys(("lund_base_500", "lund_base_1000"), {"initial"}),
 }
 DOCUMENTS = ("Thesis", "PPAL", "ISAL", "Lund", "DataHunt", "FSDL", "all source documents")
 
@@ -60,6 +97,23 @@ def in_memory(pool: int) -> Splits:
     return Splits("stand-in", train, val, test)
 
 
+def stand_in(name: str):
+    """What reads data for this sweep: a pool of the document's size where the sweep's counts need it, or a small one."""
+
+    def load(dataset):
+        if dataset["format"] not in OF_IMAGES:
+            return in_memory(8000 if name.startswith("lund") else 320)
+        pool = 6000 if name.startswith("lund") else 320
+        parts = (
+            whole_images(np.arange(n) % 1000, map(str, range(1000)), first)
+            for n, first in ((pool, 0), (10, 9000), (10, 9010))
+        )
+        train, val, test = parts
+        return Splits("stand-in", train, val if HeldOut.of(dataset).val or dataset["test"] == "none" else None, test)
+
+    return load
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_sweep_passes_every_check_and_its_dry_run_counts(name, tmp_path, monkeypatch, capsys):
     words, runs, naive, needed = SHIPPED[name]
@@ -69,7 +123,7 @@ def test_a_shipped_sweep_passes_every_check_and_its_dry_run_counts(name, tmp_pat
     study = plan_study(sweep, [f"seeds=[{sweep.seeds[0]}]", *words, *data, f"outputs={tmp_path / 'outputs'}"])
     assert len(study.jobs) == runs
     assert study.jobs[0].config["sampler"]["name"] == "random" or study.jobs[0].config["rounds"] == 0
-    monkeypatch.setattr(build, "load_dataset", lambda dataset: in_memory(8000 if name.startswith("lund") else 320))
+    monkeypatch.setattr(build, "load_dataset", stand_in(name))
     preview.show(study.jobs)
     printed = capsys.readouterr().out
     assert printed.count(f"{sweep.seeds[0]} │") >= runs
@@ -83,7 +137,7 @@ def test_a_shipped_sweep_passes_every_check_and_its_dry_run_counts(name, tmp_pat
             assert len(changed) <= 1, job.arm
     else:
         own = {key for key in alike if len({str(job.config[key]) for job in study.jobs}) > 1}
-        assert own == {"thesis_length": {"initial"}}.get(name, {"dataset"} if name.startswith("isal") else set())
+        assert own == DIFFER.get(name, set())
 
 
 @pytest.mark.parametrize("name", ["thesis", "ppal_voc"])
@@ -118,7 +172,11 @@ def test_the_digits_sweep_is_the_study_that_was_published():
     assert sorted(arms) == sorted(published), (
         "docs/samplers_digits.md has the results of these arms: change neither alone"
     )
-    practical = [entry.name for entry in guide(compose.shipped("conf") / "sampler", detectors()) if not entry.oracle]
+    practical = [
+        entry.name
+        for entry in guide(compose.shipped("conf") / "sampler", detectors(), classifiers())
+        if not entry.oracle
+    ]
     newer = sorted(set(practical) - set(arms))
     gone = sorted(set(arms) - set(practical))
     assert not gone, f"no longer practical samplers: {gone}; shipped and newer than the study: {newer}"

@@ -238,6 +238,25 @@ def test_only_the_task_names_its_metrics_and_costs(path):
     assert "boxes" not in literals or name in GEOMETRY, f"{name} names the cost boxes of detection"
 
 
+def said_in(text):
+    """The texts in a source that are no docstrings."""
+    tree = ast.parse(text)
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docs)
+    return [node.value for node in constants if isinstance(node.value, str)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_only_classification_names_its_metrics(path):
+    names = "|".join(tasks.named("classification").metric_names)
+    found = [text for text in said_in(path.read_text()) if re.search(rf"\b({names}|top-5|top-20)\b", text)]
+    assert path.name == "classification.py" or not found, f"{path.name} names a metric of classification: {found}"
+
+
+def test_a_metric_in_code_is_found_and_one_in_a_docstring_is_not():
+    assert said_in('"""accuracy"""\ndef f():\n    """F1"""\n    return "top5", f"{f} F1"') == ["top5", " F1"]
+
+
 def test_the_exceptions_are_needed():
     for name in PROSE:
         assert re.search(r"\bAP", (PACKAGE / name).read_text()), f"{name} needs no exception any more"

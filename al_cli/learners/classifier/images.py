@@ -39,7 +39,7 @@ class ImageReader:
         self.side, self.device, self.left = spec.image_size, device, limit
         self.bands: int | None = None
         self._size: tuple[int, int] | None = None
-        self._decoded: dict[str, _Pixels] = {}
+        self._decoded: dict[tuple[str, int], _Pixels] = {}
         self._warned = False
 
     def channels(self, dataset: Dataset) -> int:
@@ -50,7 +50,8 @@ class ImageReader:
 
     def batches(self, dataset: Dataset, batch_size: int) -> Iterator[Tensor]:
         """Every image once, in the dataset's order, not augmented."""
-        self._decide(dataset)
+        if self.bands is None:
+            self.bands = self.channels(dataset)
         for start in range(0, len(dataset), batch_size):
             yield self.batch(dataset.images[start : start + batch_size], None, flip=False, crop_px=None)
 
@@ -73,40 +74,35 @@ class ImageReader:
             pixels[mirrored] = pixels[mirrored, :, :, ::-1]
         return torch.from_numpy(pixels).to(self.device).float().div_(255)
 
-    def _decide(self, dataset: Dataset) -> int:
-        if self.bands is None:
-            self.bands = self.channels(dataset)
-        return self.bands
-
     def _read(self, image: Image) -> _Pixels:
         """[K, H, W], shared: not to be written to."""
-        key = str(image.path)
+        if self.bands is None:
+            self.bands = _channels_of(image)
+        key = str(image.path), self.bands
         if key not in self._decoded:
-            pixels = self._decode(image)
+            pixels = self._decode(image, self.bands)
             if pixels.nbytes > self.left:
                 return pixels
             self.left -= pixels.nbytes
             self._decoded[key] = pixels
         return self._decoded[key]
 
-    def _decode(self, image: Image) -> _Pixels:
+    def _decode(self, image: Image, bands: int) -> _Pixels:
         self._require_size(image)
-        if self.bands is None:
-            self.bands = _channels_of(image)
         pages = _pages(image)
-        if len(pages) == 1 and self.bands in (1, 3):
-            if pages[0].mode == "RGB" and self.bands == 1 and not self._warned:
+        if len(pages) == 1 and bands in (1, 3):
+            if pages[0].mode == "RGB" and bands == 1 and not self._warned:
                 self._warned = True
                 log.warning("%s has colors and is read as grey, as the images before it are", image.path)
-            pages = [pages[0].convert("L" if self.bands == 1 else "RGB")]
+            pages = [pages[0].convert("L" if bands == 1 else "RGB")]
         if self.side is not None:
             # Pillow's filter widens with the factor, so that shrunk images have no aliases
             pages = [page.resize((self.side, self.side), PILImage.Resampling.BILINEAR) for page in pages]
         layers = [np.atleast_3d(np.asarray(page, np.uint8)).transpose(2, 0, 1) for page in pages]
         pixels: _Pixels = np.ascontiguousarray(np.concatenate(layers))
-        if len(pixels) != self.bands:
+        if len(pixels) != bands:
             raise DatasetError(
-                f"the image has {len(pixels)} channels, and the first has {self.bands}",
+                f"the image has {len(pixels)} channels, and the first has {bands}",
                 where=str(image.path),
                 remedy="give all images the same number of bands",
             )

@@ -119,7 +119,7 @@ class ClassifierLearner(Learner):
                 remedy="set training.batch_size to at least 2",
             )
         model.influences.require_classes(len(self.class_names))
-        self.provides = model.provides & (OF_THE_PASS | {Signal.TRUE_LOSS, Signal.CLASS_DIFFICULTY})
+        self.provides = model.provides - (frozenset() if self._predicts_loss else {Signal.PREDICTED_LOSS})
         self.iterations, self.trainings, self.judge = iterations, trainings, judge
         self.device, self._device = str(chosen), chosen
         self.reader = ImageReader(model, chosen)
@@ -207,8 +207,9 @@ class ClassifierLearner(Learner):
                 difficulty=difficulty,
             )
         extras |= difficulty.extras | (predictor.extras if predictor else {})
-        if joins:
+        if joins:  # before the average takes the place of the weights that go on
             extras |= hand_on(init, optimizers, average, scaler)
+        curve.finish(network)
         taken = curve.points[-1].iteration  # the last step is always a point
         epochs = taken / unit if spec.counts_epochs else taken * self.batch_size / len(train_on)
         self._adopt(network, extras)

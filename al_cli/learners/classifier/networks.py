@@ -152,7 +152,7 @@ def _vgg(channels: int) -> tuple[nn.Module, int]:
             layers += [_convolution(width, out, size=3, bias=True), nn.ReLU(inplace=True)]
             width = out
         parts[f"block{number}"] = nn.Sequential(*layers, nn.MaxPool2d(2))
-    parts |= {"pool": nn.AdaptiveAvgPool2d(7), "flat": nn.Flatten()}
+    parts |= {"pool": nn.AdaptiveAvgPool2d((7, 7)), "flat": nn.Flatten()}
     return nn.Sequential(parts), width * 7 * 7
 
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPException
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,41 +70,61 @@ def require_outputs(spec: ClassifierSpec, class_names: Sequence[str]) -> None:
     choose the first images (initial=0). Downloads nothing. Drawn weights (`none`) may: nobody takes them for trained."""
     if spec.weights == "none":
         return
-    where = f"initial=0 model.weights={spec.weights}"
-    if spec.weights == "imagenet":
-        named, own = PUBLISHED[spec.network].meta["categories"], False
-        count = len(named)
-    else:
-        _, state, named = _read(spec)
-        count, own = len(state.get("head.last.bias", ())), named is not None
-        widths = [len(value) for key, value in state.items() if key.startswith("head.linear") and key.endswith("bias")]
-        if own and widths != list(hidden_widths(spec)):
-            what = (
-                f"these weights have hidden layers of {widths} in their head, and model.hidden is {list(spec.hidden)}"
-            )
-            raise ModelError(what, where=where, remedy="give model.hidden as the weights have it")
+    count, named, widths = _outputs(spec)
+    own = spec.weights != "imagenet" and named is not None
+    what = remedy = None
     if count != len(class_names):
         what = f"these weights know {count} classes and the dataset has {len(class_names)}"
-        raise ModelError(
-            f"{what}, so they cannot choose the first images",
-            where=where,
-            remedy="give model.weights trained on the dataset's classes, or model.weights=none, or initial of at least 1",
+        remedy = "give model.weights trained on the dataset's classes, or model.weights=none"
+    elif own and widths != hidden_widths(spec):
+        what = (
+            f"these weights have hidden layers of {list(widths)} in their head, and model.hidden is {list(spec.hidden)}"
         )
-    if own:
-        pairs = enumerate(zip_longest(named, class_names))
-        wrong = [(number, theirs, name) for number, (theirs, name) in pairs if theirs != name]
-    else:
-        wrong = _misplaced(class_names, named)
-        if spec.outputs != "kept":
-            what = "the last layer would be drawn from the seed, so these weights cannot choose the first images"
-            raise ModelError(what, where=where, remedy="add model.outputs=kept, or set initial of at least 1")
-    if wrong:
+        remedy = "give model.hidden as the weights have it"
+    elif not own and spec.outputs != "kept":
+        what, remedy = "the last layer would be drawn from the seed", "add model.outputs=kept"
+    elif wrong := [*_misplaced(class_names, named or (), of_al=own)]:
         number, theirs, name = wrong[0]
+        what = f"class {number} is {theirs} in these weights and {name} here"
+        remedy = "order the dataset's classes as the weights do"
+    if what is not None:
         raise ModelError(
-            f"class {number} is {theirs} in these weights and {name} here, so they cannot choose the first images",
-            where=where,
-            remedy="order the dataset's classes as the weights do, or set initial of at least 1",
+            f"{what}, so these weights cannot choose the first images",
+            where=f"initial=0 model.weights={spec.weights}",
+            remedy=f"{remedy}, or set initial of at least 1",
         )
+
+
+def require_kept_outputs(spec: ClassifierSpec, class_names: Sequence[str]) -> None:
+    """ModelError where `outputs` are kept and the weights have another number of them. Downloads nothing."""
+    if spec.outputs != "kept":
+        return
+    count, *_ = _outputs(spec)
+    if count != len(class_names):
+        raise ModelError(
+            f"these weights know {count} classes and the dataset has {len(class_names)}, so their outputs cannot be kept",
+            where=f"model.outputs=kept model.weights={spec.weights}",
+            remedy="set model.outputs=new for a last layer of the dataset's classes, or give other weights",
+        )
+
+
+def _outputs(spec: ClassifierSpec) -> tuple[int, Sequence[str] | None, tuple[int, ...]]:
+    """How many classes the weights have, what they are called, and the widths of the layers before their last one."""
+    if spec.weights == "imagenet":
+        named: list[str] = PUBLISHED[spec.network].meta["categories"]
+        return len(named), named, hidden_widths(spec)
+    found = _read(spec)
+    hidden = [key for key in found.state if key.startswith("head.linear") and key.endswith("bias")]
+    return len(found.state.get("head.last.bias", ())), found.named, tuple(len(found.state[key]) for key in hidden)
+
+
+def _misplaced(class_names: Sequence[str], named: Sequence[str], *, of_al: bool) -> Iterator[tuple[int, str, str]]:
+    """Classes that stand elsewhere than in the weights: number, name there, name here. Of others' weights only where a name
+    says so, a number or one of the weights' own names: who calls ImageNet's classes by WordNet's cannot be checked."""
+    place = {name: number for number, name in enumerate(named)} | {str(number): number for number in range(len(named))}
+    for number, (theirs, name) in enumerate(zip(named, class_names, strict=False)):
+        if theirs != name and (of_al or place.get(name, number) != number):
+            yield number, theirs, name
 
 
 def published_file(spec: ClassifierSpec) -> Path:
@@ -116,16 +135,6 @@ def published_file(spec: ClassifierSpec) -> Path:
 def _url(spec: ClassifierSpec) -> str:
     url: str = PUBLISHED[spec.network].url
     return url
-
-
-def _misplaced(class_names: Sequence[str], named: Sequence[str] | None) -> list[tuple[int, str, str]]:
-    """Classes that stand elsewhere than in the weights, where a name says so: a number, or one of the weights' own names.
-    Others, such as WordNet's, cannot be checked."""
-    if named is None:
-        return []
-    place = {name: number for number, name in enumerate(named)} | {str(number): number for number in range(len(named))}
-    pairs = zip(named, class_names, strict=True)
-    return [(n, theirs, name) for n, (theirs, name) in enumerate(pairs) if place.get(name, n) != n]
 
 
 def _read(spec: ClassifierSpec) -> _Found:

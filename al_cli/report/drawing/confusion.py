@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from al_cli.report.drawing import style
 
-MOST = 30  # classes in one picture
+MOST_CONFUSED = 30  # classes in one picture
 
 
-def most_confused(counts: NDArray[np.int64], most: int = MOST) -> NDArray[np.int64]:
+def most_confused(counts: NDArray[np.int64], most: int = MOST_CONFUSED) -> NDArray[np.int64]:
     """The classes, at most so many and in their order, with the most wrong predictions, of their images or for them."""
     wrong = counts.sum(0) + counts.sum(1) - 2 * np.diag(counts)
     return np.sort(np.argsort(-wrong, kind="stable")[:most])

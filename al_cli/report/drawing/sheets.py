@@ -41,7 +41,7 @@ class Mark:
 def contact_sheet(
     record: RoundRecord, train: Dataset, limit: int = MAX_IMAGES, label: LabelKind = "objects"
 ) -> Picture:
-    """The images a round picked, in the order it picked them, with their true boxes, or, where a label is an image, their
+    """The images a round picked, in the order it picked them, with their true boxes, or, where a label is an image, with their
     class in place of their name. Says so when there are more."""
     shown = record.picked[:limit]
     cells = []

@@ -73,13 +73,19 @@ def show_run(
     table, images = table.select(chosen), dataset.select(chosen)
     name = f"predictions_{round_name(round)}.png" if predictions is None else "predictions_checkpoint.png"
     source = f"round {round}" if predictions is None else "checkpoint"
-    path = Path(out) if out is not None else own_folder(Path(run_path) / "plots") / name
-    if path.suffix.lower() != ".png":
-        raise RunError("only png can be written", where=str(path), remedy=f"name it {path.with_suffix('.png').name}")
+    path = png_path(run_path, out, name)
     if of_images:
         return save_sheet(classes_sheet(table, images, source), path)
     title = f"{source}: ground truth (left) and predictions with a score of at least {threshold:g} (right)"
     return save_sheet(predictions_sheet(table, images, threshold, title), path)
+
+
+def png_path(run_path: Path | str, out: Path | None, name: str) -> Path:
+    """Where a picture goes: `out`, or this name in the run's plots, whose folder is made. RunError where it is no png."""
+    path = Path(out) if out is not None else own_folder(Path(run_path) / "plots") / name
+    if path.suffix.lower() != ".png":
+        raise RunError("only png can be written", where=str(path), remedy=f"name it {path.with_suffix('.png').name}")
+    return path
 
 
 def classes_sheet(predictions: Predictions, dataset: Dataset, source: str) -> Picture:

@@ -18,11 +18,12 @@ def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:
     """The rounds so far in the columns of the thesis' appendix A, the best primary metric in bold. Empty where none.
 
     Columns that no round has a value for (val_loss without a validation split, ud without a UD stage, losses that were not
-    measured) are left out.
+    measured, a metric that there is nothing to measure of) are left out.
     """
     losses = [name for name in LOSSES_SHOWN if any(getattr(record, name) is not None for record in records)]
     with_ud = any(record.ud is not None for record in records)
-    columns = ["round", *(["ud"] if with_ud else []), *task.cost_names, *(metric.name for metric in task.tabled)]
+    metrics = [m for m in task.tabled if m == task.primary or any(r.metrics.get(m.name) is not None for r in records)]
+    columns = ["round", *(["ud"] if with_ud else []), *task.cost_names, *(metric.name for metric in metrics)]
     columns += [name.replace("_", "\n") for name in losses]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # detection's fits 80 columns
     for name in columns:
@@ -34,7 +35,7 @@ def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:
         if with_ud:
             cells.append("" if record.ud is None else f"{record.ud:g}")
         cells += [f"{cost.of(record):,}" for cost in task.costs]
-        cells += [metric.text(record.metrics.get(metric.name)) for metric in task.tabled]
+        cells += [metric.text(record.metrics.get(metric.name)) for metric in metrics]
         cells += ["" if (value := getattr(record, name)) is None else f"{value:.3f}" for name in losses]
         if best is not None and record.metrics.get(primary) == best:
             position = columns.index(primary)

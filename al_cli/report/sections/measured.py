@@ -29,7 +29,8 @@ def measured_figures(study: StudyFolder, rounds: Sequence[ArmRound], cost: str, 
             f"Lower is better: the loss of the images that rounds are scored on{and_parts}, against labeled {cost}, "
             f"{OVER_SEEDS}.{scales}"
         )
-        draw = partial(plot_measured, rounds, LOSS_PARTS, "loss (lower is better)", cost, looks)
+        labels = LOSS_PARTS if parts else {LOSSES[0]: ""}
+        draw = partial(plot_measured, rounds, labels, "loss (lower is better)", cost, looks)
         found.append(Figure("loss", caption, draw))
     primary = study.task.primary
     if any(row.mean["train_metric"] is not None for row in rounds):

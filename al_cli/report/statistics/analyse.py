@@ -122,7 +122,8 @@ def analyse(
         goals = {curve.seed: target.value for curve in curves}
     to_reach = target.metric.name if target else name
     labels = {(arm, cost): _labels(runs, to_reach, cost, goals) for arm, runs in done.items() for cost in costs}
-    shares = {share: {seed: share * value for seed, value in full.values.items() if value} for share in SHARES}
+    above_zero = OverSeeds({seed: value for seed, value in full.values.items() if value and value > 0})  # has shares
+    shares = {share: {seed: share * value for seed, value in above_zero.values.items() if value} for share in SHARES}
 
     def summarise(arm: str) -> ArmSummary:
         return ArmSummary(
@@ -141,7 +142,7 @@ def analyse(
                 else OverSeeds({})
                 for cost in costs
             },
-            share=_by_seed(final[arm], full, lambda own, base: 100 * own / base),
+            share=_by_seed(final[arm], above_zero, lambda own, base: 100 * own / base),
             share_labels={
                 (cost, share): _labels(done[arm], name, cost, shares[share]) for cost in costs for share in SHARES
             },

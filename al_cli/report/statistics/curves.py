@@ -270,10 +270,12 @@ def parse_target(text: str, task: Task) -> Target:
     try:
         value = float(number)
     except ValueError:
-        value = -1.0
+        value = math.nan
     percent = metric.unit == PERCENT
-    if not 0 < value <= (metric.highest or math.inf) or math.isinf(value):
-        remedy = f"give a value up to {metric.highest:g}" if metric.highest else "give a positive number"
+    highest = math.inf if metric.highest is None else metric.highest
+    lowest = 0.0 if highest > 0 else -math.inf
+    if not lowest < value <= highest or math.isinf(value):
+        remedy = "give a positive number" if math.isinf(highest) else f"give a value up to {highest:g}"
         if percent:
             remedy = f"give percent ({name}=30) or a share ({name}=0.3)"
         raise RunError(f"{number!r} is no value of {name}", where=where, remedy=remedy)
