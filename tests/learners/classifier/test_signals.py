@@ -18,6 +18,7 @@ SPEC = ClassifierSpec(
     "toy", "tiny_cnn", dropout=0.4, dropout_passes=5, influence={"samples": 4, "repeats": 1, "scale": 100.0}
 )
 OTHERS = MEASURED_AGAINST_LABELS | {
+    Signal.TRUE_CLASSES,
     Signal.DROPOUT, Signal.PREDICTED_LOSS, Signal.TRUE_LOSS, Signal.CLASS_DIFFICULTY,
 }  # fmt: skip
 IMAGES = images_of(range(20, 90), [0, 1, 2] * 23 + [0], 3)  # more than one batch
@@ -88,6 +89,7 @@ def test_every_signal_it_is_asked_for_and_no_other(network, reader, extras):
         **dict.fromkeys(OTHERS, (70,)),
         Signal.DROPOUT: (5, 70, 3),
         Signal.CLASS_DIFFICULTY: (3,),
+        Signal.TRUE_CLASSES: (70, 3),
     }
     assert all(np.isfinite(column).all() for column in found.values())
     for signal in sorted(OTHERS):
@@ -99,7 +101,7 @@ def test_every_signal_it_is_asked_for_and_no_other(network, reader, extras):
 def test_no_images_give_empty_columns(network, reader, extras):
     nothing = IMAGES.select([])
     found = signal_columns(network, reader, nothing, OTHERS, SPEC, extras, LABELS)
-    shapes = {Signal.DROPOUT: (5, 0, 3), Signal.CLASS_DIFFICULTY: (3,)}
+    shapes = {Signal.DROPOUT: (5, 0, 3), Signal.CLASS_DIFFICULTY: (3,), Signal.TRUE_CLASSES: (0, 3)}
     assert {s: c.shape for s, c in found.items()} == dict.fromkeys(OTHERS, (0,)) | shapes
 
 
