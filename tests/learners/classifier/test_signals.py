@@ -88,6 +88,7 @@ def test_every_signal_it_is_asked_for_and_no_other(network, reader, extras):
         **dict.fromkeys(OTHERS, (70,)),
         Signal.DROPOUT: (5, 70, 3),
         Signal.CLASS_DIFFICULTY: (3,),
+        Signal.TRUE_CLASSES: (70, 3),
     }
     assert all(np.isfinite(column).all() for column in found.values())
     for signal in sorted(OTHERS):
