@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image as PILImage
 from torch.nn.functional import cross_entropy
+from torchvision.models import ResNet18_Weights
 
 from al_cli.errors import ConfigError, ModelError, RunError
 from al_cli.learners.classifier import learner as learner_module
@@ -232,9 +233,10 @@ def test_what_cannot_work_is_said_before_a_training(learner, bars, tmp_path):
         check(replace(TINY, hidden=[4]), batch_size=1)
     with pytest.raises(ModelError, match="no such weights file"):
         check(replace(TINY, weights=str(tmp_path / "gone.pth")))
+    resnet = ClassifierSpec("r", "resnet18", weights="imagenet", stem="imagenet", outputs="kept")
+    categories = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
     with pytest.raises(ConfigError, match="no mean of training images"):
-        resnet = ClassifierSpec("r", "resnet18", weights="imagenet", stem="imagenet")
-        learner_module.refuse_unmeasured(resnet)
+        check_classifier(resnet, learner().training, categories, "cpu", frozenset(), True)
 
 
 def test_a_checkpoint_of_another_network_is_refused(trained, learner, bars, tmp_path):
