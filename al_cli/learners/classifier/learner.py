@@ -234,10 +234,16 @@ class ClassifierLearner(Learner):
         """With the weights of `init`, else of the spec, whose first layer fits these images."""
         if init is not None:
             return self._network_of(init, "the weights to continue from")
-        self.reader.bands = self.reader.channels(images)
-        network = build(self.spec, len(self.class_names), self.reader.bands)
+        network = self._built(self.reader.channels(images))
         self._put_starting_weights(network)
         return network.to(self._device)
+
+    def _built(self, channels: int) -> Network:
+        """A network for so many channels, and a reader that gives it as many: one that has read others forgets them."""
+        if self.reader.bands not in (None, channels):
+            self.reader = ImageReader(self.spec, self._device)
+        self.reader.bands = channels
+        return build(self.spec, len(self.class_names), channels)
 
     def _put_starting_weights(self, network: Network) -> None:
         load_starting_weights(network, self.spec, self.class_names)
@@ -245,10 +251,9 @@ class ClassifierLearner(Learner):
     def _network_of(self, checkpoint: Checkpoint, where: str) -> Network:
         mean = checkpoint.state.get("mean")
         channels = len(mean) if isinstance(mean, torch.Tensor) and mean.ndim else 3
-        network = build(self.spec, len(self.class_names), channels)
+        network = self._built(channels)
         put_weights(network, checkpoint.state, where)
         network.normalized = True
-        self.reader.bands = channels
         return network.to(self._device)
 
     def _adopt(self, network: Network, extras: Mapping[str, NDArray[Any]]) -> None:
