@@ -36,7 +36,7 @@ from al_cli.learners.classifier.training import (
     take_steps,
 )
 from al_cli.learners.classifier.training_spec import ClassifierTraining
-from al_cli.learners.classifier.weights import load_starting_weights, require_outputs
+from al_cli.learners.classifier.weights import load_starting_weights, require_kept_outputs, require_outputs
 from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, weights_of, write_checkpoint
 from al_cli.learners.pytorch.curve import Curve
@@ -106,6 +106,7 @@ class ClassifierLearner(Learner):
     ):
         self.spec, self.training, self.class_names = model.check(), training.check(), tuple(class_names)
         model.require_weights()
+        require_kept_outputs(model, self.class_names)
         chosen = choose_device(device)
         if training.amp and chosen.type != "cuda":
             raise ConfigError("mixed precision needs a GPU", where="training.amp=true", remedy="set training.amp=false")

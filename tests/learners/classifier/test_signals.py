@@ -18,8 +18,7 @@ SPEC = ClassifierSpec(
     "toy", "tiny_cnn", dropout=0.4, dropout_passes=5, influence={"samples": 4, "repeats": 1, "scale": 100.0}
 )
 OTHERS = MEASURED_AGAINST_LABELS | {
-    Signal.TRUE_CLASSES,
-    Signal.DROPOUT, Signal.PREDICTED_LOSS, Signal.TRUE_LOSS, Signal.CLASS_DIFFICULTY,
+    Signal.DROPOUT, Signal.PREDICTED_LOSS, Signal.TRUE_LOSS, Signal.TRUE_CLASSES, Signal.CLASS_DIFFICULTY,
 }  # fmt: skip
 IMAGES = images_of(range(20, 90), [0, 1, 2] * 23 + [0], 3)  # more than one batch
 LABELED, INITIAL = images_of(range(6), [0, 1, 2] * 2, 3), images_of(range(3), [0, 1, 2], 3)
@@ -110,6 +109,12 @@ def test_true_loss_is_the_cross_entropy(network, reader, extras):
     x = torch.stack([reader.pixels[int(i)] for i in IMAGES.ids])
     true = torch.tensor([image.classes[0] for image in IMAGES.images])
     np.testing.assert_allclose(found, cross_entropy(network(x), true, reduction="none").detach(), rtol=1e-10)
+
+
+def test_true_classes_are_those_of_the_labels(network, reader, extras):
+    some = IMAGES.select(IMAGES.ids[:4])
+    found = signal_columns(network, reader, some, frozenset({Signal.TRUE_CLASSES}), SPEC, extras, None)
+    assert found[Signal.TRUE_CLASSES].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]
 
 
 def test_predicted_loss_is_what_the_trained_module_says(network, reader, extras):
