@@ -87,6 +87,7 @@ def test_every_signal_it_is_asked_for_and_no_other(network, reader, extras):
     assert {s: c.shape for s, c in found.items()} == {
         **dict.fromkeys(OTHERS, (70,)),
         Signal.DROPOUT: (5, 70, 3),
+        Signal.TRUE_CLASSES: (70, 3),
         Signal.CLASS_DIFFICULTY: (3,),
         Signal.TRUE_CLASSES: (70, 3),
     }
