@@ -68,8 +68,8 @@ class ClassifierInfluence:
         if len(images):
             if self.spec.classes == len(images.class_names):
                 log.warning(
-                    "model.influence.classes=%d are all classes of the data: their gradients cancel, and influence is 0 but for "
-                    "rounding",
+                    "model.influence.classes=%d are all classes of the data: their gradients cancel, and influence is 0 but "
+                    "for rounding",
                     self.spec.classes,
                 )
             directions = {signal: self._direction(signal) for signal in found}
