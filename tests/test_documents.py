@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ OF_ARMS = (
 )  # change nothing else
 OPTIONS = ("sampler.", "model.influence.", "model.loss_prediction", "dataset.val", "dataset.test", "seeds.", "store")
 ASKED = "effective.seeds", "effective.arms"  # of the study, not of a run
+INFLUENCE = "effective.influence."
 _sweeps: dict[str, Sweep] = {}
 _jobs: dict[frozenset[str], Job] = {}
 _effective: dict[str, dict[str, Any]] = {}
@@ -85,7 +87,11 @@ def looked_at(setting: Setting, arms: Iterable[Arm]) -> list[Arm]:
 
 def value_in(job: Job, key: str, one: Experiment) -> Any:
     """The composed or effective value of a dotted key. LookupError says what there is instead."""
-    if key.startswith("effective."):
+    found: Any
+    if key.startswith(INFLUENCE):  # with what the model's kind makes of settings that are left out
+        found = asdict(job.experiment.model.influences)
+        key = key.removeprefix(INFLUENCE)
+    elif key.startswith("effective."):
         config = job.config
         about = [
             config[name] for name in ("model", "training", "initial", "budget", "budget_unit", "rounds", "reference")
@@ -94,7 +100,7 @@ def value_in(job: Job, key: str, one: Experiment) -> Any:
         name = repr((about, config["dataset"].get("val"), pool))
         if name not in _effective:
             _effective[name] = effective(job.experiment, pool)
-        found: Any = _effective[name]
+        found = _effective[name]
         key = key.removeprefix("effective.")
     else:
         found = job.config
@@ -138,6 +144,15 @@ def test_what_is_here_is_what_the_sweep_composes_to(one, folder):
     words = asked(one, folder)
     wrong = [line for setting in one.settings if setting.key for line in wrong_in(setting, one, words, folder)]
     assert not wrong, "\n".join([f"{one.id}, {one.sweep}:", *wrong])
+
+
+@pytest.mark.parametrize(("one", "more"), [(one, more) for one in RUN for more in one.also], ids=lambda value: value[-1] if isinstance(value, tuple) else value.id)
+def test_on_its_other_data_sets_an_experiment_differs_in_the_data_alone(one, more, folder):
+    words, keys = asked(one, folder, *more), [key_of(word) for word in more]
+    assert {key.partition(".")[0] for key in keys} == {"dataset", "study"}
+    rows = [setting for setting in one.settings if setting.key and not setting.key.startswith("dataset.")]
+    wrong = [line for setting in rows for line in wrong_in(setting, one, words, folder)]
+    assert not wrong, "\n".join([f"{one.id}, {one.sweep} {' '.join(more)}:", *wrong])
 
 
 @pytest.mark.parametrize("sweep", sorted({one.sweep for one in RUN}))
