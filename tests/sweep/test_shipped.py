@@ -76,10 +76,10 @@ SHIPPED = {
 }
 DIFFER = {  # in what else than the sampler the arms of a sweep differ
     "thesis_length": {"initial"},
-    **dict.fromkeys(("isal_voc", "isal_coco", "isal_large", "isal_faster_rcnn"), {"dataset"}),
-    **dict.fromkeys(("lund_shuffle", "lund_length", "lund_accumulate"), {"training"}),
+    **{key: {"dataset"} for key in ("isal_voc", "isal_coco", "isal_large", "isal_faster_rcnn")},
+    **{key: {"training"} for key in ("lund_shuffle", "lund_length", "lund_accumulate")},
     "lund_budget": {"budget"},
-    **dict.fromkeys(("lund_base_500", "lund_base_1000"), {"initial"}),
+    **{key: {"initial"} for key in ("lund_base_500", "lund_base_1000")},
 }
 DOCUMENTS = ("Thesis", "PPAL", "ISAL", "Lund", "DataHunt", "FSDL", "all source documents")
 
@@ -105,7 +105,10 @@ def stand_in(name: str):
         if dataset["format"] not in OF_IMAGES:
             return in_memory(8000 if name.startswith("lund") else 320)
         pool = 6000 if name.startswith("lund") else 320
-        parts = (whole_images(np.arange(n) % 1000, map(str, range(1000)), first) for n, first in ((pool, 0), (10, 9000), (10, 9010)))
+        parts = (
+            whole_images(np.arange(n) % 1000, map(str, range(1000)), first)
+            for n, first in ((pool, 0), (10, 9000), (10, 9010))
+        )
         train, val, test = parts
         return Splits("stand-in", train, val if HeldOut.of(dataset).val or dataset["test"] == "none" else None, test)
 
@@ -170,7 +173,11 @@ def test_the_digits_sweep_is_the_study_that_was_published():
     assert sorted(arms) == sorted(published), (
         "docs/samplers_digits.md has the results of these arms: change neither alone"
     )
-    practical = [entry.name for entry in guide(compose.shipped("conf") / "sampler", detectors(), classifiers()) if not entry.oracle]
+    practical = [
+        entry.name
+        for entry in guide(compose.shipped("conf") / "sampler", detectors(), classifiers())
+        if not entry.oracle
+    ]
     newer = sorted(set(practical) - set(arms))
     gone = sorted(set(arms) - set(practical))
     assert not gone, f"no longer practical samplers: {gone}; shipped and newer than the study: {newer}"
