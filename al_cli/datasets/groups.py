@@ -34,6 +34,7 @@ def group_keys(images: Sequence[Image], group: str | None) -> list[str]:
     if group is None:
         keys = [image.name for image in images]
     elif group == FOLDER:
+        _refuse_classes(images)
         called = _folder_names({image.path.parent for image in images})
         keys = [called[image.path.parent] for image in images]
     else:
@@ -49,6 +50,21 @@ def group_keys(images: Sequence[Image], group: str | None) -> list[str]:
                 else "give an expression for the beginning of such names, or dataset.group=folder",
             )
     return _joined(keys, [image.content for image in images])
+
+
+def _refuse_classes(images: Sequence[Image]) -> None:
+    """DatasetError where images have one class each and each class is one folder: what is held out could not be learned."""
+    if any(image.boxes.tolist() != [[0, 0, image.width, image.height]] for image in images):
+        return
+    folders: dict[int, set[Path]] = {}
+    for image in images:
+        folders.setdefault(int(image.classes[0]), set()).add(image.path.parent)
+    if len(folders) > 1 and all(len(of_class) == 1 for of_class in folders.values()):
+        raise DatasetError(
+            "each class is one folder, so all images of a class would be held out or none",
+            where="dataset.group=folder",
+            remedy="leave it out, or group by names: dataset.group='[^/]+/(video[0-9]+)' keeps the images of video1 together",
+        )
 
 
 def _joined(keys: Sequence[str], contents: Sequence[str]) -> list[str]:

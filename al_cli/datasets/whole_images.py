@@ -24,6 +24,7 @@ from al_cli.datasets.checks import (
     require_class_names,
     require_left,
     require_pool,
+    shortened,
     to_splits,
 )
 from al_cli.datasets.headers import read_sizes
@@ -166,6 +167,9 @@ def read_labeled(
     for split, files in found.items():
         check_not_empty(split, len(files), len(files), str(problems.root), problems)
     problems.check()
+    if len(class_names) < 2:
+        what = f"has only one class, {shortened(class_names[0])}, and a classifier needs two"
+        raise DatasetError(what, where=str(problems.root), remedy="give images of two classes or more")
     found = {split: sorted(files, key=lambda file: file.name) for split, files in found.items()}
     paths = require_apart({split: [file.path for file in files] for split, files in found.items()}, problems, how)
     contents = read_contents(paths)

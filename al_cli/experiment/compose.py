@@ -25,6 +25,7 @@ from al_cli.datasets.held_out import retired
 from al_cli.errors import ConfigError, NotGiven, first_line, suggest
 from al_cli.experiment.words import GROUPS, check_words, in_a_line, key_of, readable
 from al_cli.lookup import folders_of
+from al_cli.progress import listing
 from al_cli.records.settings import flatten
 
 CONFIG_NAME = "config"
@@ -247,7 +248,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         where = in_a_line(next((o for o in (*exact, *overrides) if o.lstrip("+~").startswith(key)), key))
         if having := choices_with(key):
             chosen = next((o for o in overrides if o.startswith(f"{key.split('.')[0]}=")), "")
-            remedy = f"choose {' or '.join(having)}"
+            remedy = f"choose one that has it: {listing(having)}"
             what = f"{chosen or 'the ' + key.split('.')[0] + ' that is chosen'} has no setting {key}"
             return ConfigError(what, where=where, remedy=remedy)
         known = known_keys(key, overrides)

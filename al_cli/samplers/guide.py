@@ -151,7 +151,7 @@ def _passes(stages: Sequence[Mapping[str, Any]]) -> tuple[Pass, ...]:
             passes += _inference("validation", held_out)
         keep = str(stage.get("keep", "budget"))
         left = {"budget": "budget", "ud": "what ud keeps"}.get(keep, keep.replace("x", "x budget"))
-        left = f"{int(keep):,} of pool" if keep.isdigit() else left.replace("%", "% of pool")
+        left = left.replace("%", "% of pool").replace(" images", " of pool")
         if stage.get("share"):  # it settles a part of the budget, and what follows looks at the others
             left, here = "the rest", None
     return tuple(passes)

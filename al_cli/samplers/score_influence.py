@@ -1,8 +1,9 @@
 """How much the loss of a reference set would fall if an image were labeled and trained on.
 
-Liu et al. 2021 (ISAL), eq. 2 and 4: I = -grad L_ref^T H^-1 grad l(x, y'), y' the detector's own detections; the most negative
-first. Without the Hessian (section 4.4.2) it is gradient similarity, grad L_ref^T grad l(x, y'); the highest first.
-The learner measures both; an image without detections has a value too, that of its background.
+Liu et al. 2021 (ISAL), eq. 2 and 4: I = -grad L_ref^T H^-1 grad l(x, y'), y' the model's own answer: its detections, or the
+class that it predicts; the most negative first. Without the Hessian (section 4.4.2) it is gradient similarity,
+grad L_ref^T grad l(x, y'); the highest first. The learner measures both; an image without detections has a value too, that of
+its background.
 """
 
 import numpy as np

@@ -1,6 +1,7 @@
 """The loss that an image would have in training, from its true labels. An oracle.
 
-Lund sections 3.1.3 and 4.3 ("loss descending", perfect loss selection): the sum of classification and localisation loss.
+Lund sections 3.1.3 and 4.3 ("loss descending", perfect loss selection): the cross-entropy of an image with one class, or the
+sum of classification and localisation loss.
 """
 
 import numpy as np

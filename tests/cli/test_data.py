@@ -8,6 +8,7 @@ import shlex
 import shutil
 
 import pytest
+from labeled_images import class_folders, unlike_others
 from PIL import Image
 from shapes import picture, write_yolo
 
@@ -308,3 +309,34 @@ def test_deep_names_every_image_that_cannot_be_decoded(al, planted):
         path.unlink()
     done = al("data", planted, "--deep", code=2)
     assert done.stderr.count("\n") == 1 and str(images[0]) in done.stderr
+
+
+def test_images_with_a_class_each_are_spoken_of_as_such(al, tmp_path):
+    root = class_folders(tmp_path / "pets", _={"cat": 12, "[bold]dog": 12, "none": 0})
+    done = al("data", root, "dataset.test=25%", "--deep")
+    assert "pets (folder), 3 classes: no problems found" in done.stdout
+    assert "[bold]dog (" in done.stdout and "classes without an image: 1, none" in done.stdout
+    for word in ("box", "negative", "label file", "object"):
+        assert word not in done.stdout
+    words = shlex.split(done.stdout.rpartition("use it with: al run ")[2])
+    assert words == ["dataset=folder", f"dataset.root={root}", "dataset.test=25%"]
+    [config] = compose_all([words])
+    assert (config["task"], config["model"]["name"], config["sampler"]["name"]) == (
+        "classification",
+        "tiny_cnn",
+        "entropy",
+    )
+    refused = al("data", root, code=2)
+    assert "add dataset.test=20%" in refused.stderr
+
+
+def test_the_built_in_images_and_a_csv_are_checked_by_the_same_words(al, tmp_path):
+    said = json.loads(al("data", "dataset=digits_images", "--json").stdout)
+    assert [split["images"] for split in said["splits"]] == [1300, 497] and said["odd"] == []
+    for name in "abcd":
+        unlike_others(tmp_path / "few" / f"{name}.png")
+    lines = ["file,label,split", "a.png,x,train", "b,y,train", "c.png,y,test", "d.png,x,test"]
+    (tmp_path / "few" / "list.csv").write_text("\n".join(lines))
+    for place in (tmp_path / "few", tmp_path / "few" / "list.csv"):
+        said = json.loads(al("data", place, "--json").stdout)
+        assert (said["name"], said["format"], said["classes"]) == ("few", "csv", ["x", "y"])

@@ -6,10 +6,12 @@ from labeled_images import class_folders, unlike_others
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from al_cli.datasets import held_out
 from al_cli.datasets.digits_images import digits_images_root
 from al_cli.datasets.guess import guess_format
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.repeated import repeat_pool
+from al_cli.datasets.summary import summary_of
 from al_cli.datasets.whole_images import load_folder
 from al_cli.errors import DatasetError
 from al_cli.types import Splits
@@ -96,6 +98,10 @@ def test_a_leak_and_a_broken_image_are_refused_or_left_out_aloud(tmp_path):
             lambda root: class_folders(root, train={"a": 1}, test={"a": 1}, testing={"a": 1}),
             "two folders for the test split",
         ),
+        (
+            lambda root: class_folders(root, train={"a": 2}, test={"a": 1}),
+            "only one class, a, and a classifier needs two",
+        ),
         (lambda root: class_folders(root, _={"a\nb": 1, "c": 1}), "not one line"),
     ],
 )
@@ -117,7 +123,7 @@ def test_sizes_are_those_of_the_upright_picture(tmp_path):
 
 def test_a_turned_copy_keeps_the_class_of_the_whole_image(tmp_path):
     unlike_others(tmp_path / "train" / "wide" / "x.png", (100, 1))  # turned, its corners leave the picture's own box
-    splits = load_folder(class_folders(tmp_path, test={"wide": 1}))
+    splits = load_folder(class_folders(tmp_path, test={"wide": 1, "other": 0}))
     assert splits.test is not None
     pool = repeat_pool(Splits("n", splits.train, None, splits.test), 3, 0).train
     assert [image.name for image in pool.images] == ["wide/x.png", "wide/x.png~2", "wide/x.png~3"]
@@ -145,3 +151,40 @@ def test_a_turned_copy_keeps_the_class_of_the_whole_image(tmp_path):
 def test_what_a_folder_looks_like(tmp_path, make, format):
     make(tmp_path / "x")
     assert guess_format(tmp_path / "x") == format
+
+
+def test_a_folder_that_is_a_class_is_no_group_and_a_pattern_looks_below_it(tmp_path):
+    splits = load_folder(class_folders(tmp_path, _={"a": 20, "b": 20}))
+    with pytest.raises(DatasetError, match="each class is one folder"):
+        held_out.apply(splits, held_out.HeldOut(test=0.3, group="folder"))
+    drawn = held_out.apply(splits, held_out.HeldOut(test=0.3, group="[^/]+/([0-9]+)"))
+    names = [{image.name for image in part.images} for part in (drawn.train, drawn.test)]
+    assert all({f"a/{n}.png", f"b/{n}.png"} <= names[f"a/{n}.png" in names[1]] for n in range(20))
+    unlike_others(tmp_path / "a" / "deeper" / "x.png")  # now folders divide a class
+    held_out.apply(load_folder(tmp_path), held_out.HeldOut(test=0.3, group="folder", split_seed=1))
+
+
+def test_one_image_in_two_classes_is_odd(tmp_path):
+    root = class_folders(tmp_path, train={"a": 2, "b": 1}, test={"a": 1, "b": 1})
+    unlike_others(root / "train" / "b" / "same.png", like=root / "train" / "a" / "1.png")
+    notes = Notes()
+    own = load_folder(root, notes=notes)
+    assert own.test is not None
+    summary = summary_of(Splits("n", own.train, own.val, own.test), notes, root, "folder", labels="image")
+    assert {(odd.split, odd.kind): odd.places() for odd in summary.odd} == {
+        ("train", "images with the bytes of an earlier one"): ["train/b/same.png as train/a/1.png"],
+        ("train", "images with the bytes of one of another class"): ["train/b/same.png (b), train/a/1.png (a)"],
+    }
+    assert summary.rows[0] == {
+        "split": "train",
+        "images": 4,
+        "classes with images": 2,
+        "most common": "a (2)",
+        "rarest": "a (2)",
+    }
+    assert summary.as_json([])["splits"][1] == {
+        "split": "test",
+        "images": 2,
+        "classes with images": 2,
+        "by class": {"a": 1, "b": 1},
+    }

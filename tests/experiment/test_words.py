@@ -325,7 +325,8 @@ def refused(*words):
 
 
 def test_a_setting_of_another_choice_names_the_choice():
-    assert "choose dataset=coco or dataset=yolo" in refused("dataset.root=/data")
+    assert "choose one that has it: dataset=yolo" in refused("dataset.missing_labels=negative")
+    assert "dataset=cifar100 and " in refused("dataset.root=/data")
     assert "dataset=coco has no setting dataset.missing_labels" in refused(
         "dataset=coco", "dataset.root=x", "dataset.missing_labels=negative"
     )

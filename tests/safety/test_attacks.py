@@ -202,6 +202,7 @@ def scored(target: str) -> dict:
         ({}, scored("planted.fine")),
         ({}, scored("package.deep.fine")),
         ({}, scored("os.mknod")),
+        ({}, {"sampler": "modal", "sampler.strategy": "planted.bare"}),
         ({"task": "planted.TASK"}, {}),
         ({}, {"task": "planted.TASK"}),
         ({"hydra.searchpath": ["pkg://package"]}, {}),
@@ -240,6 +241,10 @@ def test_a_claim_of_a_studys_file_imports_no_task(al, fake, canary):
 def test_modules_next_to_the_users_conf_may_be_named_by_a_study_and_deeper_ones_may_not(al, fake, canary):
     (al.cwd / "conf").mkdir()
     sweep(al, fake, {}, scored("package.deep.fine"))
+    assert not canary.exists()
+    sweep(
+        al, fake, {}, {"sampler": "modal", "sampler.strategy": "bare.x"}
+    )  # it carries no mark, so nobody vouches for it
     assert not canary.exists()
     sweep(al, fake, {}, scored("planted.fine"), code=0)
     assert canary.exists()
@@ -298,6 +303,7 @@ def read(al, run: Path, *verbs: str) -> None:
     [
         {"sampler__stages": [{"score": {"_target_": "planted.fine"}, "select": TOP}]},
         {"sampler__stages": [{"select": {"_target_": "os.mknod", "path": "canary"}}]},
+        {"sampler__stages": [{"select": {"_target_": "al_cli.samplers.modal", "strategy": {"_target_": "bare.x"}}}]},
         {"task": "planted.TASK"},
         {"task": "package.deep.TASK", "hydra": {"searchpath": ["pkg://package"]}},
         {"dataset___target_": "planted.fine", "model__overrides": {"_target_": "planted.fine"}},

@@ -70,7 +70,7 @@ def test_needs_and_stages_by_hand(entries):
         ("ppal", "pool + 4x budget"),
         ("coreset", "pool + labeled"),
         ("subset_entropy", "20% of pool"),
-        ("subset_learning_loss", "10,000 of pool"),
+        ("subset_learning_loss", "10000 of pool"),
         ("active_transfer", "pool + validation"),
         ("discriminative_own", "pool + labeled"),
         ("localization_stability", "7 x pool"),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from al_cli.errors import ConfigError
 from al_cli.learners.classifier.images import ImageReader, statistics
+from al_cli.learners.classifier.loss_prediction import LearningLoss
 from al_cli.learners.classifier.networks import Network, build
 from al_cli.learners.classifier.outputs import (
     BATCH,
@@ -23,6 +24,7 @@ from al_cli.learners.classifier.outputs import (
     mean_cross_entropy,
     read_pass,
 )
+from al_cli.learners.classifier.signals import signal_columns
 from al_cli.learners.classifier.spec import ClassifierSpec
 from al_cli.learners.classifier.training import (
     LabeledBatch,
@@ -34,7 +36,7 @@ from al_cli.learners.classifier.training import (
     take_steps,
 )
 from al_cli.learners.classifier.training_spec import ClassifierTraining
-from al_cli.learners.classifier.weights import load_starting_weights, require_outputs
+from al_cli.learners.classifier.weights import load_starting_weights, require_kept_outputs, require_outputs
 from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, weights_of, write_checkpoint
 from al_cli.learners.pytorch.curve import Curve
@@ -104,6 +106,7 @@ class ClassifierLearner(Learner):
     ):
         self.spec, self.training, self.class_names = model.check(), training.check(), tuple(class_names)
         model.require_weights()
+        require_kept_outputs(model, self.class_names)
         chosen = choose_device(device)
         if training.amp and chosen.type != "cuda":
             raise ConfigError("mixed precision needs a GPU", where="training.amp=true", remedy="set training.amp=false")
@@ -117,7 +120,7 @@ class ClassifierLearner(Learner):
                 remedy="set training.batch_size to at least 2",
             )
         model.influences.require_classes(len(self.class_names))
-        self.provides = model.provides & (OF_THE_PASS | {Signal.TRUE_LOSS, Signal.CLASS_DIFFICULTY})
+        self.provides = model.provides - (frozenset() if self._predicts_loss else {Signal.PREDICTED_LOSS})
         self.iterations, self.trainings, self.judge = iterations, trainings, judge
         self.device, self._device = str(chosen), chosen
         self.reader = ImageReader(model, chosen)
@@ -171,13 +174,18 @@ class ClassifierLearner(Learner):
         if spec.lr_finder:
             lr = self._found_rate(network, train_on, seed)
             extras[FOUND_RATE] = np.array(lr)
-        optimizer = optimizer_of(spec, list(network.parameters()))
+        predictor = self._predictor(network, seed, init)
+        learning = list(predictor.parameters()) if predictor else []
+        optimizer = optimizer_of(spec, [*network.parameters(), *learning])
+        optimizers = {"optimizer": optimizer}
+        if predictor and predictor.own:
+            optimizers["loss_optimizer"] = predictor.own
         average = None if spec.ema is None else WeightAverage(network, spec.ema)
         scaler = torch.amp.GradScaler("cuda") if spec.amp else None
         difficulty = DifficultyAverage(len(self.class_names), init)
         joins = spec.init == "join"
         if joins and init is not None:
-            put_back(init, {"optimizer": optimizer}, average, scaler)
+            put_back(init, optimizers, average, scaler)
         rate = rate_of(spec, steps, unit, Stretch(rounds_behind(init), self.trainings) if joins else WHOLE)
         validation = Validation(self, network, val) if val and spec.val_every else None
         with phase("train", total=steps, unit="it") as progress:
@@ -192,20 +200,28 @@ class ClassifierLearner(Learner):
                 keeps_best=spec.keeps_best,
             )
             take_steps(
-                Stepper(network, optimizer, spec.clip_gradients, scaler),
+                Stepper(network, optimizer, spec.clip_gradients, scaler, predictor),
                 self._batches(network, images, seed, shuffle=order is None, endless=spec.endless),
                 lambda step: lr * rate(step),
                 curve,
                 average=average,
                 difficulty=difficulty,
             )
-        extras |= difficulty.extras
-        if joins:
-            extras |= hand_on(init, {"optimizer": optimizer}, average, scaler)
+        extras |= difficulty.extras | (predictor.extras if predictor else {})
+        if joins:  # before the average takes the place of the weights that go on
+            extras |= hand_on(init, optimizers, average, scaler)
+        curve.finish(network)
         taken = curve.points[-1].iteration  # the last step is always a point
         epochs = taken / unit if spec.counts_epochs else taken * self.batch_size / len(train_on)
         self._adopt(network, extras)
         return Checkpoint(weights_of(network), tuple(curve.points), extras, epochs)
+
+    def _predictor(self, network: Network, seed: int, init: Checkpoint | None) -> LearningLoss | None:
+        """What learns to predict losses during the training, if anybody will ask for them."""
+        if not self._predicts_loss:
+            return None
+        own = self.spec.loss_prediction == "own"
+        return LearningLoss(network, seed=seed, own=own, start=init.extras if init else None)
 
     def _batches(
         self, network: Network, images: Sequence[Image], seed: int, *, shuffle: bool, endless: bool
@@ -288,16 +304,10 @@ class ClassifierLearner(Learner):
         with deterministic(self.threads):
             network = self._network_for(images)
             logits, columns = read_pass(network, self.reader, images, signals & OF_THE_PASS)
-            return as_predictions(images, logits, signals, {**columns, **self._others(images, signals - OF_THE_PASS)})
-
-    def _others(self, images: Dataset, signals: frozenset[Signal]) -> dict[Signal, NDArray[Any]]:
-        """What the pass does not answer."""
-        found: dict[Signal, NDArray[Any]] = {}
-        if Signal.TRUE_LOSS in signals:
-            found[Signal.TRUE_LOSS] = self.loss(images).total
-        if Signal.CLASS_DIFFICULTY in signals:
-            found[Signal.CLASS_DIFFICULTY] = self._extras["class_difficulty"]
-        return found
+            others = signal_columns(
+                network, self.reader, images, signals - OF_THE_PASS, self.spec, self._extras, self._labels
+            )
+            return as_predictions(images, logits, signals, {**columns, **others})
 
     def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
         """The labels that MEASURED_AGAINST_LABELS are measured against."""

@@ -39,7 +39,7 @@ PROBED_PX = 32  # side of the image that shows how many channels the blocks have
 
 class LearningLoss:
     """Trains a LossModule while `network` trains. `seed` draws a new one; `start`, the extras of the checkpoint that training
-    goes on from, may hold one already. With `own` it needs nobody's optimizer."""
+    goes on from, may hold one already. `own` is then its optimizer, or None where the classifier's is to move it."""
 
     def __init__(self, network: Network, *, seed: int, own: bool, start: Mapping[str, NDArray[Any]] | None = None):
         if start is not None and has_loss_module(start):
@@ -47,11 +47,11 @@ class LearningLoss:
         else:
             self.module = drawn_loss_module(_channels(network), seed)
         self.module.to(network.mean.device)
-        self._adam = torch.optim.Adam(self.module.parameters(), OWN_RATE) if own else None
+        self.own = torch.optim.Adam(self.module.parameters(), OWN_RATE) if own else None
 
     def parameters(self) -> list[nn.Parameter]:
         """What the classifier's optimizer must move: all, or with `own` nothing."""
-        return [] if self._adam else list(self.module.parameters())
+        return [] if self.own else list(self.module.parameters())
 
     def loss(self, blocks: Sequence[Tensor], losses: Tensor, progress: float) -> Tensor:
         """What to add to the classifier's loss, from the outputs [B, c, h, w] of its blocks and its images' losses [B].
@@ -63,14 +63,14 @@ class LearningLoss:
             return losses.new_zeros(())
         with torch.autocast(losses.device.type, enabled=False):
             features = _averages(blocks)
-            if self._adam or progress >= SHARED:
+            if self.own or progress >= SHARED:
                 features = features.detach()
-            ranking = ranking_loss(self.module(features), losses.detach().float())
-            if not self._adam:
+            ranking = ranking_loss(self.module(features), losses.float())
+            if not self.own:
                 return ranking
-            self._adam.zero_grad()
+            self.own.zero_grad()
             ranking.backward()
-            self._adam.step()
+            self.own.step()
             return losses.new_zeros(())
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18, resnet50
 
 from al_cli.errors import ConfigError, ModelError
-from al_cli.learners.classifier.spec import RESNETS, ClassifierSpec
+from al_cli.learners.classifier.spec import RESNETS, VGG_SMALLEST, ClassifierSpec
 
 TINY_WIDTHS = (24, 48, 96)
 VGG_GROUPS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -106,7 +106,7 @@ def build(spec: ClassifierSpec, classes: int, channels: int) -> Network:
         groups = VGG_GROUPS if spec.network == "vgg16" else tuple((width,) for width in TINY_WIDTHS)
         trunk, width = _vgg(channels) if spec.network == "vgg16" else _tiny(channels)
         blocks = [f"trunk.block{n}" for n in range(1, len(groups) + 1)]
-    smallest = 2 ** len(VGG_GROUPS) if spec.network == "vgg16" else 1
+    smallest = VGG_SMALLEST if spec.network == "vgg16" else 1
     network = Network(trunk, _head(spec, width, classes), blocks, channels, freeze=spec.freeze, smallest_px=smallest)
     _normalize(network, spec.normalize, channels)
     return network

@@ -55,6 +55,8 @@ def signal_columns(
         found[Signal.PREDICTED_LOSS] = _predicted(network, reader, images, extras)
     if Signal.TRUE_LOSS in signals:
         found[Signal.TRUE_LOSS] = losses_alone(network, reader, images)
+    if Signal.TRUE_CLASSES in signals:
+        found[Signal.TRUE_CLASSES] = images.class_counts
     if Signal.CLASS_DIFFICULTY in signals:
         found[Signal.CLASS_DIFFICULTY] = extras["class_difficulty"]
     if signals & MEASURED_AGAINST_LABELS:

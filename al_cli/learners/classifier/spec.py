@@ -16,6 +16,7 @@ NETWORKS = ("tiny_cnn", "resnet18", "vgg16", "resnet50")
 RESNETS = ("resnet18", "resnet50")
 NORMALIZE = ("train", "imagenet", "none")
 OUTPUTS = ("new", "kept")
+VGG_SMALLEST = 32  # px that its five poolings need
 SAMPLES = 250  # labeled images that estimate the Hessian (ISAL 4.1)
 
 
@@ -75,6 +76,10 @@ class ClassifierSpec:
             raise ConfigError(what, remedy="valid: none, imagenet, or the path of a file")
         if self.image_size is not None:
             require_count("model.image_size", self.image_size)
+            if self.network == "vgg16" and self.image_size < VGG_SMALLEST:
+                what = "vgg16 halves an image five times"
+                where = f"model.image_size={self.image_size}"
+                raise ConfigError(what, where=where, remedy=f"give at least {VGG_SMALLEST}, or take another model")
         if isinstance(self.hidden, str) or not isinstance(self.hidden, Sequence):
             what = f"model.hidden is {written(self.hidden)}"
             raise ConfigError(what, remedy="give the widths of linear layers, for example model.hidden=[512,128]")

@@ -158,8 +158,8 @@ def take_steps(
     average: WeightAverage | None = None,
     difficulty: DifficultyAverage | None = None,
 ) -> None:
-    """Train until `curve` has all its iterations or has stopped; it then decides which weights the network keeps. `rates`:
-    the learning rate of a step, counted from 0. RunError, with iteration and rate, as soon as a loss is not finite.
+    """Train until `curve` has all its iterations or has stopped; its `finish` is left to the caller. `rates`: the learning
+    rate of a step, counted from 0. RunError, with iteration and rate, as soon as a loss is not finite.
     """
     network = stepper.network
     network.train()
@@ -175,7 +175,6 @@ def take_steps(
         curve.took(step + 1, loss, network)
         if curve.stopped:
             break
-    curve.finish(network)
 
 
 def find_rate(network: Network, spec: ClassifierTraining, batches: Iterator[LabeledBatch]) -> float | None:

@@ -167,7 +167,7 @@ def _downloaded(spec: ClassifierSpec) -> Path:
             raise ModelError(
                 f"the weights {path.name} cannot be downloaded: {getattr(error, 'reason', error)}",
                 where=url,
-                remedy=f"fetch that file on another machine and put it into {path.parent}; model.weights=none starts without",
+                remedy=f"fetch that file on another machine and put it into {path.parent}, or name it: model.weights=FILE",
             ) from error
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()

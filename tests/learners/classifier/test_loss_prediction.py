@@ -58,15 +58,6 @@ def test_with_an_adam_of_its_own_the_network_learns_nothing_of_it():
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in network.parameters())
 
 
-def test_the_losses_of_the_images_are_targets():
-    """They get no gradient: else the network could lower the ranking loss by raising its own."""
-    network = convolutional()
-    losses = LOSSES.clone().requires_grad_()
-    blocks, _ = outputs_and_logits(network, batch())
-    LearningLoss(network, seed=1, own=False).loss(blocks, losses, 0.0).backward()
-    assert losses.grad is None
-
-
 def test_one_image_makes_no_pair():
     network = convolutional()
     blocks, _ = outputs_and_logits(network, batch(1))

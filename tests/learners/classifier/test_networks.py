@@ -1,20 +1,35 @@
 """The classifiers' networks against torchvision's own models and the numbers that are known of them."""
 
+from dataclasses import fields
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import torchvision
+import yaml
 from torch import nn
 
 from al_cli.errors import ConfigError, ModelError
 from al_cli.learners.classifier.images import statistics
 from al_cli.learners.classifier.networks import build
-from al_cli.learners.classifier.spec import ClassifierSpec
+from al_cli.learners.classifier.spec import RESNETS, ClassifierSpec
 from al_cli.learners.classifier.weights import _renamed
 
 
 def spec(network, **settings):
     return ClassifierSpec(network, network, **{"stem": "imagenet", **settings}).check()
+
+
+@pytest.mark.parametrize("network", ["tiny_cnn", "resnet18", "vgg16", "resnet50"])
+def test_a_models_file_has_every_setting_that_does_something(network):
+    """`influence` has its own page, and only ResNets have another first layer."""
+    path = Path(__file__).parents[3] / "conf" / "model" / f"{network}.yaml"
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
+    expected = {field.name for field in fields(ClassifierSpec)} - {"influence"}
+    assert set(settings) == expected - (set() if network in RESNETS else {"stem"})
+    made = ClassifierSpec(**settings).check()
+    assert made.network == made.name == network
 
 
 def parameters(module):
@@ -177,6 +192,9 @@ def test_numbers_that_are_given_are_one_a_channel():
 
 
 def test_images_too_small_for_five_poolings_are_refused_in_a_sentence():
+    with pytest.raises(ConfigError, match=r"vgg16 halves an image five times .*model\.image_size=31"):
+        spec("vgg16", image_size=31)
+    assert spec("vgg16", image_size=32) and spec("tiny_cnn", image_size=1)
     with torch.device("meta"):
         network = build(spec("vgg16"), 3, 3)
         assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3)
@@ -188,10 +206,10 @@ def test_images_too_small_for_five_poolings_are_refused_in_a_sentence():
 def test_tiny_cnn_learns_small_images(channels, side):
     """Stripes that lie or stand, in noise, from 32 examples in 12 steps."""
     torch.manual_seed(0)
-    y = torch.arange(96) % 2
+    y = torch.arange(64) % 2
     stripes = (torch.arange(side) % 2 * 0.4).expand(side, side)
     x = torch.stack([stripes.T if label else stripes for label in y])[:, None] + 0.6 * torch.rand(
-        96, channels, side, side
+        64, channels, side, side
     )
     network = build(spec("tiny_cnn"), 2, channels).train()
     network.normalize_by(*statistics([x[:32]]))

@@ -18,7 +18,7 @@ SPEC = ClassifierSpec(
     "toy", "tiny_cnn", dropout=0.4, dropout_passes=5, influence={"samples": 4, "repeats": 1, "scale": 100.0}
 )
 OTHERS = MEASURED_AGAINST_LABELS | {
-    Signal.DROPOUT, Signal.PREDICTED_LOSS, Signal.TRUE_LOSS, Signal.CLASS_DIFFICULTY,
+    Signal.DROPOUT, Signal.PREDICTED_LOSS, Signal.TRUE_LOSS, Signal.TRUE_CLASSES, Signal.CLASS_DIFFICULTY,
 }  # fmt: skip
 IMAGES = images_of(range(20, 90), [0, 1, 2] * 23 + [0], 3)  # more than one batch
 LABELED, INITIAL = images_of(range(6), [0, 1, 2] * 2, 3), images_of(range(3), [0, 1, 2], 3)
@@ -87,7 +87,9 @@ def test_every_signal_it_is_asked_for_and_no_other(network, reader, extras):
     assert {s: c.shape for s, c in found.items()} == {
         **dict.fromkeys(OTHERS, (70,)),
         Signal.DROPOUT: (5, 70, 3),
+        Signal.TRUE_CLASSES: (70, 3),
         Signal.CLASS_DIFFICULTY: (3,),
+        Signal.TRUE_CLASSES: (70, 3),
     }
     assert all(np.isfinite(column).all() for column in found.values())
     for signal in sorted(OTHERS):
@@ -99,7 +101,7 @@ def test_every_signal_it_is_asked_for_and_no_other(network, reader, extras):
 def test_no_images_give_empty_columns(network, reader, extras):
     nothing = IMAGES.select([])
     found = signal_columns(network, reader, nothing, OTHERS, SPEC, extras, LABELS)
-    shapes = {Signal.DROPOUT: (5, 0, 3), Signal.CLASS_DIFFICULTY: (3,)}
+    shapes = {Signal.DROPOUT: (5, 0, 3), Signal.CLASS_DIFFICULTY: (3,), Signal.TRUE_CLASSES: (0, 3)}
     assert {s: c.shape for s, c in found.items()} == dict.fromkeys(OTHERS, (0,)) | shapes
 
 
@@ -108,6 +110,12 @@ def test_true_loss_is_the_cross_entropy(network, reader, extras):
     x = torch.stack([reader.pixels[int(i)] for i in IMAGES.ids])
     true = torch.tensor([image.classes[0] for image in IMAGES.images])
     np.testing.assert_allclose(found, cross_entropy(network(x), true, reduction="none").detach(), rtol=1e-10)
+
+
+def test_true_classes_are_those_of_the_labels(network, reader, extras):
+    some = IMAGES.select(IMAGES.ids[:4])
+    found = signal_columns(network, reader, some, frozenset({Signal.TRUE_CLASSES}), SPEC, extras, None)
+    assert found[Signal.TRUE_CLASSES].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]
 
 
 def test_predicted_loss_is_what_the_trained_module_says(network, reader, extras):
