@@ -146,7 +146,11 @@ def test_what_is_here_is_what_the_sweep_composes_to(one, folder):
     assert not wrong, "\n".join([f"{one.id}, {one.sweep}:", *wrong])
 
 
-@pytest.mark.parametrize(("one", "more"), [(one, more) for one in RUN for more in one.also], ids=lambda value: value[-1] if isinstance(value, tuple) else value.id)
+@pytest.mark.parametrize(
+    ("one", "more"),
+    [(one, more) for one in RUN for more in one.also],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else value.id,
+)
 def test_on_its_other_data_sets_an_experiment_differs_in_the_data_alone(one, more, folder):
     words, keys = asked(one, folder, *more), [key_of(word) for word in more]
     assert {key.partition(".")[0] for key in keys} == {"dataset", "study"}

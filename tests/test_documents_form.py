@@ -19,6 +19,7 @@ experiments:
     task: detection
     sweep: one
     words: ["seeds=[0]"]
+    also: [[dataset=mixed, study=other]]
     pool: 100
     settings:
       - {what: rate, place: section 1, sure: explicit, says: 1.0e-4, key: effective.lr, here: 0.0001}
@@ -71,7 +72,10 @@ def test_faithful_is_a_word_about_explicit_settings_and_counts_leave_out_what_is
 def test_the_page_has_the_counts_first_and_a_row_for_everything():
     lines = page(parse(GOOD)).splitlines()
     assert lines[0].startswith("# 2 experiments: 1 faithful")
-    assert "| [A1](#a1) | a | One | section 1 | faithful | `al sweep one dataset.root=FOLDER 'seeds=[0]'` |" in lines
+    command = "al sweep one dataset.root=FOLDER 'seeds=[0]'"
+    other = f"{command} dataset=mixed study=other"  # the same on other data
+    assert f"| [A1](#a1) | a | One | section 1 | faithful | `{command}`<br>`{other}` |" in lines
+    assert lines[lines.index(f"    {command}") + 1] == f"    {other}"
     assert (
         "| [B1](#b1) | b (not counted) | Three | its configuration | deviating | `al sweep one dataset.root=FOLDER` |"
         in lines
@@ -100,6 +104,8 @@ def test_values_are_compared_as_numbers_and_lists():
 
 READINGS = "readings: [{says: a round, default: true}, {says: a run, words: [training.iterations_per=run]}]"
 MISTAKES = {
+    GOOD.replace("sweep: null", "sweep: null\n    also: [[a=b]]"): "A2: words without a sweep do nothing",
+    GOOD.replace("[[dataset=mixed, study=other]]", "[other]"): "A1, also, words: 'other' is no list",
     changed(says=1.0): "A1, rate: says 1.0 and here 0.0001: why?",
     changed(says=1.0, sure="implied"): "A1, rate: says 1.0 and here 0.0001: why?",
     changed(says=None): "A1, rate: it is explicit, so it needs what the document says",

@@ -76,10 +76,10 @@ SHIPPED = {
 }
 DIFFER = {  # in what else than the sampler the arms of a sweep differ
     "thesis_length": {"initial"},
-    **dict.fromkeys(("isal_voc", "isal_coco", "isal_large", "isal_faster_rcnn"), {"dataset"}),
-    **dict.fromkeys(("lund_shuffle", "lund_length", "lund_accumulate"), {"training"}),
+    **{key: {"dataset"} for key in ("isal_voc", "isal_coco", "isal_large", "isal_faster_rcnn")},
+    **{key: {"training"} for key in ("lund_shuffle", "lund_length", "lund_accumulate")},
     "lund_budget": {"budget"},
-    **dict.fromkeys(("lund_base_500", "lund_base_1000"), {"initial"}),
+    **{key: {"initial"} for key in ("lund_base_500", "lund_base_1000")},
 }
 DOCUMENTS = ("Thesis", "PPAL", "ISAL", "Lund", "DataHunt", "FSDL", "all source documents")
 
