@@ -19,6 +19,7 @@ class ClassifierTraining(TrainingSpec):
                        color, which is zero once normalized
     `steps_per_epoch`  an epoch is so many steps, whatever the number of images (Lund 4.1.2); None: a pass over them
     `lr_finder`        find the learning rate of each round (FSDL 5.1; Smith 2017) instead of `lr`
+    `milestones`       as of any training, or shares of it between 0 and 1
     `weights`          what a round ends with: last, the weights after its last epoch, or best, those of the epoch that was
                        best on validation images in what `stop_on` names (FSDL 8.5)
     """
