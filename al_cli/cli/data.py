@@ -22,6 +22,8 @@ al data DIR --deep                   decodes every image too, and looks for near
 al data DIR --problems found.csv     writes every problem (or, where there is none, all that is odd) to a file
 al data DIR dataset.train.images=train dataset.train.annotations=train.json dataset.test=20%
                                      names the files of a COCO set, and holds out a share
+al data pets dataset.test=20%        a folder for each class, of which a share is held out
+al data cifar-10-python.tar.gz       a published set, from the files that it is downloaded as
 al data dataset=yolo dataset.root=DIR              the same words as al run
 al data digits DIR                   writes the built-in digits there as a YOLO dataset
 

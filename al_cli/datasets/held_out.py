@@ -1,4 +1,4 @@
-"""Held-out data: the images that no detector trains on. One design for every format; knows neither YOLO nor COCO.
+"""Held-out data: the images that no model trains on. One design for every format; knows neither YOLO nor COCO.
 
     dataset.val, dataset.test   null                the data's own split of that name
                                 20%                 a share of the whole pool, the same for all seeds of a study

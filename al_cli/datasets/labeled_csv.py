@@ -57,6 +57,7 @@ def load_csv(
     places = Places()
     base = file.parent
     if images is not None:
+        images = str(images)  # a folder's name may be a number
         found = places.find(images, [base])
         if found is None or not found.is_dir():
             what = f"there is no folder {images} in {base}{places.near(images, base)}"

@@ -6,13 +6,16 @@ Knows no format: whoever asks writes the folder. A folder in the cache is comple
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import logging
 import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from al_cli.datasets.headers import cache_dir, read_digests
 from al_cli.errors import DatasetError
 
 log = logging.getLogger("al")
+ABANDONED_S = 24 * 3600  # a folder that was begun so long ago is nobody's
 
 
 def unpacked(kind: str, sources: Sequence[Path], write: Callable[[Path], object]) -> Path:
@@ -55,6 +59,10 @@ def _made(folder: Path, write: Callable[[Path], object]) -> Path:
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}-*"):  # by a process that was killed
+        with suppress(OSError):  # another process has just finished it
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         write(draft)

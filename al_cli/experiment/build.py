@@ -159,7 +159,8 @@ def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
     metric = experiment.training.stops_by
     watched = "the validation loss" if metric is None else f"{metric} on validation images"
     if experiment.training.duration == "early_stop":
-        uses.append(UseOfVal(f"early stopping goes by {watched}", "set training.duration=epochs"))
+        last = " training.weights=last" if getattr(experiment.training, "weights", None) == "best" else ""
+        uses.append(UseOfVal(f"early stopping goes by {watched}", f"set training.duration=epochs{last}"))
     elif experiment.training.watches:
         uses.append(UseOfVal(f"training.weights=best is the best by {watched}", "set training.weights=last"))
     if influence_reference(experiment) == "val":

@@ -16,6 +16,8 @@ from al_cli.datasets.archives import load_archive
 from al_cli.datasets.image_arrays import mnist_idx
 from al_cli.datasets.notes import Notes
 from al_cli.errors import DatasetError
+from al_cli.experiment import compose
+from al_cli.experiment.dataset_settings import OF_IMAGES
 
 NAMES = [f"class {letter}" for letter in "abcdefghij"]
 RNG = np.random.default_rng(0)
@@ -268,4 +270,11 @@ def test_an_image_in_both_splits_stays_as_published(tmp_path):
     assert (len(splits.train), len(splits.test or ())) == (10, 10)
     assert [(kind, n) for kind, n, _ in notes] == [
         ("images of the test split that are in the train split too, as published", 1)
+    ]
+
+
+def test_every_format_of_images_brings_its_task():
+    configs = compose.compose_all([[f"dataset={format}"] for format in OF_IMAGES])
+    assert [(config["dataset"]["format"], config["task"]) for config in configs] == [
+        (format, "classification") for format in OF_IMAGES
     ]

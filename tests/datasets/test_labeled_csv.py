@@ -32,6 +32,8 @@ def test_a_csv_with_splits_and_numbers_as_labels(tmp_path):
 def test_semicolons_a_folder_of_images_and_names_for_labels(tmp_path):
     images(tmp_path, "train_images/a.jpg.png", "train_images/B.png")
     table(tmp_path, "file;category", "a.jpg.png;1", "b.png;0")
+    images(tmp_path, "2023/c.png", "2023/d.png")
+    assert len(load_csv(table(tmp_path, "file,label", "c,x", "d,y", name="y.csv") / "y.csv", images=2023).train) == 2
     splits = load_csv(tmp_path / "train.csv", images="train_images", class_names={"1": "rust", "0": "well", "2": "dry"})
     assert splits.train.class_names == ("rust", "well", "dry") and splits.test is None
     assert [(i.name, i.classes.tolist()) for i in splits.train.images] == [("B.png", [1]), ("a.jpg.png", [0])]

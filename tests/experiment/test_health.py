@@ -3,8 +3,9 @@
 from collections import namedtuple
 
 import pytest
+from labeled_images import class_folders
 
-from al_cli.experiment import health
+from al_cli.experiment import build, health
 from al_cli.experiment.job import jobs_of
 from al_cli.store.disk import Store
 
@@ -63,6 +64,17 @@ def test_it_says_that_all_is_well_or_ends_with_1(al, fake, monkeypatch):
 
 def broken(device):
     raise ImportError("no detectron2 [here]")
+
+
+def test_a_classifier_is_measured_and_repeated_without_detectron2(tmp_path, monkeypatch):
+    root = class_folders(tmp_path / "data", train={"a": 6, "b": 6}, test={"a": 1, "b": 1})
+    monkeypatch.setattr("al_cli.learners.detectron.doctor.check_detectron2", broken)
+    words = ["dataset=folder", f"dataset.root={root}", "model.hidden=[4]", "training.lr_finder=true", "device=cpu"]
+    [job] = jobs_of([*words, f"outputs={tmp_path}/o"])
+    found = {condition.name: condition for condition in health.check_installation(job)}
+    assert found.keys() == {"threads", "device", "determinism"} and "the same bytes" in found["determinism"].text
+    peak, free, checkpoint = health._measure(job, build.load_dataset(job.config["dataset"]).train)
+    assert peak > checkpoint > 100_000 and (free is None or free > 0)  # 50 thousand weights of 4 bytes
 
 
 @pytest.mark.slow

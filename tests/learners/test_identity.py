@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from al_cli.learners.classifier.spec import ClassifierSpec
+from al_cli.learners.classifier.training_spec import ClassifierTraining
 from al_cli.learners.identity import asking_identity, training_identity, versions
 from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
@@ -69,6 +71,31 @@ def test_rounds_that_are_one_training_depend_on_their_number_where_the_rate_does
 def test_how_losses_are_predicted_counts_where_they_are():
     needs = frozenset({Signal.PREDICTED_LOSS})
     assert identity(replace(MODEL, loss_prediction="shared"), needs=needs) != identity(needs=needs)
+
+
+CLASSIFIER = ClassifierSpec("tiny_cnn", "tiny_cnn")
+RECIPE = ClassifierTraining(iterations=10, batch_size=8, optimizer="sgd", lr=0.1, weight_decay=0.0, schedule="constant")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"model": replace(CLASSIFIER, normalize="none")},
+        {"model": replace(CLASSIFIER, hidden=[8])},
+        {"training": replace(RECIPE, momentum=0.5)},
+        {"training": replace(RECIPE, crop_px=4)},
+        {"training": replace(RECIPE, lr_finder=True)},
+        {"training": replace(RECIPE, weights="best")},
+        {"training": replace(RECIPE, steps_per_epoch=9)},
+        {"training": replace(RECIPE, schedule="steps", milestones=[0.8])},
+    ],
+    ids=str,
+)
+def test_what_changes_the_weights_of_a_classifier_is_in_it(other):
+    given = {"model": CLASSIFIER, "training": RECIPE}
+    assert identity(**given | other) != identity(**given)
+    assert identity(CLASSIFIER, replace(RECIPE, keep_checkpoints="all")) == identity(**given)
+    assert asking_identity(replace(CLASSIFIER, normalize="none")) != asking_identity(CLASSIFIER)
 
 
 def test_settings_of_asking_are_in_the_identity_of_answers():

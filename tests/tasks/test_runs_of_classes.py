@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PILImage
-from shapes import tree_bytes, write_classes
+from shapes import tree_bytes, with_words, write_classes
 from sklearn import metrics as sk
 
 from al_cli.datasets.whole_images import load_folder
@@ -145,6 +145,14 @@ def test_no_file_of_a_study_speaks_of_boxes(al, words):
     assert page.count("<img") == 2 and "next to this page: hardest_round_01.jpg, easiest_round_01.jpg" in page
     events = next((al.cwd / "outputs/st").glob("*/tracking/*round_01")).read_bytes()
     assert b"by_images/F1" in events and b"boxes" not in events
+
+
+def test_a_class_that_no_evaluated_image_has_is_not_missed(al, words, tmp_path):
+    root = write_classes(tmp_path / "few", {"train": 60, "test": 3}, NAMES)
+    al(*with_words(words, f"dataset.root={root}"), "run_name=f", "study=few", "plots=false")
+    assert {"fox", "ibis"} <= {row["class"] for row in RunFolder("outputs/few/f").per_class(2) if row["images"] == "0"}
+    report = al("report", "outputs/few", "--format", "md").stdout
+    assert not re.search(r"no prediction is of class[^;]*\b(fox|gnu|hen|ibis)\b", report)
 
 
 def test_plots_of_a_run(al, words):

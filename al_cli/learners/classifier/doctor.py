@@ -18,8 +18,8 @@ from al_cli.learners.pytorch.device import choose_device
 from al_cli.learners.pytorch.trial import equal_twice, measured_step, processor
 from al_cli.types import Dataset, Image, Signal
 
-TINY = ClassifierSpec("tiny_cnn", "tiny_cnn")
-SHORT = ClassifierTraining(
+_TINY = ClassifierSpec("tiny_cnn", "tiny_cnn")
+_SHORT = ClassifierTraining(
     iterations=4, batch_size=4, optimizer="adamw", lr=1e-3, weight_decay=0.0, schedule="constant"
 )
 
@@ -35,7 +35,7 @@ def classifier_trains_the_same_twice(device: str) -> tuple[bool, bool]:
     with tempfile.TemporaryDirectory() as folder:
         images = _noise(Path(folder))
         same = equal_twice(
-            lambda: ClassifierLearner(TINY, SHORT, images.class_names, iterations=4, device=device), images
+            lambda: ClassifierLearner(_TINY, _SHORT, images.class_names, iterations=4, device=device), images
         )
     return same, choose_device(device).type == "cpu"
 

@@ -17,6 +17,7 @@ rounding, and nothing is left to choose by (ISAL's table 1 has K = 10 of 10 clas
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from functools import cached_property, partial
 
@@ -36,6 +37,8 @@ from al_cli.learners.spec import InfluenceSpec
 from al_cli.progress import phase
 from al_cli.rng import rng_for
 from al_cli.types import Dataset, Signal
+
+log = logging.getLogger("al")
 
 
 class ClassifierInfluence:
@@ -63,6 +66,12 @@ class ClassifierInfluence:
         """[N] for each of these signals. No images: [0], and nothing is estimated."""
         found: dict[Signal, list[Tensor]] = {signal: [] for signal in sorted(signals)}
         if len(images):
+            if self.spec.classes == len(images.class_names):
+                log.warning(
+                    "model.influence.classes=%d are all classes of the data: their gradients cancel, and influence is 0 but "
+                    "for rounding",
+                    self.spec.classes,
+                )
             directions = {signal: self._direction(signal) for signal in found}
             with phase("influence", total=len(images)) as step:
                 for x in self.reader.batches(images, BATCH):

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from al_cli.errors import ConfigError
+from al_cli.learners.classifier.checks import check_agreement, refuse_unmeasured
 from al_cli.learners.classifier.images import ImageReader, statistics
 from al_cli.learners.classifier.loss_prediction import LearningLoss
 from al_cli.learners.classifier.networks import Network, build
@@ -19,9 +20,7 @@ from al_cli.learners.classifier.outputs import (
     BATCH,
     OF_THE_PASS,
     as_predictions,
-    classes_of,
     losses_alone,
-    mean_cross_entropy,
     read_pass,
 )
 from al_cli.learners.classifier.signals import signal_columns
@@ -36,17 +35,16 @@ from al_cli.learners.classifier.training import (
     take_steps,
 )
 from al_cli.learners.classifier.training_spec import ClassifierTraining
-from al_cli.learners.classifier.weights import load_starting_weights, require_kept_outputs, require_outputs
+from al_cli.learners.classifier.validation import Validation
+from al_cli.learners.classifier.weights import load_starting_weights, require_outputs
 from al_cli.learners.pytorch.average import WeightAverage
 from al_cli.learners.pytorch.checkpoint import put_weights, read_checkpoint, weights_of, write_checkpoint
 from al_cli.learners.pytorch.curve import Curve
 from al_cli.learners.pytorch.determinism import deterministic, seed_everything
-from al_cli.learners.pytorch.device import choose_device
 from al_cli.learners.pytorch.difficulty import DifficultyAverage
 from al_cli.learners.pytorch.joined import hand_on, put_back, rounds_behind
 from al_cli.learners.pytorch.labels import KnownLabels
 from al_cli.learners.pytorch.schedule import WHOLE, Stretch
-from al_cli.learners.spec import require_pairs
 from al_cli.progress import phase
 from al_cli.types import Checkpoint, Dataset, Image, Judge, Learner, Losses, Predictions, Signal
 
@@ -69,17 +67,6 @@ def check_classifier(
         require_outputs(model, class_names)
         if model.normalize == "train" and model.weights == "imagenet":
             refuse_unmeasured(model)
-
-
-def refuse_unmeasured(model: ClassifierSpec) -> None:
-    """ConfigError for weights that somebody trained and that are asked before there is a training image to measure. Drawn
-    ones see the pixels as they are."""
-    if model.weights != "none":
-        raise ConfigError(
-            "nothing is labeled before the first selection, so there is no mean of training images to subtract",
-            where=f"initial=0 model.normalize={model.normalize}",
-            remedy="set model.normalize to what these weights were trained with, for example imagenet",
-        )
 
 
 class ClassifierLearner(Learner):
@@ -105,21 +92,8 @@ class ClassifierLearner(Learner):
         judge: Judge | None = None,
     ):
         self.spec, self.training, self.class_names = model.check(), training.check(), tuple(class_names)
-        model.require_weights()
-        require_kept_outputs(model, self.class_names)
-        chosen = choose_device(device)
-        if training.amp and chosen.type != "cuda":
-            raise ConfigError("mixed precision needs a GPU", where="training.amp=true", remedy="set training.amp=false")
+        chosen = check_agreement(model, training, self.class_names, device, needs)
         self._predicts_loss = Signal.PREDICTED_LOSS in needs
-        if self._predicts_loss:
-            require_pairs(self.batch_size)
-        if model.hidden and self.batch_size == 1:
-            raise ConfigError(
-                "batch normalization learns nothing from one image",
-                where=f"training.batch_size=1 model.hidden={list(model.hidden)}",
-                remedy="set training.batch_size to at least 2",
-            )
-        model.influences.require_classes(len(self.class_names))
         self.provides = model.provides - (frozenset() if self._predicts_loss else {Signal.PREDICTED_LOSS})
         self.iterations, self.trainings, self.judge = iterations, trainings, judge
         self.device, self._device = str(chosen), chosen
@@ -187,7 +161,7 @@ class ClassifierLearner(Learner):
         if joins and init is not None:
             put_back(init, optimizers, average, scaler)
         rate = rate_of(spec, steps, unit, Stretch(rounds_behind(init), self.trainings) if joins else WHOLE)
-        validation = Validation(self, network, val) if val and spec.val_every else None
+        validation = Validation(network, self.reader, val, self.judge) if val and spec.val_every else None
         with phase("train", total=steps, unit="it") as progress:
             curve = Curve(
                 progress,
@@ -260,10 +234,16 @@ class ClassifierLearner(Learner):
         """With the weights of `init`, else of the spec, whose first layer fits these images."""
         if init is not None:
             return self._network_of(init, "the weights to continue from")
-        self.reader.bands = self.reader.channels(images)
-        network = build(self.spec, len(self.class_names), self.reader.bands)
+        network = self._built(self.reader.channels(images))
         self._put_starting_weights(network)
         return network.to(self._device)
+
+    def _built(self, channels: int) -> Network:
+        """A network for so many channels, and a reader that gives it as many: one that has read others forgets them."""
+        if self.reader.bands not in (None, channels):
+            self.reader = ImageReader(self.spec, self._device)
+        self.reader.bands = channels
+        return build(self.spec, len(self.class_names), channels)
 
     def _put_starting_weights(self, network: Network) -> None:
         load_starting_weights(network, self.spec, self.class_names)
@@ -271,10 +251,9 @@ class ClassifierLearner(Learner):
     def _network_of(self, checkpoint: Checkpoint, where: str) -> Network:
         mean = checkpoint.state.get("mean")
         channels = len(mean) if isinstance(mean, torch.Tensor) and mean.ndim else 3
-        network = build(self.spec, len(self.class_names), channels)
+        network = self._built(channels)
         put_weights(network, checkpoint.state, where)
         network.normalized = True
-        self.reader.bands = channels
         return network.to(self._device)
 
     def _adopt(self, network: Network, extras: Mapping[str, NDArray[Any]]) -> None:
@@ -330,23 +309,3 @@ class ClassifierLearner(Learner):
         checkpoint = read_checkpoint(path)
         self._adopt(self._network_of(checkpoint, str(path)), checkpoint.extras)
         return checkpoint
-
-
-class Validation:
-    """Loss and metric on the validation images, out of one pass."""
-
-    def __init__(self, learner: ClassifierLearner, network: Network, val: Dataset):
-        self.learner, self.network, self.val = learner, network, val
-        self._truth = classes_of(val)
-        self._logits: NDArray[np.float32] = np.zeros((0, 0), np.float32)
-
-    def loss(self) -> float:
-        """Of the network as it now is, which is then ready to train on."""
-        self._logits, _ = read_pass(self.network, self.learner.reader, self.val, frozenset())
-        self.network.train()
-        return mean_cross_entropy(self._logits, self._truth)
-
-    def metric(self) -> float | None:
-        """What the judge says of the network as `loss` found it."""
-        assert self.learner.judge is not None
-        return self.learner.judge(as_predictions(self.val, self._logits, frozenset({Signal.PROBS}), {}), self.val)

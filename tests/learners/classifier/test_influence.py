@@ -180,6 +180,14 @@ def test_twice_the_same_and_the_network_stays_as_it_was(deep):
         assert first[signal].dtype == np.float32
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_all_classes_leave_nothing_to_choose_by_and_it_says_so(deep, caplog, classes):
+    _, _, influence = deep
+    found = influence(classes=classes).of(images_of(range(10, 16), [0] * 6, 3), [Signal.GRADIENT_SIMILARITY])
+    assert (np.abs(found[Signal.GRADIENT_SIMILARITY]).max() < 1e-12) == (classes == 3)
+    assert ("gradients cancel" in caplog.text) == (classes == 3)
+
+
 def test_no_images_cost_nothing(deep):
     _, reader, influence = deep
     reader.read = 0

@@ -11,13 +11,15 @@ import pytest
 import torch
 from PIL import Image as PILImage
 from torch.nn.functional import cross_entropy
+from torchvision.models import ResNet18_Weights
 
+from al_cli.datasets.whole_images import whole_image
 from al_cli.errors import ConfigError, ModelError, RunError
 from al_cli.learners.classifier import learner as learner_module
 from al_cli.learners.classifier.learner import ClassifierLearner, check_classifier
 from al_cli.learners.classifier.spec import ClassifierSpec
 from al_cli.learners.pytorch.joined import rounds_behind
-from al_cli.types import Signal
+from al_cli.types import Dataset, Signal
 
 ONE_PASS = frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES, Signal.LAYER_ACTIVATIONS})
 TINY = ClassifierSpec("tiny_cnn", "tiny_cnn")
@@ -232,9 +234,10 @@ def test_what_cannot_work_is_said_before_a_training(learner, bars, tmp_path):
         check(replace(TINY, hidden=[4]), batch_size=1)
     with pytest.raises(ModelError, match="no such weights file"):
         check(replace(TINY, weights=str(tmp_path / "gone.pth")))
+    resnet = ClassifierSpec("r", "resnet18", weights="imagenet", stem="imagenet", outputs="kept")
+    categories = ResNet18_Weights.IMAGENET1K_V1.meta["categories"]
     with pytest.raises(ConfigError, match="no mean of training images"):
-        resnet = ClassifierSpec("r", "resnet18", weights="imagenet", stem="imagenet")
-        learner_module.refuse_unmeasured(resnet)
+        check_classifier(resnet, learner().training, categories, "cpu", frozenset(), True)
 
 
 def test_a_checkpoint_of_another_network_is_refused(trained, learner, bars, tmp_path):
@@ -249,6 +252,15 @@ def test_a_checkpoint_of_another_network_is_refused(trained, learner, bars, tmp_
         learner().infer(bars)
     with pytest.raises(ValueError, match="jitter"):
         one.infer(bars, frozenset({Signal.JITTER}))
+
+
+def test_a_later_round_may_have_the_first_image_with_colors(learner, bars, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    PILImage.fromarray(pixels).save(tmp_path / "colors.png")
+    colored = Dataset(bars.class_names, (*bars.images, whole_image(99, tmp_path / "colors.png", 8, 8, 1)))
+    one = learner(iterations=1)
+    assert fit(one, bars).state["mean"].shape == (1, 1, 1) and len(one.infer(colored)) == 22
+    assert fit(one, colored).state["mean"].shape == (3, 1, 1) and len(one.infer(colored)) == 22
 
 
 def test_a_single_image_can_be_trained_on(learner, bars):

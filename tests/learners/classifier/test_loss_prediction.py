@@ -1,5 +1,7 @@
 """Learning loss on a classifier: what it adds to the loss, what moves with it, and until when."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,18 @@ from scipy.stats import spearmanr
 from toy_classifiers import convolutional, pictures
 
 from al_cli.learners.classifier.loss_prediction import SHARED, LearningLoss, block_outputs, predicted_losses
-from al_cli.learners.pytorch.loss_module import ranking_loss, restored_loss_module
+from al_cli.learners.classifier.spec import ClassifierSpec
+from al_cli.learners.pytorch.loss_module import (
+    PREFIX,
+    drawn_loss_module,
+    loss_module_extras,
+    ranking_loss,
+    restored_loss_module,
+)
+from al_cli.types import Signal
+
+TINY = ClassifierSpec("tiny_cnn", "tiny_cnn")
+NEEDS = frozenset({Signal.PREDICTED_LOSS})
 
 LOSSES = torch.tensor([0.1, 2.0, 1.0, 0.5], dtype=torch.float64)
 
@@ -97,3 +110,43 @@ def test_it_is_drawn_from_its_seed_and_draws_nothing_else():
     one, two = (LearningLoss(network, seed=1, own=False).extras for _ in range(2))
     assert torch.equal(torch.rand(3), expected)
     assert all(np.array_equal(one[key], two[key]) for key in one)
+
+
+def test_in_a_training_its_own_adam_leaves_the_network_to_the_bit_and_the_shared_optimizer_does_not(
+    learner, bars, tmp_path
+):
+    plain = learner().fit(bars, val=None, seed=1, init=None)
+    assert Signal.PREDICTED_LOSS not in learner().provides
+    own, shared = (learner(needs=NEEDS, model=replace(TINY, loss_prediction=how)) for how in ("own", "shared"))
+    apart, together = (one.fit(bars, val=None, seed=1, init=None) for one in (own, shared))
+    assert all(torch.equal(plain.state[key], tensor) for key, tensor in apart.state.items())
+    assert any(not torch.equal(plain.state[key], tensor) for key, tensor in together.state.items())
+    for one, checkpoint in ((own, apart), (shared, together)):
+        drawn = drawn_loss_module(restored_loss_module(checkpoint.extras).channels, 1)
+        assert any((checkpoint.extras[key] != start).any() for key, start in loss_module_extras(drawn).items())
+        one.save(checkpoint, tmp_path / "one.pth")
+        loaded = learner(needs=NEEDS)
+        loaded.load(tmp_path / "one.pth")
+        found = [some.infer(bars, NEEDS).columns[Signal.PREDICTED_LOSS] for some in (one, loaded)]
+        assert np.array_equal(*found) and len(set(found[0].tolist())) > 10
+
+
+@pytest.mark.parametrize("how", ["own", "shared"])
+def test_a_joined_training_goes_on_with_the_module_and_its_momentum(learner, bars, tmp_path, how):
+    """Two rounds after each other give what two rounds in two processes give."""
+    settings = {"init": "join", "iterations": 4, "optimizer": "adamw", "lr": 1e-3, "trainings": 2}
+
+    def make():
+        return learner(needs=NEEDS, model=replace(TINY, loss_prediction=how), **settings)
+
+    one = make()
+    first = one.fit(bars, val=None, seed=1, init=None)
+    assert any("loss_optimizer" in key for key in first.extras) == (how == "own")
+    one.save(first, tmp_path / "first.pth")
+    second = one.fit(bars, val=None, seed=2, init=first)
+    other = make()
+    again = other.fit(bars, val=None, seed=2, init=other.load(tmp_path / "first.pth"))
+    for key, value in loss_module_extras(restored_loss_module(second.extras)).items():
+        assert np.array_equal(again.extras[key], value)
+    fresh = make().fit(bars, val=None, seed=2, init=None)
+    assert any((fresh.extras[key] != second.extras[key]).any() for key in fresh.extras if key.startswith(PREFIX))

@@ -1,5 +1,6 @@
 """What a recipe comes out as, against what a training really does: its steps, and the rate of each."""
 
+import re
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 import yaml
 
 from al_cli.errors import ConfigError
-from al_cli.experiment import compose, settings
+from al_cli.experiment import build, compose, settings
 from al_cli.experiment.effective import effective, training_in_words
 from al_cli.learners.classifier.recipe import ClassifierRecipe
 from al_cli.learners.classifier.training_spec import ClassifierTraining
@@ -100,6 +101,29 @@ def test_recipes_name_every_setting_and_pass_the_checks(name):
 def test_what_would_do_nothing_is_refused(words, says):
     with pytest.raises(ConfigError, match=says):
         experiment(*words)
+
+
+BEST = "training.weights=best is the best by the validation loss.*add dataset.val=20%, or set training.weights=last"
+EARLY = "early stopping goes by accuracy.*set training.duration=epochs training.weights=last"
+LUND = "training=lund_classification"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["training=fsdl"], BEST),
+        ([LUND, "training.stop_on=accuracy"], EARLY),
+        ([LUND, "training.duration=epochs", "training.weights=last", "training.patience=null"], None),
+    ],
+)
+def test_who_needs_validation_images(words, says):
+    run = experiment(*words)
+    if says is None:
+        build.refuse_without_val(run)
+    else:
+        with pytest.raises(ConfigError) as caught:
+            build.refuse_without_val(run)
+        assert re.search(says, str(caught.value))
 
 
 def test_shares_are_of_classifiers_alone():

@@ -89,7 +89,6 @@ def test_every_signal_it_is_asked_for_and_no_other(network, reader, extras):
         Signal.DROPOUT: (5, 70, 3),
         Signal.TRUE_CLASSES: (70, 3),
         Signal.CLASS_DIFFICULTY: (3,),
-        Signal.TRUE_CLASSES: (70, 3),
     }
     assert all(np.isfinite(column).all() for column in found.values())
     for signal in sorted(OTHERS):
