@@ -24,6 +24,7 @@ from al_cli.types import Dataset, Image, Splits
 # Nothing is shared where the starting weights choose the first images, but for the last round, where each model has a training
 # seed of its own, or between rounds of other numbers.
 SMALL = ["initial=20", "budget=5"]  # for sweeps that count images
+TENTH = ["budget=50"]  # of a pool of 600
 TWO_OF_12 = ["arms=[model_01,model_12]"]  # the others differ in a seed alone, as a test below says
 SHIPPED = {
     "thesis": ([], 15, 75, 56),
@@ -52,15 +53,15 @@ SHIPPED = {
     "isal_cifar10_k": (SMALL, 5, 50, 46),
     "isal_cifar10_hessian": (SMALL, 3, 30, 28),
     "isal_cifar10_reference": (SMALL, 5, 50, 46),
-    "lund_shuffle": ([], 6, 72, 70),
-    "lund_length": ([], 5, 60, 60),
-    "lund_pivot": ([], 5, 60, 56),
-    "lund_pivot_epochs": ([], 5, 60, 56),
+    "lund_shuffle": (TENTH, 6, 72, 70),
+    "lund_length": (TENTH, 5, 60, 60),
+    "lund_pivot": (TENTH, 5, 60, 56),
+    "lund_pivot_epochs": (TENTH, 5, 60, 56),
     "lund_check": ([], 3, 3, 3),
     "lund_budget": ([], 5, 58, 57),
-    "lund_accumulate": ([], 3, 36, 34),
-    "lund_balance": ([], 4, 48, 45),
-    "lund_methods": ([], 5, 60, 56),
+    "lund_accumulate": (TENTH, 3, 36, 34),
+    "lund_balance": (TENTH, 4, 48, 45),
+    "lund_methods": (TENTH, 5, 60, 56),
     "lund_base_500": ([], 6, 72, 65),
     "lund_base_1000": ([], 10, 115, 103),
     "fsdl_droughtwatch": (SMALL, 6, 210, 205),
@@ -104,7 +105,7 @@ def stand_in(name: str):
     def load(dataset):
         if dataset["format"] not in OF_IMAGES:
             return in_memory(8000 if name.startswith("lund") else 320)
-        pool = 6000 if name.startswith("lund") else 320
+        pool = (6000, 600)[SHIPPED[name][0] == TENTH] if name.startswith("lund") else 320
         parts = (
             whole_images(np.arange(n) % 1000, map(str, range(1000)), first)
             for n, first in ((pool, 0), (10, 9000), (10, 9010))
