@@ -201,6 +201,13 @@ def scored_split(splits: Splits, evaluate: str) -> Dataset:
 
 def _draw(pool: Dataset, wanted: HeldOut) -> dict[str, Dataset]:
     """`pool`, `val` and `test`, the two empty where no share of them is asked for."""
+    counted = sum(asked for asked in (wanted.val, wanted.test) if isinstance(asked, int))
+    if counted >= len(pool):
+        raise DatasetError(
+            f"{counted} images are to be held out, and there are {len(pool)}",
+            where=wanted.shares,
+            remedy="give counts that leave a pool, or shares: dataset.test=20%",
+        )
     keys = group_keys(pool.images, wanted.group)
     groups, needed = len(set(keys)), 1 + (wanted.val is not None) + (wanted.test is not None)
     if groups < needed:
@@ -306,5 +313,5 @@ def _share(value: Any, name: str, placed: bool) -> tuple[float | int | None, flo
     if 0 < number < 1:
         ways = f"write {key}={_percent(number)}, a share of the pool"
     elif 1 <= number < 100:
-        ways = f"write {key}={number:g}% if that is the share of the pool that you mean"
+        ways = f"write {key}={number:g}% for that share of the pool, or '{key}={number:g} images' for so many"
     raise ConfigError(f"{key} is {value!r}", remedy=ways)
