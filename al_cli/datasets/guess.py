@@ -51,10 +51,12 @@ def _format_of_images(root: Path) -> str:
         if {"file", "label"} <= columns_of(header).keys():
             return "csv"
     try:
-        classes = {class_of(one) for folder in split_folders(root).values() for one in class_folders(folder)}
-    except DatasetError:  # who reads it will say so
-        return ""
-    return "folder" if len(classes) > 1 and not any(NO_CLASS.search(name) for name in classes) else ""
+        splits = split_folders(root)
+        classes = {class_of(one) for folder in splits.values() for one in class_folders(folder)}
+    except DatasetError:  # its splits are amiss: who reads it will say so
+        return "folder"
+    fewest = 1 if len(splits) > 1 else 2  # one class in train and test is no class too many, and said to be too few
+    return "folder" if len(classes) >= fewest and not any(NO_CLASS.search(name) for name in classes) else ""
 
 
 def _has_files_of(format: str, root: Path) -> bool:

@@ -135,6 +135,9 @@ def test_a_turned_copy_keeps_the_class_of_the_whole_image(tmp_path):
     [
         (lambda root: class_folders(root, train={"cat": 1, "dog": 1}, test={"cat": 1}), "folder"),
         (lambda root: class_folders(root, _={"cat": 1, "dog": 1}), "folder"),
+        (lambda root: class_folders(root, train={"cat": 1}, test={"cat": 1}), "folder"),
+        (lambda root: class_folders(root, train={"cat": 1, "dog": 1}, val={"cat": 1}, valid={"cat": 1}), "folder"),
+        (lambda root: class_folders(root, _={"cat": 1}), "coco"),
         (lambda root: class_folders(root, _={"images": 1, "labels": 0}), "coco"),
         (lambda root: class_folders(root, train={"images": 1}, test={"images": 1}), "coco"),
         (lambda root: (class_folders(root, _={"a": 1, "b": 1}) / "a" / "0.txt").write_text("0 .5 .5 .1 .1"), "coco"),

@@ -112,7 +112,7 @@ class ClassifierSpec:
         if set(self.normalize) != {"mean", "deviation"} or len(listed) < 2 or len(listed[0]) != len(listed[1]):
             raise ConfigError(f"model.normalize is {written(dict(self.normalize))}", remedy=remedy)
         for mean, deviation in zip(*listed, strict=True):
-            require_number("model.normalize.mean", mean, lambda x: True, "a number", or_null=False)
+            require_number("model.normalize.mean", mean, lambda x: True, "that is finite", or_null=False)
             require_number("model.normalize.deviation", deviation, lambda x: x > 0, "above 0", or_null=False)
 
     def _check_weights(self) -> None:

@@ -189,6 +189,8 @@ def test_numbers_that_are_given_are_one_a_channel():
     assert network.normalized and network.mean.flatten().tolist() == pytest.approx([0.5, 0.4, 0.3])
     with pytest.raises(ConfigError, match=r"model\.normalize has 3 channel"):
         build(spec("tiny_cnn", normalize=given), 3, 1)
+    with pytest.raises(ConfigError, match=r"normalize\.mean must be a number that is finite"):
+        spec("tiny_cnn", normalize=given | {"mean": [0.5, 0.4, "a"]})
 
 
 def test_images_too_small_for_five_poolings_are_refused_in_a_sentence():
