@@ -58,7 +58,8 @@ class DataRecord:
         for (split, name), was in self.images.items():
             described = now.images.get((split, name))
             if described is None:
-                elsewhere = (f"in the {other} now" for other in ("pool", "val", "test") if (other, name) in now.images)
+                came = [other for other in ("pool", "val", "test") if (other, name) in now.images.keys() - self.images]
+                elsewhere = (f"in the {other} now" for other in came)
                 return f"image {name} of the {split} is {next(elsewhere, 'not there any more')}"
             for what, before, after in zip(("size", "labels", "pixels"), _parts(was), _parts(described), strict=True):
                 if before != after:
