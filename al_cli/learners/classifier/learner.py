@@ -173,18 +173,19 @@ class ClassifierLearner(Learner):
                 validation.metric if validation and self.judge else None,
                 keeps_best=spec.keeps_best,
             )
+            stepper = Stepper(network, optimizer, spec.clip_gradients, scaler, predictor)
             take_steps(
-                Stepper(network, optimizer, spec.clip_gradients, scaler, predictor),
+                stepper,
                 self._batches(network, images, seed, shuffle=order is None, endless=spec.endless),
                 lambda step: lr * rate(step),
                 curve,
                 average=average,
                 difficulty=difficulty,
             )
-        extras |= difficulty.extras | (predictor.extras if predictor else {})
         if joins:  # before the average takes the place of the weights that go on
             extras |= hand_on(init, optimizers, average, scaler)
-        curve.finish(network)
+        curve.finish(stepper.learned)
+        extras |= difficulty.extras | (predictor.extras if predictor else {})
         taken = curve.points[-1].iteration  # the last step is always a point
         epochs = taken / unit if spec.counts_epochs else taken * self.batch_size / len(train_on)
         self._adopt(network, extras)
@@ -194,8 +195,8 @@ class ClassifierLearner(Learner):
         """What learns to predict losses during the training, if anybody will ask for them."""
         if not self._predicts_loss:
             return None
-        own = self.spec.loss_prediction == "own"
-        return LearningLoss(network, seed=seed, own=own, start=init.extras if init else None)
+        own, share = self.spec.loss_prediction == "own", self.spec.loss_prediction_share
+        return LearningLoss(network, seed=seed, own=own, share=share, start=init.extras if init else None)
 
     def _batches(
         self, network: Network, images: Sequence[Image], seed: int, *, shuffle: bool, endless: bool
