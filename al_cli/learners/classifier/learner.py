@@ -122,8 +122,15 @@ class ClassifierLearner(Learner):
     ) -> Checkpoint:
         """Train on every image of `train` from `init`, or from the starting weights; shuffled, or in this order of ids.
 
-        The same arguments give the same bytes on a CPU. ConfigError where validation decides and there are no images for it.
+        The same arguments give the same bytes on a CPU. ConfigError where validation decides and there are no images for it,
+        and for one image where an epoch is a pass and the head has batch normalization.
         """
+        if len(train) == 1 and self.spec.hidden and not self.training.endless:
+            raise ConfigError(
+                "batch normalization learns nothing from one image, and this training has no other",
+                where=f"model.hidden={list(self.spec.hidden)}",
+                remedy="label at least 2 images, or set model.hidden=[]",
+            )
         if self.training.watches and not val:
             raise ConfigError(
                 "early stopping and the best weights need a validation split, and this dataset has none",
