@@ -46,6 +46,7 @@ EVALUATE = ("test", "val")
 # Settings of a model that only the signals behind them read, and a sampler that asks for one.
 OF_SIGNALS = {
     "model.loss_prediction": (frozenset({Signal.PREDICTED_LOSS}), "learning_loss"),
+    "model.loss_prediction_share": (frozenset({Signal.PREDICTED_LOSS}), "learning_loss"),
     "model.influence": (INFLUENCES, "influence"),
 }
 Spec = TypeVar("Spec", ModelSpec, ClassifierSpec, TrainingSpec, ClassifierTraining)
