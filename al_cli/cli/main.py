@@ -95,8 +95,8 @@ def verb(name: str) -> ModuleType:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="al",
-        description="Active learning for object detection and image classification: which images to label next, and does A really "
-        "beat B?",
+        description="Active learning for object detection and image classification: which images to label next, and does "
+        "A really beat B?",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
