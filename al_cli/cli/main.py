@@ -94,7 +94,7 @@ def verb(name: str) -> ModuleType:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="al",
-        description="Active learning for object detection: which images to label next, and does A really beat B?",
+        description="Active learning for detection and classification: which images to label next, and does A really beat B?",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -14,14 +14,10 @@ from typing import Any, NamedTuple
 from al_cli import budget, loop
 from al_cli.datasets import held_out
 from al_cli.datasets.notes import Notes
-from al_cli.errors import ConfigError, RunError, first_line
+from al_cli.errors import ConfigError, RunError
 from al_cli.experiment.dataset_settings import OF_IMAGES
 from al_cli.experiment.settings import Experiment
-from al_cli.learners.classifier.spec import ClassifierSpec
-from al_cli.learners.classifier.training_spec import ClassifierTraining
 from al_cli.learners.identity import asking_identity, training_identity
-from al_cli.learners.kinds import kind_of
-from al_cli.learners.spec import ModelSpec
 from al_cli.samplers.base import function_of
 from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
@@ -254,30 +250,17 @@ def plan_imported(
 
 
 def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learner:
-    model, training = experiment.model, experiment.training
-    if model.family == "fake" and isinstance(model, ModelSpec):
-        from al_cli.learners.fake import FakeLearner
-
-        try:
-            return FakeLearner(class_names, label=experiment.task.label, **model.overrides)
-        except TypeError as error:
-            what = f"the fake cannot take model.overrides={model.overrides}: {first_line(error)}"
-            raise ConfigError(what, remedy="it takes iterations and fit_s") from error
-    given: dict[str, Any] = {
-        "iterations": experiment.iterations,
-        "trainings": experiment.rounds,
-        "device": experiment.config["device"],
-        "needs": experiment.strategy.needs,
-        "judge": judge_of(experiment),
-    }
-    if isinstance(model, ClassifierSpec) and isinstance(training, ClassifierTraining):
-        from al_cli.learners.classifier.learner import ClassifierLearner
-
-        return ClassifierLearner(model, training, class_names, **given)
-    from al_cli.learners.detectron.learner import DetectronLearner
-
-    assert isinstance(model, ModelSpec)
-    return DetectronLearner(model, training, class_names, **given)
+    return experiment.kind.learner(
+        experiment.model,
+        experiment.training,
+        class_names,
+        label=experiment.task.label,
+        iterations=experiment.iterations,
+        trainings=experiment.rounds,
+        device=experiment.config["device"],
+        needs=experiment.strategy.needs,
+        judge=judge_of(experiment),
+    )
 
 
 def judge_of(experiment: Experiment) -> Judge | None:
@@ -297,22 +280,15 @@ def judging_code(experiment: Experiment) -> dict[str, Any]:
 
 def check_learner(experiment: Experiment, class_names: tuple[str, ...]) -> None:
     """ConfigError or ModelError where the learner of this experiment cannot be built. Trains and downloads nothing."""
-    if experiment.model.family == "fake":
-        build_learner(experiment, class_names)
-        return
-    model, training = experiment.model, experiment.training
-    needs, device = experiment.strategy.needs, experiment.config["device"]
-    if isinstance(model, ClassifierSpec) and isinstance(training, ClassifierTraining):
-        from al_cli.learners.classifier.learner import check_classifier
-
-        check_classifier(model, training, class_names, device, needs, experiment.chooses_first)
-        return
-    from al_cli.learners.detectron.learner import check_start, opened
-
-    assert isinstance(model, ModelSpec)
-    _, config, _ = opened(model, training, len(class_names), device, needs)
-    if experiment.chooses_first:
-        check_start(model, config, class_names)
+    experiment.kind.check(
+        experiment.model,
+        experiment.training,
+        class_names,
+        label=experiment.task.label,
+        device=experiment.config["device"],
+        needs=experiment.strategy.needs,
+        chooses_first=experiment.chooses_first,
+    )
 
 
 def store_path(config: Mapping[str, Any]) -> Path:
@@ -325,7 +301,7 @@ def through_store(
 ) -> tuple[StoredLearner, StoredStrategy]:
     """The learner and the strategy of this experiment, looking into the store first. RunError for another version's store."""
     store.require_format()
-    identity = {"code": code_of_modules([kind_of(experiment.model.family).module])} | training_identity(
+    identity = {"code": code_of_modules([experiment.kind.module])} | training_identity(
         experiment.model,
         experiment.training,
         splits.train.class_names,

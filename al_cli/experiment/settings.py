@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -25,11 +25,8 @@ from al_cli.experiment.sampling import (
     strategy_of,
 )
 from al_cli.experiment.values import amount, one_of, whole
-from al_cli.learners.classifier.spec import ClassifierSpec
-from al_cli.learners.classifier.training_spec import ClassifierTraining
 from al_cli.learners.kinds import AnyModel, LearnerKind, check_together, kind_of
 from al_cli.learners.portable import check_portable
-from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.lookup import NOBODY, Known
 from al_cli.progress import listing
@@ -46,9 +43,9 @@ EVALUATE = ("test", "val")
 # Settings of a model that only the signals behind them read, and a sampler that asks for one.
 OF_SIGNALS = {
     "model.loss_prediction": (frozenset({Signal.PREDICTED_LOSS}), "learning_loss"),
+    "model.loss_prediction_share": (frozenset({Signal.PREDICTED_LOSS}), "learning_loss"),
     "model.influence": (INFLUENCES, "influence"),
 }
-Spec = TypeVar("Spec", ModelSpec, ClassifierSpec, TrainingSpec, ClassifierTraining)
 
 
 @dataclass(frozen=True)
@@ -85,6 +82,10 @@ class Experiment:
         """The configuration without its secrets."""
         shown: dict[str, Any] = masked.hide_values(self.config, self.secrets)
         return shown
+
+    @property
+    def kind(self) -> LearnerKind:
+        return kind_of(self.model.family)
 
     @property
     def reference(self) -> bool:
@@ -258,9 +259,8 @@ def model_of(kind: LearnerKind, settings: Mapping[str, Any]) -> AnyModel:
             raise ConfigError(f"model.{name} is {written(text)}, which is no text", remedy=remedy)
         if name == "weights" and text is not None and "://" not in text:
             check_path(text, "model.weights")
-    if kind.model is ClassifierSpec:
-        return specified(ClassifierSpec, settings, "model").check()
-    return specified(ModelSpec, settings, "model").check()
+    found: AnyModel = specified(kind.model, settings, "model")
+    return found.check()
 
 
 def check_labels(plain: Mapping[str, Any], task: tasks.Task, kind: LearnerKind) -> None:
@@ -310,7 +310,7 @@ def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
             )
 
 
-def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:
+def specified(kind: type[Any], values: Mapping[str, Any], group: str) -> Any:
     """The settings of a group as its dataclass. ConfigError for a key that it does not have."""
     known = [field.name for field in fields(kind)]
     for key in values:

@@ -122,8 +122,15 @@ class ClassifierLearner(Learner):
     ) -> Checkpoint:
         """Train on every image of `train` from `init`, or from the starting weights; shuffled, or in this order of ids.
 
-        The same arguments give the same bytes on a CPU. ConfigError where validation decides and there are no images for it.
+        The same arguments give the same bytes on a CPU. ConfigError where validation decides and there are no images for it,
+        and for one image where an epoch is a pass and the head has batch normalization.
         """
+        if len(train) == 1 and self.spec.hidden and not self.training.endless:
+            raise ConfigError(
+                "batch normalization learns nothing from one image, and this training has no other",
+                where=f"model.hidden={list(self.spec.hidden)}",
+                remedy="label at least 2 images, or set model.hidden=[]",
+            )
         if self.training.watches and not val:
             raise ConfigError(
                 "early stopping and the best weights need a validation split, and this dataset has none",
@@ -173,18 +180,19 @@ class ClassifierLearner(Learner):
                 validation.metric if validation and self.judge else None,
                 keeps_best=spec.keeps_best,
             )
+            stepper = Stepper(network, optimizer, spec.clip_gradients, scaler, predictor)
             take_steps(
-                Stepper(network, optimizer, spec.clip_gradients, scaler, predictor),
+                stepper,
                 self._batches(network, images, seed, shuffle=order is None, endless=spec.endless),
                 lambda step: lr * rate(step),
                 curve,
                 average=average,
                 difficulty=difficulty,
             )
-        extras |= difficulty.extras | (predictor.extras if predictor else {})
         if joins:  # before the average takes the place of the weights that go on
             extras |= hand_on(init, optimizers, average, scaler)
-        curve.finish(network)
+        curve.finish(stepper.learned)
+        extras |= difficulty.extras | (predictor.extras if predictor else {})
         taken = curve.points[-1].iteration  # the last step is always a point
         epochs = taken / unit if spec.counts_epochs else taken * self.batch_size / len(train_on)
         self._adopt(network, extras)
@@ -194,8 +202,8 @@ class ClassifierLearner(Learner):
         """What learns to predict losses during the training, if anybody will ask for them."""
         if not self._predicts_loss:
             return None
-        own = self.spec.loss_prediction == "own"
-        return LearningLoss(network, seed=seed, own=own, start=init.extras if init else None)
+        own, share = self.spec.loss_prediction == "own", self.spec.loss_prediction_share
+        return LearningLoss(network, seed=seed, own=own, share=share, start=init.extras if init else None)
 
     def _batches(
         self, network: Network, images: Sequence[Image], seed: int, *, shuffle: bool, endless: bool

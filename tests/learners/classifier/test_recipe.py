@@ -91,6 +91,10 @@ def test_recipes_name_every_setting_and_pass_the_checks(name):
         (["training.schedule=steps", "training.milestones=[0.8,0.8]"], "shares between 0 and 1"),
         (["training.steps_per_epoch=9"], "counts steps"),
         (["training.weights=best"], "needs validation losses"),
+        (
+            ["training.weights=best", "training.val_every=1", "training.init=join"],
+            "goes on from a round's last weights",
+        ),
         (["training.stop_on=accuracy"], "would do nothing"),
         (["training.momentum=0.5"], "that of sgd"),
         (["training.weight_decay=null"], "no weight_decay of its own"),
