@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from al_cli import budget, loop
-from al_cli.datasets import held_out
+from al_cli.datasets.divided import divided
+from al_cli.datasets.held_out import HeldOut, scored_split
 from al_cli.datasets.notes import Notes
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment.dataset_settings import OF_IMAGES
@@ -37,7 +38,7 @@ def load_dataset(dataset: dict[str, Any], notes: Notes | None = None) -> Splits:
     if notes is None:
         for kind, count, first in noted:
             log.warning("%d %s (the first: %s)", count, kind, first)
-    splits = held_out.apply(own, held_out.HeldOut.of(dataset))
+    splits = divided(own, HeldOut.of(dataset))
     if (times := dataset.get("repeat")) is None:
         return splits
     from al_cli.datasets.repeated import repeat_pool
@@ -97,8 +98,8 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
     picks = None
     if experiment.file is not None:
         picks, sizes = plan_imported(experiment, splits, sizes)
-    held_out.scored_split(splits, config["evaluate"])  # there is such a split
-    validates = held_out.HeldOut.of(config["dataset"]).initial
+    scored_split(splits, config["evaluate"])  # there is such a split
+    validates = HeldOut.of(config["dataset"]).initial
     if splits.val is None and not validates:
         refuse_without_val(experiment)
     if validates and sizes[0] < 2:
