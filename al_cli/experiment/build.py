@@ -9,21 +9,23 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from al_cli import budget, loop
-from al_cli.datasets import held_out
+from al_cli.datasets.divided import divided
+from al_cli.datasets.held_out import HeldOut, scored_split
 from al_cli.datasets.notes import Notes
 from al_cli.errors import ConfigError, RunError
 from al_cli.experiment.dataset_settings import OF_IMAGES
 from al_cli.experiment.settings import Experiment
+from al_cli.experiment.without_val import refuse_without_val
 from al_cli.learners.identity import asking_identity, training_identity
 from al_cli.samplers.base import function_of
 from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
-from al_cli.types import INFLUENCES, Judge, Learner, OwnSplits, RoundRecord, Signal, Splits
+from al_cli.types import Judge, Learner, OwnSplits, RoundRecord, Splits
 
 log = logging.getLogger("al")
 
@@ -36,7 +38,7 @@ def load_dataset(dataset: dict[str, Any], notes: Notes | None = None) -> Splits:
     if notes is None:
         for kind, count, first in noted:
             log.warning("%d %s (the first: %s)", count, kind, first)
-    splits = held_out.apply(own, held_out.HeldOut.of(dataset))
+    splits = divided(own, HeldOut.of(dataset))
     if (times := dataset.get("repeat")) is None:
         return splits
     from al_cli.datasets.repeated import repeat_pool
@@ -96,8 +98,8 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
     picks = None
     if experiment.file is not None:
         picks, sizes = plan_imported(experiment, splits, sizes)
-    held_out.scored_split(splits, config["evaluate"])  # there is such a split
-    validates = held_out.HeldOut.of(config["dataset"]).initial
+    scored_split(splits, config["evaluate"])  # there is such a split
+    validates = HeldOut.of(config["dataset"]).initial
     if splits.val is None and not validates:
         refuse_without_val(experiment)
     if validates and sizes[0] < 2:
@@ -129,48 +131,6 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
     if validates:
         check_validating(experiment, splits, plan)
     return plan
-
-
-def refuse_without_val(experiment: Experiment) -> None:
-    """ConfigError for what needs validation images, where there are none."""
-    if uses := uses_of_val(experiment):
-        use = uses[0]
-        raise ConfigError(
-            f"{use.what}, and this dataset has no validation images: its only held-out split is what rounds are evaluated on",
-            remedy=f"add dataset.val=20%, or {use.instead}",
-        )
-
-
-class UseOfVal(NamedTuple):
-    """What reads validation images, as the beginning of a sentence, and what to do without them."""
-
-    what: str
-    instead: str
-
-
-def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
-    """What would read validation images to train or select by, but for a loss that is only recorded."""
-    uses = []
-    sampler = f"sampler {experiment.config['sampler']['name']}"
-    metric = experiment.training.stops_by
-    watched = "the validation loss" if metric is None else f"{metric} on validation images"
-    if experiment.training.duration == "early_stop":
-        last = " training.weights=last" if getattr(experiment.training, "weights", None) == "best" else ""
-        uses.append(UseOfVal(f"early stopping goes by {watched}", f"set training.duration=epochs{last}"))
-    elif experiment.training.watches:
-        uses.append(UseOfVal(f"training.weights=best is the best by {watched}", "set training.weights=last"))
-    if influence_reference(experiment) == "val":
-        instead = "set model.influence.reference=labeled"
-        uses.append(UseOfVal(f"{sampler} measures influence on validation images", instead))
-    if experiment.strategy.uses_held_out or Signal.ERROR_PROBABILITY in experiment.strategy.needs:
-        uses.append(UseOfVal(f"{sampler} learns from validation images", "take another sampler"))
-    return uses
-
-
-def influence_reference(experiment: Experiment) -> str | None:
-    """The images whose loss the sampler wants to lower; None for a sampler that does not ask for influence."""
-    asked = experiment.strategy.needs & INFLUENCES
-    return experiment.model.influences.reference if asked else None
 
 
 def check_validating(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:

@@ -11,7 +11,7 @@ from al_cli import masked, tasks, tracking
 from al_cli.errors import ConfigError, first_line, suggest, written
 from al_cli.experiment import imported
 from al_cli.experiment.compose import resolved
-from al_cli.experiment.dataset_settings import check_dataset_config, labels_of
+from al_cli.experiment.dataset_settings import check_dataset_config, check_labels
 from al_cli.experiment.names import WHERE, check_path
 from al_cli.experiment.sampling import (
     check_first,
@@ -34,7 +34,7 @@ from al_cli.records.stop import Stop, stop_of
 from al_cli.rng import Seeds
 from al_cli.strategy import Strategy
 from al_cli.tasks.base import PERCENT
-from al_cli.types import INFLUENCES, LabelKind, Signal
+from al_cli.types import INFLUENCES, Signal
 
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
@@ -261,32 +261,6 @@ def model_of(kind: LearnerKind, settings: Mapping[str, Any]) -> AnyModel:
             check_path(text, "model.weights")
     found: AnyModel = specified(kind.model, settings, "model")
     return found.check()
-
-
-def check_labels(plain: Mapping[str, Any], task: tasks.Task, kind: LearnerKind) -> None:
-    """ConfigError where dataset, model and task do not agree on what a label is."""
-    name, model = plain["dataset"]["name"], plain["model"]["name"]
-    words: dict[LabelKind, str] = {"objects": "boxes in its images", "image": "a class for each image"}
-    others: dict[LabelKind, str] = {
-        "objects": "task=detection model=tiny_faster_rcnn",
-        "image": "task=classification model=tiny_cnn",
-    }
-    labels = labels_of(plain["dataset"])
-    if task.label != labels:
-        raise ConfigError(
-            f"dataset {name} has {words[labels]}, and task {task.name} judges {words[task.label].replace(' its', '')}",
-            where=f"task={plain['task']}",
-            remedy=f"leave task out, or take another dataset (for this one: {others[labels]})",
-        )
-    if labels not in kind.labels:
-        raise ConfigError(
-            f"dataset {name} has {words[labels]}, and model {model} {kind.noun}",
-            where=f"model={model}",
-            remedy=f"take another model or dataset (for this one: {others[labels]})",
-        )
-    if labels == "image" and plain["budget_unit"] == "boxes":
-        what = f"a label is an image here: dataset {name} has {words[labels]}"
-        raise ConfigError(what, where="budget_unit=boxes", remedy="leave budget_unit out")
 
 
 def check_length(training: TrainingSpec, typed: Collection[str]) -> None:

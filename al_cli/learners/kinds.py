@@ -158,7 +158,7 @@ class Classifier(LearnerKind):
         needs: frozenset[Signal],
         chooses_first: bool,
     ) -> None:
-        from al_cli.learners.classifier.learner import check_classifier
+        from al_cli.learners.classifier.checks import check_classifier
 
         check_classifier(model, training, class_names, device, needs, chooses_first)
 

@@ -52,23 +52,6 @@ log = logging.getLogger("al")
 FOUND_RATE = "found_rate"  # among a checkpoint's extras
 
 
-def check_classifier(
-    model: ClassifierSpec,
-    training: ClassifierTraining,
-    class_names: Sequence[str],
-    device: str,
-    needs: frozenset[Signal],
-    chooses_first: bool,
-) -> None:
-    """ConfigError or ModelError for all that cannot work and can be known without a download. `chooses_first`: the starting
-    weights choose images before any training, so they must be a whole classifier of these classes."""
-    ClassifierLearner(model, training, class_names, iterations=1, device=device, needs=needs)
-    if chooses_first:
-        require_outputs(model, class_names)
-        if model.normalize == "train" and model.weights == "imagenet":
-            refuse_unmeasured(model)
-
-
 class ClassifierLearner(Learner):
     """A classifier for `class_names`.
 
@@ -195,7 +178,7 @@ class ClassifierLearner(Learner):
         extras |= difficulty.extras | (predictor.extras if predictor else {})
         taken = curve.points[-1].iteration  # the last step is always a point
         epochs = taken / unit if spec.counts_epochs else taken * self.batch_size / len(train_on)
-        self._adopt(network, extras)
+        self._network, self._extras = network, extras
         return Checkpoint(weights_of(network), tuple(curve.points), extras, epochs)
 
     def _predictor(self, network: Network, seed: int, init: Checkpoint | None) -> LearningLoss | None:
@@ -264,9 +247,6 @@ class ClassifierLearner(Learner):
         network.normalized = True
         return network.to(self._device)
 
-    def _adopt(self, network: Network, extras: Mapping[str, NDArray[Any]]) -> None:
-        self._network, self._extras = network, extras
-
     # ---- asking
 
     def _network_for(self, images: Dataset) -> Network:
@@ -315,5 +295,5 @@ class ClassifierLearner(Learner):
         """The checkpoint, its weights ready for `infer` and `loss`. RunError for a file that is missing or unreadable,
         ModelError for one of another model."""
         checkpoint = read_checkpoint(path)
-        self._adopt(self._network_of(checkpoint, str(path)), checkpoint.extras)
+        self._network, self._extras = self._network_of(checkpoint, str(path)), checkpoint.extras
         return checkpoint

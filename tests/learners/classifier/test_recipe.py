@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from al_cli.errors import ConfigError
-from al_cli.experiment import build, compose, settings
+from al_cli.experiment import compose, settings, without_val
 from al_cli.experiment.effective import effective, training_in_words
 from al_cli.learners.classifier.recipe import ClassifierRecipe
 from al_cli.learners.classifier.training_spec import ClassifierTraining
@@ -123,10 +123,10 @@ LUND = "training=lund_classification"
 def test_who_needs_validation_images(words, says):
     run = experiment(*words)
     if says is None:
-        build.refuse_without_val(run)
+        without_val.refuse_without_val(run)
     else:
         with pytest.raises(ConfigError) as caught:
-            build.refuse_without_val(run)
+            without_val.refuse_without_val(run)
         assert re.search(says, str(caught.value))
 
 
