@@ -23,6 +23,7 @@ al data DIR --problems found.csv     writes every problem (or, where there is no
 al data DIR dataset.train.images=train dataset.train.annotations=train.json dataset.test=20%
                                      names the files of a COCO set, and holds out a share
 al data pets dataset.test=20%        a folder for each class, of which a share is held out
+al data pets dataset.val=20% dataset.test=none evaluate=val      where rounds are scored on val
 al data cifar-10-python.tar.gz       a published set, from the files that it is downloaded as
 al data dataset=yolo dataset.root=DIR              the same words as al run
 al data digits DIR                   writes the built-in digits there as a YOLO dataset
@@ -83,7 +84,7 @@ def words_of(typed: list[str], format: str | None) -> list[str]:
     folders = [word for word in typed if not SETTING.match(word) or Path(word).exists()]
     settings = [word for word in typed if word not in folders]
     for word in settings:
-        if not re.match(r"[+]*(dataset[.=]|hydra\.searchpath=)", word):
+        if not re.match(r"[+]*(dataset[.=]|evaluate=|hydra\.searchpath=)", word):
             remedy = "leave it out; al run takes all settings"
             raise AlError(f"al data takes settings of the dataset, and {word} is none", remedy=remedy)
     if len(folders) > 1 or not typed:

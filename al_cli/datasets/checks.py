@@ -104,9 +104,14 @@ def require_class_names(names: Sequence[str], where: str) -> None:
             f"two classes are named '{shortened(name)}'", where=where, remedy="give each class its own name"
         )
     for name in names:
-        if not name.strip() or CONTROL.search(name) or len(name) > LONGEST_CLASS_NAME:
+        if not is_class_name(name):
             what = f"class name {quoted(name)} is empty, longer than {LONGEST_CLASS_NAME} letters or not one line"
             raise DatasetError(what, where=where, remedy="give the class a name that can be shown")
+
+
+def is_class_name(name: str) -> bool:
+    """Whether it can be shown, on one line."""
+    return bool(name.strip()) and not CONTROL.search(name) and len(name) <= LONGEST_CLASS_NAME
 
 
 def require_left(split: str, data: Dataset, where: Path) -> None:

@@ -63,6 +63,13 @@ def divided(own: OwnSplits, wanted: HeldOut) -> Splits:
 
 def _draw(pool: Dataset, wanted: HeldOut) -> dict[str, Dataset]:
     """`pool`, `val` and `test`, the two empty where no share of them is asked for."""
+    counted = sum(asked for asked in (wanted.val, wanted.test) if isinstance(asked, int))
+    if counted >= len(pool):
+        raise DatasetError(
+            f"{counted} images are to be held out, and there are {len(pool)}",
+            where=wanted.shares,
+            remedy="give counts that leave a pool, or shares: dataset.test=20%",
+        )
     keys = group_keys(pool.images, wanted.group)
     groups, needed = len(set(keys)), 1 + (wanted.val is not None) + (wanted.test is not None)
     if groups < needed:

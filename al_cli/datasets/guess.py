@@ -11,7 +11,8 @@ from al_cli.datasets.archives import WELL_KNOWN, find_files
 from al_cli.datasets.exports import YAMLS
 from al_cli.datasets.foreign_files import read_some
 from al_cli.datasets.image_formats import published_format
-from al_cli.datasets.labeled_csv import columns_of
+from al_cli.datasets.labeled_csv import columns_of, delimiter_of
+from al_cli.datasets.places import as_utf8
 from al_cli.datasets.tree import Tree
 from al_cli.datasets.whole_images import class_folders, class_of, split_folders
 from al_cli.errors import DatasetError
@@ -45,7 +46,8 @@ def _format_of_images(root: Path) -> str:
     if "coco" in tree.json_kinds.values() or tree.label_files() or tree.with_suffix(".xml"):
         return ""
     for file in root.glob("*.[cC][sS][vV]"):
-        header = next(csv.reader([read_some(file, YAML_START).decode(errors="replace").partition("\n")[0]]), [])
+        first = as_utf8(read_some(file, YAML_START)).decode(errors="replace").partition("\n")[0]
+        header = next(csv.reader([first], delimiter=delimiter_of(first)), [])
         if {"file", "label"} <= columns_of(header).keys():
             return "csv"
     try:

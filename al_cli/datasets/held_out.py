@@ -185,5 +185,5 @@ def _share(value: Any, name: str, placed: bool) -> tuple[float | int | None, flo
     if 0 < number < 1:
         ways = f"write {key}={_percent(number)}, a share of the pool"
     elif 1 <= number < 100:
-        ways = f"write {key}={number:g}% if that is the share of the pool that you mean"
+        ways = f"write {key}={number:g}% for that share of the pool, or '{key}={number:g} images' for so many"
     raise ConfigError(f"{key} is {value!r}", remedy=ways)

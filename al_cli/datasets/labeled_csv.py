@@ -12,7 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from al_cli.datasets.checks import Problems, quoted, require_class_names, require_pool, shortened, to_splits
+from al_cli.datasets.checks import (
+    Problems,
+    is_class_name,
+    quoted,
+    require_class_names,
+    require_pool,
+    shortened,
+    to_splits,
+)
 from al_cli.datasets.names import names_with_folders
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.places import IMAGE_SUFFIXES, SPLIT_NAMES, Places, read_text
@@ -104,6 +112,11 @@ def csv_of(root: Path) -> Path:
     )
 
 
+def delimiter_of(first: str) -> str:
+    """What separates the cells, as the first line says."""
+    return max(",;\t", key=first.count)
+
+
 def columns_of(header: Sequence[str]) -> dict[str, int]:
     """{file, label, split: the place of that column} for those that the header has, by the first name that is there."""
     names = [name.strip().lower() for name in header]
@@ -121,7 +134,7 @@ def _rows(file: Path, base: Path, images: str | None, places: Places, problems: 
     except OSError as error:
         raise DatasetError(f"cannot be read: {error.strerror}", where=str(file), remedy="name a csv") from error
     first = text.partition("\n")[0]
-    table = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(first))
     try:
         header = next(table, [])
         column = columns_of(header)
@@ -173,6 +186,9 @@ def _read(
     known = next((one for one, names in SPLIT_FOLDERS.items() if split in names), None)
     if not text or not label:
         problems.row(BAD_LINE, "the cell of the file is empty" if not text else "the label is empty", where)
+        return None
+    if not is_class_name(label):
+        problems.row(BAD_LINE, f"label {quoted(label)} is too long, or not one line", where)
         return None
     if known is None:
         problems.row(BAD_LINE, f"split {quoted(split)} is none of train, val and test", where)

@@ -61,7 +61,9 @@ class Oddity:
 def named_splits(splits: Splits) -> list[tuple[str, Dataset]]:
     """(name, dataset) of the splits that are there: train, val, test."""
     every = (("train", splits.train), ("val", splits.val), ("test", splits.test))
-    return [(name, data) for name, data in every if data is not None]
+    return [
+        (name, data) for name, data in every if data is not None and len(data)
+    ]  # test=none: a test split without images
 
 
 def find_oddities(splits: Splits, notes: Notes, root: Path, labels: LabelKind = "objects") -> list[Oddity]:

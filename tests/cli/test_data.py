@@ -340,3 +340,9 @@ def test_the_built_in_images_and_a_csv_are_checked_by_the_same_words(al, tmp_pat
     for place in (tmp_path / "few", tmp_path / "few" / "list.csv"):
         said = json.loads(al("data", place, "--json").stdout)
         assert (said["name"], said["format"], said["classes"]) == ("few", "csv", ["x", "y"])
+
+
+def test_a_set_whose_rounds_are_scored_on_val_is_checked_as_al_run_reads_it(al, tmp_path):
+    root = class_folders(tmp_path / "set", _={"a": 8, "b": 8})
+    said = al("data", str(root), "dataset.val=4 images", "dataset.test=none", "evaluate=val").stdout
+    assert "evaluate=val" in said.partition("use it with: al run ")[2] and "val" in said

@@ -82,8 +82,9 @@ def test_a_count_is_met_exactly_by_the_lowest_places():
 
     lowest = sorted((one.name for one in POOL.images), key=place)[:20]
     assert {one.name for one in splits.test.images} == set(lowest)
-    assert "a pool without an image" in error_of(POOL, test="60 images")
-    assert "a test split of 60 images instead of 61" in error_of(POOL, test="61 images")
+    for too_many in ({"test": "60 images"}, {"test": "61 images"}, {"test": "30 images", "val": "30 images"}):
+        assert "are to be held out, and there are 60" in error_of(POOL, **too_many)
+    assert "'dataset.test=20 images' for so many" in error_of(POOL, test=20)
     assert HeldOut.of({"test": "20 images", "val": "10 images"}).expected(60) == 30
 
 

@@ -3,6 +3,7 @@
 import pytest
 from labeled_images import unlike_others
 
+from al_cli.datasets.guess import guess_format
 from al_cli.datasets.labeled_csv import load_csv
 from al_cli.datasets.notes import Notes
 from al_cli.errors import DatasetError
@@ -45,6 +46,7 @@ def test_semicolons_a_folder_of_images_and_names_for_labels(tmp_path):
         (["file,label", "a.png,x", "gone.png,x"], r"there is no image.*train.csv:3"),
         (["file,label", "c.png,x"], r"set dataset.images=sub.*train.csv:2"),
         (["file,label", "a.png,x", "b.png"], r"too few.*train.csv:3"),
+        (["file,label", 'a.png,"two', 'lines"', "b.png,x"], r"label 'two.*lines' is too long, or not.*train.csv:3"),
         (["file,label", "a.png,"], r"label is empty.*train.csv:2"),
         (["file,label", "a.png,x", "a.png,y"], r"a.png is y here and x in line 2.*train.csv:3"),
         (["file,label", "a.png,x", "a.png,x"], r"named again, first in line 2.*train.csv:3"),
@@ -87,3 +89,12 @@ def test_which_csv_is_asked_for_and_what_is_none(tmp_path):
         load_csv(tmp_path / "x.csv")
     with pytest.raises(DatasetError, match=r"no folder pictures"):
         load_csv(tmp_path / "train.csv", images="pictures")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_csv_is_known_by_its_columns_whatever_separates_them(tmp_path, separator):
+    images(tmp_path, "a.png", "b.png")
+    table(tmp_path, *(line.replace(",", separator) for line in ("file,label", "a.png,x", "b.png,y")))
+    assert guess_format(tmp_path) == "csv"
+    (tmp_path / "train.csv").write_text((tmp_path / "train.csv").read_text("utf-8-sig"), encoding="utf-16")
+    assert guess_format(tmp_path) == "csv"

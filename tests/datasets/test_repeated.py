@@ -103,6 +103,8 @@ def test_copies_are_made_once_and_again_with_the_same_bytes(tmp_path, cache):
     assert loaded(root, repeat=3).train.fingerprint == first.fingerprint
     assert [path.stat().st_mtime_ns for path in paths] == stamps
     paths[3].unlink()
+    paths[4].write_bytes(content[4][:-20])
+    paths[5].write_bytes(b"")
     (tmp_path / "data").rename(tmp_path / "elsewhere")
     assert loaded(tmp_path / "elsewhere", repeat=3).train.fingerprint == first.fingerprint
     assert [path.read_bytes() for path in paths] == content

@@ -1,6 +1,7 @@
 """What a mistake of the user's leaves behind: nothing where nothing was, and nothing lost where there was a run."""
 
 import pytest
+from labeled_images import unlike_others
 from shapes import write_yolo
 
 from al_cli.errors import DatasetError
@@ -27,6 +28,22 @@ def test_a_broken_dataset_leaves_no_folder(al, root, words):
     assert "99" in al(*words, code=2).stderr
     assert not (al.cwd / "outputs/s").exists()
     assert "no runs" in al("ls").stdout
+
+
+@pytest.mark.parametrize(
+    ("odd", "model", "says"), [((9, 9), "tiny_cnn", "is 9 x 9 px, and the first is 8 x 8"), ((8, 8), "vgg16", "vgg16")]
+)
+def test_an_image_that_the_network_cannot_take_is_named_before_anything_is_trained(al, tmp_path, odd, model, says):
+    root = tmp_path / "set"
+    for split in ("train", "test"):
+        for n in range(8):
+            unlike_others(root / split / "ab"[n % 2] / f"{n}.png", (8, 8))
+    unlike_others(root / "test/b/odd.png", odd)
+    words = ["run", "dataset=folder", f"dataset.root={root}", f"model={model}", "rounds=1", "study=s"]
+    words += ["model.weights=none", "model.outputs=new", "model.image_size=null"]
+    for dry in (["--dry-run"], []):
+        assert says in al(*words, *dry, code=2).stderr
+    assert not (al.cwd / "outputs/s").exists()
 
 
 def test_a_pool_too_small_for_the_plan_leaves_no_folder(al, words):

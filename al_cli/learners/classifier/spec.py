@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from al_cli.errors import ConfigError, ModelError, written
+from al_cli.errors import ConfigError, DatasetError, ModelError, written
 from al_cli.learners.spec import InfluenceSpec
 from al_cli.learners.values import require_count, require_number, require_one_of
-from al_cli.types import INFLUENCES, Signal
+from al_cli.types import INFLUENCES, Image, Signal
 
 NETWORKS = ("tiny_cnn", "resnet18", "vgg16", "resnet50")
 RESNETS = ("resnet18", "resnet50")
@@ -173,6 +173,25 @@ class ClassifierSpec:
         if Signal.DROPOUT in lacking:
             return "it has no dropout layers; set model.dropout=0.2 to train with them"
         return "it needs boxes, and a classifier gives each image one class; take another sampler"
+
+    def require_sizes(self, images: Iterable[Image]) -> None:
+        """DatasetError for an image that is not as large as the first, or too small, where none is resized."""
+        if self.image_size is not None:
+            return
+        first = None
+        for image in images:
+            size = image.width, image.height
+            first = first or size
+            if size != first:
+                raise DatasetError(
+                    f"the image is {size[0]} x {size[1]} px, and the first is {first[0]} x {first[1]}",
+                    where=str(image.path),
+                    remedy="resize all images to one size, for example model.image_size=64",
+                )
+            if self.network == "vgg16" and min(size) < VGG_SMALLEST:
+                what = f"the image is {size[0]} x {size[1]} px, and vgg16 halves an image five times"
+                remedy = f"give model.image_size={VGG_SMALLEST} or more, or take another model"
+                raise DatasetError(what, where=str(image.path), remedy=remedy)
 
     def require_weights(self) -> None:
         """ModelError for a weights file that is not there."""
