@@ -162,6 +162,7 @@ def parse(text: str) -> Table:
     ours = {}
     for number, one in enumerate(check.listed(content.get("ours", []), "ours"), 1):
         if check.keys(one, f"ours, entry {number}", needed=("sweep", "what")):
+            check.that(one["sweep"] not in ours, f"ours: {one['sweep']} is there twice")
             ours[one["sweep"]] = str(one["what"])
     experiments = [
         experiment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -15,18 +14,17 @@ from al_cli.errors import DatasetError
 from al_cli.system import unfinished
 
 How = TypeVar("How")
-END_OF_PNG = bytes(4) + b"IEND" + bytes.fromhex("ae426082")  # a chunk without data, and its checksum
 
 
 def write_missing(
     kind: str, made_from: Mapping[Path, tuple[Path, How]], draw: Callable[[Path, How], Pillow.Image]
 ) -> None:
-    """Write the copies that the cache does not hold whole, as PNG: path -> the image's file and what `draw` takes besides it. Each
+    """Write the copies that the cache does not hold, as PNG: path -> the image's file and what `draw` takes besides it. Each
     appears whole or not at all, so several processes may do so at once. `kind` is what a copy is: turned, for example.
 
     DatasetError, with the file, for an image that cannot be decoded or a cache that cannot be written.
     """
-    missing = [path for path in made_from if not _is_whole(path)]
+    missing = [path for path in made_from if not path.exists()]
 
     def write(path: Path) -> None:
         picture = draw(*made_from[path])
@@ -45,16 +43,6 @@ def write_missing(
         if isinstance(failed, Exception):
             where = str(made_from[missing[n]][0])
             raise DatasetError(why_unreadable(failed), where=where, remedy="replace or remove the file")
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file is there and ends as a PNG does: somebody else may have cut what lies in a cache."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-len(END_OF_PNG), os.SEEK_END)
-            return file.read() == END_OF_PNG
-    except OSError:
-        return False
 
 
 def upright(path: Path) -> Pillow.Image:
