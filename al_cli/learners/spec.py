@@ -1,6 +1,6 @@
-"""The settings of a run's model, as plain data that is checked before torch is imported.
+"""The settings of a detector, as plain data that is checked before torch is imported.
 
-    ModelSpec      conf/model/*.yaml   which detector, from which weights
+    ModelSpec      conf/model/*.yaml   which detector, from which weights (classifiers: `classifier/spec.py`)
     InfluenceSpec  model.influence     how INFLUENCE is measured
 
 Field names are the keys of those files, as in `training_spec.py`. `check` raises ConfigError with the valid choices; it

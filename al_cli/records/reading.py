@@ -15,6 +15,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from al_cli.errors import RunError
 from al_cli.records.formats import (
     content_hash,
@@ -319,13 +322,19 @@ class RunFiles:
         """A row for each class as the task evaluated it, by column name."""
         return csv_rows(self._content(round, "per_class.csv"))
 
-    def confusion(self, round: int) -> tuple[list[str], list[list[int]]]:
-        """Class names, and for each as the true class the images that each class was predicted for; empty for a task without
-        such a table."""
-        if "confusion.csv" not in self.record(round).hashes:
-            return [], []
-        rows = self._rows(round, "confusion.csv", lambda row: list(row.values()))
-        return [name for name, *_ in rows], [[int(cell) for cell in cells] for _, *cells in rows]
+    def confusion(self, round: int) -> tuple[list[str], NDArray[np.int64]]:
+        """Class names, and the images [true class, predicted class]; empty for a task without such a table."""
+        names: list[str] = []
+        if "confusion.csv" in self.record(round).hashes:
+            names = [row["class"] for row in self.per_class(round)]
+        counts, place = np.zeros((len(names), len(names)), np.int64), {name: c for c, name in enumerate(names)}
+        if names:
+            cells = self._rows(
+                round, "confusion.csv", lambda row: (place[row["true"]], place[row["predicted"]], int(row["images"]))
+            )
+            for true, predicted, images in cells:
+                counts[true, predicted] = images
+        return names, counts
 
     def timing(self, round: int) -> dict[str, Any]:
         """Seconds and memory of a round; empty where they cannot be read, for they are no part of a record."""
