@@ -145,11 +145,11 @@ class Dataset:
             f"{len(self.category_ids)} category ids for {len(self.class_names)} classes",
         )
         _require((np.diff(ids) > 0).all(), f"image ids must ascend strictly: {ids[:8].tolist()}...")
-        for image in self.images:
-            _require(
-                not len(image.classes) or image.classes.max() < len(self.class_names),
-                f"image {image.id} has a class outside 0..{len(self.class_names) - 1}: {image.classes.tolist()}",
-            )
+        classes = np.concatenate([image.classes for image in self.images]) if self.images else np.zeros(0, int)
+        if classes.max(initial=-1) >= len(self.class_names):
+            image = next(image for image in self.images if image.classes.max(initial=-1) >= len(self.class_names))
+            outside = f"has a class outside 0..{len(self.class_names) - 1}: {image.classes.tolist()}"
+            raise ValueError(f"image {image.id} {outside}")
         object.__setattr__(self, "_position", {int(i): n for n, i in enumerate(ids)})
 
     def __len__(self) -> int:

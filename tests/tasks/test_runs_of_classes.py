@@ -32,10 +32,21 @@ def words(root) -> list[str]:
     return ["run", *of_data, "model=fake", "store=false", "initial=14", "budget=7", "rounds=2"]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("made") / "one"
+
+
 @pytest.fixture
-def one(al, words) -> Path:
-    al(*words, "run_name=one", "study=s", "plots=false", "training.keep_checkpoints=all")
-    return al.cwd / "outputs/s/one"
+def one(al, words, made) -> Path:
+    """A run that kept all weights: made once, and each test has a copy."""
+    folder = al.cwd / "outputs/s/one"
+    if made.exists():
+        shutil.copytree(made, folder)
+    else:
+        al(*words, "run_name=one", "study=s", "plots=false", "training.keep_checkpoints=all")
+        shutil.copytree(folder, made)
+    return folder
 
 
 # ---- the numbers
