@@ -15,24 +15,27 @@ import gzip
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from PIL import Image as Pillow
 
 from al_cli.datasets import image_arrays as arrays
+from al_cli.datasets.checks import quoted
 from al_cli.datasets.image_arrays import DOWNLOAD_AGAIN, Labeled
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.unpacked import unpacked
 from al_cli.datasets.whole_images import BadRows, load_folder, subfolders
 from al_cli.errors import DatasetError
 from al_cli.progress import phase
-from al_cli.system import read_regular
+from al_cli.system import open_regular, read_regular
 from al_cli.types import OwnSplits
 
 VERSION = 1  # to be changed with what is written
 MOST_FOLDERS = 50  # looked into for the files
+MOST_BYTES = 2**30  # of one file, unpacked; those of EMNIST, the largest set in these formats, have half of it
+MOST_NAME_BYTES = 200  # of a class, whose folder is called so; systems take 255
 TARS = (".tar.gz", ".tgz", ".tar")
 TEN_DIGITS = tuple("0123456789")
 Files = Mapping[str, bytes]  # by the names that a layout calls them
@@ -206,8 +209,11 @@ def _read(place: Place) -> dict[str, bytes]:
         files = {}
         for name, path in place.files.items():
             try:
-                data = read_regular(path)
-                files[name] = gzip.decompress(data) if path.suffix == ".gz" else data
+                if path.suffix == ".gz":
+                    with open_regular(path) as packed, gzip.GzipFile(fileobj=packed) as file:
+                        files[name] = _whole(file, path)
+                else:
+                    files[name] = read_regular(path)
             except (OSError, EOFError, zlib.error) as error:
                 raise _broken(path, error) from error
         return files
@@ -216,13 +222,26 @@ def _read(place: Place) -> dict[str, bytes]:
             files = {}
             for member in tar:
                 called = member.name.rpartition("/")[2]
-                if called in place.layout.files and (opened := tar.extractfile(member)) is not None:
-                    files[called] = opened.read()
-    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+                if called not in place.layout.files or not member.isfile():  # a link leads out of it, or nowhere
+                    continue
+                if (opened := tar.extractfile(member)) is not None:
+                    files[called] = _whole(opened, place.tar / called)
+    except DatasetError:
+        raise
+    except Exception as error:  # broken headers can raise anything
         raise _broken(place.tar, error) from error
     if missing := [name for name in place.layout.files if name not in files]:
         raise DatasetError(f"{', '.join(missing)} is missing in it", where=str(place.tar), remedy=DOWNLOAD_AGAIN)
     return files
+
+
+def _whole(file: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
+    """All bytes of a packed file. DatasetError where they are so many that it was made to fill the memory."""
+    data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        what = f"unpacks to more than {MOST_BYTES >> 20} MiB, which no file of such a set has"
+        raise DatasetError(what, where=str(path), remedy=DOWNLOAD_AGAIN)
+    return data
 
 
 def _broken(path: Path, error: Exception) -> DatasetError:
@@ -237,8 +256,7 @@ def _write(place: Place, root: Path, folder: Path) -> None:
         names = layout.classes(files[layout.names[0]] if layout.names else b"")
         parts = {"train": layout.read(files, layout.train), "test": layout.read(files, layout.test)}
         arrays.require_labels({split: part.labels for split, part in parts.items()}, len(names))
-        if wrong := [name for name in names if not re.fullmatch(r"[\w][\w .,()+&'-]{0,99}", name)]:
-            raise DatasetError(f"has a class called {wrong[0]!r:.80}", remedy=DOWNLOAD_AGAIN)
+        _require_folder_names(names)
     except DatasetError as error:
         at = place.tar or next(iter(place.files.values())).parent
         where = f"{at}: {error.where}" if error.where else str(at)
@@ -251,3 +269,12 @@ def _write(place: Place, root: Path, folder: Path) -> None:
             for number, (pixels, label) in enumerate(zip(part.pixels, part.labels.tolist(), strict=True)):
                 Pillow.fromarray(pixels).save(folder / split / names[label] / f"{number:05d}.png")
                 step()
+
+
+def _require_folder_names(names: Sequence[str]) -> None:
+    """DatasetError for names of classes by which no folders can be called, one each, on every system."""
+    if len({name.casefold() for name in names}) < len(names):
+        raise DatasetError("has two classes of one name", remedy=DOWNLOAD_AGAIN)
+    for name in names:
+        if not re.fullmatch(r"\w[\w .,()+&'-]*", name) or len(name.encode()) > MOST_NAME_BYTES:
+            raise DatasetError(f"has a class called {quoted(name)}", remedy=DOWNLOAD_AGAIN)

@@ -82,12 +82,16 @@ def cifar_python(data: bytes, labels: str) -> Labeled:
     batch = read_pickle(data)
     pixels, numbers = batch.get("data"), batch.get(labels)
     good = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 and pixels.ndim == 2
-    if not good or not isinstance(numbers, list) or any(type(number) is not int for number in numbers):
+    if not good or not isinstance(numbers, list) or not all(map(_is_label, numbers)):
         raise DatasetError(
             f"is no file of CIFAR: it lacks the bytes `data` or the list `{labels}`", remedy=DOWNLOAD_AGAIN
         )
     assert isinstance(pixels, np.ndarray)
     return _planes(pixels, np.array(numbers, dtype=np.int64))
+
+
+def _is_label(number: object) -> bool:
+    return type(number) is int and abs(number) < 2**31
 
 
 def cifar_binary(data: bytes, labels: int) -> Labeled:
@@ -137,11 +141,18 @@ def svhn_mat(data: bytes) -> Labeled:
         raise DatasetError(what, remedy=DOWNLOAD_AGAIN) from error
     pixels, labels = found.get("X"), found.get("y")
     good = isinstance(pixels, np.ndarray) and isinstance(labels, np.ndarray) and pixels.dtype == np.uint8
-    if not good or pixels.shape != (SIDE_PX, SIDE_PX, COLORS, labels.size):
-        what = "is none of SVHN's cropped digits: it lacks X of 32 x 32 x 3 x N or y of N"
+    if not good or not _are_whole(labels) or pixels.shape != (SIDE_PX, SIDE_PX, COLORS, labels.size):
+        what = "is none of SVHN's cropped digits: it lacks X of 32 x 32 x 3 x N bytes or y of N whole numbers"
         raise DatasetError(what, remedy="download train_32x32.mat and test_32x32.mat (format 2)")
     digits = labels.reshape(-1).astype(np.int64)
     return Labeled(pixels.transpose(3, 0, 1, 2), np.where(digits == 10, 0, digits))
+
+
+def _are_whole(labels: NDArray[Any]) -> bool:
+    """Whether these are whole numbers; MATLAB writes them as floating-point ones where nothing else is said."""
+    return labels.dtype.kind in "iu" or (
+        labels.dtype.kind == "f" and bool(np.isfinite(labels).all() and (labels == np.round(labels)).all())
+    )
 
 
 def mnist_idx(images: bytes, labels: bytes) -> Labeled:
@@ -161,6 +172,8 @@ def _idx(data: bytes, axes: int) -> NDArray[np.uint8]:
     expected = head + int(np.prod(shape, dtype=object))
     if len(data) != expected:
         raise DatasetError(f"is cut short: it has {len(data)} bytes of {expected}", remedy=DOWNLOAD_AGAIN)
+    if 0 in shape[1:]:
+        raise DatasetError(f"has images of {shape[2]} x {shape[1]} px", remedy=DOWNLOAD_AGAIN)
     return np.frombuffer(data, dtype=np.uint8, offset=head).reshape(shape)
 
 

@@ -1,6 +1,7 @@
 """Images that lie in archives, written once to al's cache as ordinary image files, and the cache's spare place.
 
-Knows no format: whoever asks writes the folder. A folder in the cache is complete, because it is renamed into its place.
+Knows no format: whoever asks writes the folder. A folder in the cache is complete, because it is renamed into its place, and
+stays so: it holds a digest of its files' names and sizes, and one of which somebody took or cut a file is made again.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from al_cli.errors import DatasetError
 
 log = logging.getLogger("al")
 ABANDONED_S = 24 * 3600  # a folder that was begun so long ago is nobody's
+LISTED = ".files"  # in each folder: the digest of its files
 
 
 def unpacked(kind: str, sources: Sequence[Path], write: Callable[[Path], object]) -> Path:
@@ -56,8 +58,10 @@ def kept(name: str, write: Callable[[Path], object]) -> Path:
 
 
 def _made(folder: Path, write: Callable[[Path], object]) -> Path:
-    if folder.exists():
+    if _is_whole(folder):
         return folder
+    if (folder / LISTED).exists():
+        log.warning("%s is not as al wrote it, and is made again", folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f".{glob.escape(folder.name)}-*"):  # by a process that was killed
         with suppress(OSError):  # another process has just finished it
@@ -66,7 +70,12 @@ def _made(folder: Path, write: Callable[[Path], object]) -> Path:
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         write(draft)
+        (draft / LISTED).write_text(_digest_of_files(draft))
         draft.chmod(0o755)  # mkdtemp makes it private
+        if folder.exists() and not _is_whole(folder):
+            with suppress(FileNotFoundError):  # another process has just done so
+                folder.rename(gone := draft.with_name(f"{draft.name}-gone"))
+                shutil.rmtree(gone, ignore_errors=True)
         try:
             draft.rename(folder)
         except OSError:
@@ -75,6 +84,26 @@ def _made(folder: Path, write: Callable[[Path], object]) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder has all files that it was made with, as long as they were."""
+    try:
+        return (folder / LISTED).read_text(errors="replace") == _digest_of_files(folder)
+    except OSError:
+        return False
+
+
+def _digest_of_files(folder: Path) -> str:
+    """Of the places and sizes of all files; seventy thousand of them take half a second."""
+    found = hashlib.sha256()
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            if name != LISTED:
+                path = Path(place, name)
+                found.update(f"{path.relative_to(folder)}/{path.stat().st_size}\n".encode(errors="replace"))
+    return found.hexdigest()
 
 
 def _own_temporary_folder() -> Path:

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from al_cli.datasets.archives import load_archive
-from al_cli.datasets.image_arrays import mnist_idx
+from al_cli.datasets.image_arrays import mnist_idx, svhn_mat
 from al_cli.datasets.notes import Notes
 from al_cli.errors import DatasetError
 from al_cli.experiment import compose
@@ -230,8 +230,15 @@ def test_a_pickle_that_would_run_something_is_not_run(tmp_path):
             python_pickle({"data": np.zeros((1, 3072), np.uint8), "labels": [10]}),
             r"label 10, outside 0\.\.9",
         ),
-        ("batches.meta", python_pickle({"label_names": ["../../../x"] * 10}), "has a class called '../../../x'"),
+        ("batches.meta", python_pickle({"label_names": ["../../../x", *NAMES[1:]]}), "has a class called '../../../x'"),
         ("batches.meta", python_pickle({}), "lacks the list `label_names`"),
+        ("batches.meta", python_pickle({"label_names": ["cat"] * 10}), "two classes of one name"),
+        ("batches.meta", python_pickle({"label_names": ["\u65e5" * 100, *NAMES[1:]]}), "has a class called"),
+        (
+            "data_batch_2",
+            pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [10**30]}),
+            "lacks .* the list `labels`",
+        ),
     ],
 )
 def test_a_broken_file_is_named_and_nothing_is_left_in_the_cache(tmp_path, spoiled, data, says, monkeypatch):
@@ -257,6 +264,51 @@ def test_what_was_looked_for_is_said_and_a_torn_archive_is_no_traceback(tmp_path
     file.write_bytes(RNG.bytes(2000))
     with pytest.raises(DatasetError, match=r"cut short, or no archive .*cifar-10-python\.tar\.gz.*download it again"):
         load_archive("cifar10", file)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_a_link_in_an_archive_is_no_file_of_the_set(tmp_path, kind):
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as tar:
+        for target in ("../../../etc/passwd", "data_batch_1"):  # out of the archive, and to itself
+            link = tarfile.TarInfo("data_batch_1")
+            link.type, link.linkname = kind, target
+            tar.addfile(link)
+    with pytest.raises(DatasetError, match=r"data_batch_1, .* is missing in it"):
+        load_archive("cifar10", tmp_path)
+
+
+def test_a_file_that_unpacks_to_more_than_any_set_has_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr("al_cli.datasets.archives.MOST_BYTES", 2**20)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (tmp_path / f"{name}-ubyte.gz").write_bytes(gzip.compress(bytes(2**20 + 1), 1))
+    with pytest.raises(DatasetError, match=r"unpacks to more than 1 MiB.*train-images-idx3-ubyte\.gz"):
+        load_archive("mnist", tmp_path)
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz", compresslevel=1) as tar:
+        member = tarfile.TarInfo("data_batch_1")
+        member.size = 2**20 + 1
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    with pytest.raises(DatasetError, match=r"unpacks to more than 1 MiB.*data_batch_1"):
+        load_archive("cifar10", tmp_path)
+
+
+def test_images_without_a_pixel_are_refused():
+    empty = bytes((0, 0, 8, 3)) + np.array([2, 0, 28], ">u4").tobytes()
+    with pytest.raises(DatasetError, match="has images of 28 x 0 px"):
+        mnist_idx(empty, idx(np.zeros(2, np.uint8)))
+
+
+@pytest.mark.parametrize("labels", [[1.5, 2], [1, np.nan], [1, np.inf], [1, 1j], np.array([[1], [2, 3]], object)])
+def test_labels_of_svhn_are_whole_numbers(labels):
+    file = io.BytesIO()
+    savemat(file, {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": labels})
+    with pytest.raises(DatasetError, match=r"lacks .* y of N whole numbers"):
+        svhn_mat(file.getvalue())
+
+
+def test_labels_of_svhn_may_be_written_as_matlab_writes_numbers():
+    file = io.BytesIO()
+    savemat(file, {"X": np.zeros((32, 32, 3, 2), np.uint8), "y": [[10.0], [3.0]]})
+    assert svhn_mat(file.getvalue()).labels.tolist() == [0, 3]
 
 
 def test_an_image_in_both_splits_stays_as_published(tmp_path):

@@ -172,8 +172,9 @@ def test_the_cache_is_written_once_and_by_many_at_once(tmp_path: Path, monkeypat
     assert root.parent == cache_dir()
     assert default_name not in root.name  # other parameters, other folder
     assert [file.name for file in root.parent.iterdir()] == [root.name]
-    (root / "data.yaml").write_text("still mine")
-    assert digits_root() == root and (root / "data.yaml").read_text() == "still mine"
+    mine = (root / "data.yaml").read_text().upper()  # as long as before
+    (root / "data.yaml").write_text(mine)
+    assert digits_root() == root and (root / "data.yaml").read_text() == mine
 
 
 def test_a_cache_that_cannot_be_written_is_gone_around(tmp_path, monkeypatch, caplog):

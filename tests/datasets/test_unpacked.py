@@ -65,3 +65,20 @@ def test_who_comes_second_takes_what_is_there(cache):
 
     assert (kept("set", slow) / "x").read_text() == "faster"
     assert [path.name for path in cache.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda x: x.unlink(), lambda x: x.write_text(""), lambda x: x.with_name("y").touch()]
+)
+def test_a_folder_that_lost_a_part_is_made_again(cache, spoil, caplog):
+    def write(folder: Path) -> None:
+        (folder / "a").mkdir()
+        (folder / "a" / "x").write_text("whole")
+
+    folder = kept("set", write)
+    spoil(folder / "a" / "x")
+    assert kept("set", write) == folder and (folder / "a" / "x").read_text() == "whole"
+    assert sorted(path.name for path in folder.rglob("[!.]*")) == ["a", "x"]
+    assert "is not as al wrote it" in caplog.text and [path.name for path in cache.iterdir()] == ["set"]
+    kept("set", writer("never", calls := []))
+    assert calls == []

@@ -70,7 +70,7 @@ def test_isal_as_section_4_1_has_it():
 def test_lund_and_fsdl_in_words():
     lund = experiment("training=lund_classification", "dataset.val=20%", "model.image_size=32")
     assert training_in_words(lund, 1000) == (
-        "at most 1000 epochs, 20 images a step, rate 1e-05 throughout, the best epoch's weights; images of 32 x 32 px"
+        "at most 1000 epochs, 20 images a step, rate 1e-06 throughout, the best epoch's weights; images of 32 x 32 px"
     )
     fsdl = experiment("training=fsdl", "training.lr_finder=true", "dataset.val=20%")
     assert "a rate that each round finds" in training_in_words(fsdl, 1000) and effective(fsdl, 1000)["lr"] is None
