@@ -45,6 +45,7 @@ OF_SIGNALS = {
     "model.loss_prediction": (frozenset({Signal.PREDICTED_LOSS}), "learning_loss"),
     "model.loss_prediction_share": (frozenset({Signal.PREDICTED_LOSS}), "learning_loss"),
     "model.influence": (INFLUENCES, "influence"),
+    "model.dropout_passes": (frozenset({Signal.DROPOUT}), "bald"),
 }
 
 

@@ -217,7 +217,6 @@ def test_a_metric_without_values_is_not_called_a_missing_run(al, fake):
 # Prose about papers and data, which names what they report.
 PROSE = {
     "datasets/digits.py": "what the test split is made for",
-    "learners/fake.py": "how well the fake learns",
     "samplers/detection_errors.py": "a threshold of PASCAL VOC",
     "samplers/score_margin.py": "what the source found",
 }
@@ -225,7 +224,7 @@ PROSE = {
 GEOMETRY = {
     "budget.py", "loop/plan.py", "types.py", "experiment/settings.py", "experiment/sampling.py", "records/formats.py",
     "records/rounds.py", "datasets/checks.py", "samplers/as_modal.py", "samplers/ccms.py", "samplers/guide.py",
-    "tasks/base.py",
+    "tasks/base.py", "experiment/dataset_settings.py",
 }  # fmt: skip
 FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "detection.py"]
 
