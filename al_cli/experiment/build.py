@@ -88,9 +88,8 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
     """What each round labels and trains on. ConfigError when the pool is too small for it, DatasetError where the model cannot
     take an image."""
     config, train = experiment.config, splits.train
-    if isinstance(experiment.model, ClassifierSpec):
-        held = splits.val.images if splits.val is not None else ()
-        experiment.model.require_sizes(itertools.chain(train.images, held, splits.test.images))
+    held = splits.val.images if splits.val is not None else ()
+    experiment.model.require_sizes(itertools.chain(train.images, held, splits.test.images))
     amounts = {key: config[key] for key in ("initial", "budget", "rounds")}
     if experiment.file is not None and amounts["budget"] is None:
         amounts["budget"] = 1  # the file decides
