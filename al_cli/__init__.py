@@ -1,1 +1,1 @@
-"""Active learning for object detection."""
+"""Active learning for object detection and image classification."""

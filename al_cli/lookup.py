@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 
 OURS = "al_cli"
+EXTRAS = {"modAL": "modal"}  # packages that an extra of ours installs
 STEPS = 8  # of `from a import name`, each of which passes a name on
 
 
@@ -116,6 +117,8 @@ def _imported(module: str, attribute: str) -> Any:
     except Exception as error:  # whatever the user's module does when it is imported
         said = (str(error).strip().splitlines() or [""])[0]
         remedy = "correct it, or put the folder of its package on PYTHONPATH"
+        if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(str(error.name).partition(".")[0])):
+            remedy = f'pip install "al-cli[{extra}]"'
         raise NotKnown(f"the module {module} cannot be imported: {type(error).__name__}: {said}", remedy) from error
     if found is None:
         raise NotKnown(f"{attribute} in {module} is not there")

@@ -27,7 +27,9 @@ class Signal(StrEnum):
     """What a learner knows about images besides boxes, scores and classes. N images, M boxes, C classes."""
 
     PROBS = "probs"  # [M, C] class probabilities of each box, without background
-    BOX_FEATURES = "box_features"  # [M, D] the vector the box head classified
+    BOX_FEATURES = (
+        "box_features"  # [M, D] the vector that was classified: the box head's; before a classifier's last layer
+    )
     LAYER_ACTIVATIONS = "layer_activations"  # [M, L, 2] mean and largest activation of each of the last L linear layers
     CENTER_FEATURES = "center_features"  # [M, D] the class tower's map at the center of each box: dense detectors
     IMAGE_FEATURES = "image_features"  # [N, D]
@@ -143,11 +145,11 @@ class Dataset:
             f"{len(self.category_ids)} category ids for {len(self.class_names)} classes",
         )
         _require((np.diff(ids) > 0).all(), f"image ids must ascend strictly: {ids[:8].tolist()}...")
-        for image in self.images:
-            _require(
-                not len(image.classes) or image.classes.max() < len(self.class_names),
-                f"image {image.id} has a class outside 0..{len(self.class_names) - 1}: {image.classes.tolist()}",
-            )
+        classes = np.concatenate([image.classes for image in self.images]) if self.images else np.zeros(0, int)
+        if classes.max(initial=-1) >= len(self.class_names):
+            image = next(image for image in self.images if image.classes.max(initial=-1) >= len(self.class_names))
+            outside = f"has a class outside 0..{len(self.class_names) - 1}: {image.classes.tolist()}"
+            raise ValueError(f"image {image.id} {outside}")
         object.__setattr__(self, "_position", {int(i): n for n, i in enumerate(ids)})
 
     def __len__(self) -> int:
@@ -220,11 +222,12 @@ class Splits:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a detector finds in N images: one columnar table of M boxes.
+    """What a model finds in N images: one columnar table of M boxes.
 
     `image_ids` [N] ascending; image i owns rows `offsets[i]:offsets[i+1]`; `boxes` [M,4] xyxy px of the original image;
     `scores` [M] in (0,1], descending within an image; `classes` [M]; `columns` one array per Signal.
-    Images without detections have an empty range. A whole-image classification is the same table with M = N.
+    Images without detections have an empty range. Where a label is an image, M = N: each row is a whole image, with its
+    likeliest class and that class's probability.
     """
 
     image_ids: NDArray[np.int64]
@@ -476,7 +479,7 @@ class Losses:
 
 
 class Learner(Protocol):
-    """A detector that can be trained and asked. After `fit`, `start` or `load`, `infer` and `loss` answer with those weights.
+    """A model that can be trained and asked. After `fit`, `start` or `load`, `infer` and `loss` answer with those weights.
 
     Deterministic on a CPU: the same calls give the same bytes.
     """
@@ -499,7 +502,7 @@ class Learner(Protocol):
 
     def start(self, seed: int) -> Checkpoint:
         """The weights that a training with this seed and no `init` would begin from, ready for `infer`. ModelError where these
-        are of no detector of the dataset's classes."""
+        are of no model of the dataset's classes."""
         ...
 
     def infer(self, images: Dataset, signals: frozenset[Signal] = frozenset()) -> Predictions:
@@ -507,7 +510,7 @@ class Learner(Protocol):
         ...
 
     def inform(self, *, labeled: Dataset, initial: Dataset, val: Dataset | None, scored: Dataset) -> None:
-        """Which labels there are now: for signals of unlabeled images that are measured against them (INFLUENCE). `scored`
+        """Which labels there are now: for signals of unlabeled images that are measured against them. `scored`
         are the images that rounds are scored on: no practical method looks at them."""
         ...
 

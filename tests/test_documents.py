@@ -6,7 +6,7 @@ Composed once for each arm that a row is about. A row about all arms looks at on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,52 @@ OF_ARMS = (
 OPTIONS = ("sampler.", "model.influence.", "model.loss_prediction", "dataset.val", "dataset.test", "seeds.", "store")
 ASKED = "effective.seeds", "effective.arms"  # of the study, not of a run
 INFLUENCE = "effective.influence."
+# What a classifier's settings are where no row is about them
+PLAIN: dict[str, Any] = {
+    "budget_unit": "images",
+    "evaluate": "test",
+    "task": "classification",
+    "ud_split": None,
+    **{f"seeds.{name}": None for name in ("initial", "training", "sampling")},
+    "stop.metric": None,
+    "stop.at": None,
+    "measure_loss": False,
+    "measure_training": False,
+    **dict.fromkeys(("reference", "training.lr_finder", "training.amp", "model.freeze"), False),
+    **{f"training.{name}": None for name in ("iterations", "steps_per_epoch", "patience", "ema", "clip_gradients")},
+    "training.iterations_per": "round",
+    "training.milestones": None,
+    "training.momentum": 0.9,  # of sgd, and adamw has none
+    "training.stop_on": "loss",
+    "training.shuffle": True,
+    "model.hidden": [],
+    "model.dropout": None,
+    "model.image_size": None,
+    "model.outputs": "new",
+    "model.dropout_passes": 10,
+    "model.loss_prediction": "shared",
+    "model.loss_prediction_share": 0.6,
+    **{f"dataset.{name}": None for name in ("val", "test", "group", "repeat", "noise")},
+    "dataset.split_seed": 0,
+    "dataset.bad_rows": "refuse",
+    "dataset.images": 10000,
+}
+NO_NUMBER = {"dataset.name", "dataset.root", "dataset.v2", "dataset.r", "dataset.a", "model.name", "model.family"}
+NO_NUMBER |= {"training.keep_checkpoints"}
+SETTINGS = (
+    "dataset",
+    "model",
+    "training",
+    "seeds",
+    "stop",
+    "initial",
+    "budget",
+    "budget_unit",
+    "ud_split",
+    "reference",
+)
+SETTINGS += ("evaluate", "task", "measure_loss", "measure_training")
+SAME_AS = {"effective.milestones_epochs": "training.milestones", "effective.labeled_at_end": "rounds"}
 _sweeps: dict[str, Sweep] = {}
 _jobs: dict[frozenset[str], Job] = {}
 _effective: dict[str, dict[str, Any]] = {}
@@ -139,6 +185,15 @@ def wrong_in(setting: Setting, one: Experiment, words: Asked, folder: Path) -> l
     return [f"{setting.what} (arm {', '.join(names)}): {sentence}" for sentence, names in wrong.items()]
 
 
+def flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting below these, with its dotted key."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
+
+
 @pytest.mark.parametrize("one", RUN, ids=lambda one: one.id)
 def test_what_is_here_is_what_the_sweep_composes_to(one, folder):
     words = asked(one, folder)
@@ -168,6 +223,28 @@ def test_an_option_that_an_arm_sets_has_a_row(sweep, folder):
     set_there = {(key_of(word).lstrip("+"), arm.name) for arm in runs for word in arm.overrides}
     looked_for = {(key, arm) for key, arm in set_there if key.startswith(OPTIONS)}
     assert not [(key, arm) for key, arm in looked_for if not {(key, arm), (key, "")} & rows]
+
+
+@pytest.mark.parametrize("one", [one for one in RUN if one.task == "classification"], ids=lambda one: one.id)
+def test_what_no_row_is_about_is_off(one, folder):
+    """So whatever a sweep or a recipe sets has a row: a row of an experiment of the same sweep will do."""
+    words = asked(one, folder)
+    rows = [setting for other in RUN if other.sweep == one.sweep for setting in other.settings if setting.key]
+    wrong: dict[str, list[str]] = {}
+    for arm in words.runs:
+        about = {setting.key for setting in rows if not setting.arms or arm.name in setting.arms}
+        about |= {SAME_AS.get(key, key.replace("effective.", "training.")) for key in about}
+        config = job_of(arm, words, folder).config
+        does_nothing = set(NO_NUMBER)
+        if config["training"]["duration"] != "early_stop":
+            does_nothing.add("training.patience")
+        untrained = config["initial"] == 0 and config["rounds"] == 0  # the picks are there before the only training
+        for key, value in flat({part: config[part] for part in SETTINGS if not (untrained and part == "training")}):
+            if key in does_nothing or any(key == other or key.startswith(f"{other}.") for other in about):
+                continue
+            if key not in PLAIN or not same(PLAIN[key], value):
+                wrong.setdefault(f"{key} is {value!r}, and no row is about it", []).append(arm.name)
+    assert not wrong, "\n".join(f"{sentence} (arm {', '.join(arms)})" for sentence, arms in wrong.items())
 
 
 @pytest.mark.parametrize("one", [one for one in RUN if READINGS[one.id]], ids=lambda one: one.id)

@@ -132,6 +132,7 @@ MISTAKES = {
     GOOD.replace("task: classification", "task: both"): "A2: task is both; valid: detection, classification",
     GOOD.replace("pool: 100", "pool: 10%"): "A1: pool is '10%', and no count",
     GOOD.replace("title: One", "title: One\n    title: Other"): "title is there twice",
+    GOOD.replace("ours:\n", "ours:\n  - {sweep: mine, what: the same}\n"): "ours: mine is there twice",
     GOOD.replace(", authors: Somebody, year: 2020", ", year: 2020"): "document a: authors is missing",
     "[]": "the file is no mapping with documents and experiments",
 }

@@ -202,6 +202,9 @@ def test_a_setting_of_a_signal_is_refused_where_no_sampler_asks_for_it():
         jobs_of([*words, "sampler=entropy"])
     with pytest.raises(ConfigError, match="no stage of entropy and margin asks for gradient_similarity or influence"):
         jobs_of([*words[:1], "model.influence.classes=2", "sampler=entropy,margin"], many=True)
+    for setting, signal in (("loss_prediction_share=1", "predicted_loss"), ("dropout_passes=5", "dropout")):
+        with pytest.raises(ConfigError, match=f"no stage of entropy asks for {signal}"):
+            jobs_of(["dataset=digits_images", f"model.{setting}", "sampler=entropy"])
 
 
 def test_holdout_is_paid_for_but_never_trained_on(splits, tmp_path):

@@ -16,8 +16,9 @@ from al_cli.errors import OF_SYSTEM, AlError, RestartNeeded, of_system, suggest
 EPILOG = """\
 start here:
   al run                          train on the built-in digits: 1 initial and 4 active rounds, a few minutes on 2 cores
+  al run dataset=digits_images    the same digits, each an image with a class: under a minute
   al run --help                   every setting and choice of a run
-  al data DIR                     check a YOLO or COCO folder and count what is in it
+  al data DIR                     check a folder of boxes or of classes and count what is in it
   al run -m seed=0,1,2 sampler=random,ccms       a study; then: al report outputs/digits
 """
 VERBS = ("run", "sweep", "replay", "report", "ls", "show", "verify", "data", "store", "samplers", "doctor")
@@ -94,7 +95,8 @@ def verb(name: str) -> ModuleType:
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="al",
-        description="Active learning for object detection: which images to label next, and does A really beat B?",
+        description="Active learning for object detection and image classification: which images to label next, and does "
+        "A really beat B?",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,9 +1,9 @@
-"""al replay: train another detector on the images that a run selected, round by round."""
+"""al replay: train another model on the images that a run selected, round by round."""
 
 import argparse
 from pathlib import Path
 
-HELP = "train another detector on the images that a run selected, round by round"
+HELP = "train another model on the images that a run selected, round by round"
 EPILOG = """\
 al replay outputs/digits/ccms_s0 --model tiny_retinanet training.iterations=300 trains in
 outputs/digits_replay/ccms_tiny-retinanet_iterations300_s0. Dataset, seeds and what a round trains on are the run's; a new

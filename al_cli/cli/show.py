@@ -1,4 +1,4 @@
-"""al show: a run's predictions drawn next to the ground truth, or a map of its pool."""
+"""al show: a run's predictions drawn next to the ground truth, what a round picked, or a map of its pool."""
 
 import argparse
 from pathlib import Path
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from al_cli.records import RunFolder
     from al_cli.types import Dataset
 
-HELP = "draw a run's predictions next to the ground truth, or a map of its pool"
+HELP = "draw a run's predictions next to the ground truth, what a round picked, or a map of its pool"
 EPILOG = """\
 Where a label is a class of the image, blue frames are right predictions and orange ones are wrong.
+
+al show RUN --picks [--round N] [-n 100]: the first 24 (or 100) images that a round picked, best first, with their labels.
 
 al show RUN --map [--round N]: t-SNE of what the weights saw in the images of the pool, with those that round N picked
 ringed. The picks of a round were made with the weights of the round before, so the run must have kept these:
@@ -27,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--round", type=int, default=None, help="which round (default: the last)")
     parser.add_argument("--checkpoint", type=Path, default=None, help="predict with these weights instead")
     parser.add_argument("--map", action="store_true", help="map the pool and mark what the round picked")
-    parser.add_argument("-n", "--images", type=int, default=None, help="how many evaluation images (default 12)")
+    parser.add_argument("--picks", action="store_true", help="draw what the round picked, with its labels")
+    parser.add_argument(
+        "-n", "--images", type=int, default=None, help="how many evaluation images (default 12), or picks (24)"
+    )
     parser.add_argument(
         "--threshold", type=float, default=None, help="draw boxes that score at least this (default 0.3)"
     )
@@ -48,6 +53,9 @@ def act(args: argparse.Namespace) -> None:
     folder, config = RunFolder(args.run), recorded_config(args.run)
     config["dataset"] = Moved(args.overrides, "show").now(config["dataset"])
     splits = build.load_dataset(config["dataset"])
+    if args.picks:
+        say(f"wrote {draw_picks(args, folder, splits.train)}")
+        return
     names = splits.train.class_names
     weights = Weights(folder, config, names) if args.map or args.checkpoint is not None else None
     if args.map and weights is not None:
@@ -68,6 +76,29 @@ def act(args: argparse.Namespace) -> None:
         predictions=predictions,
     )
     say(f"wrote {path}")
+
+
+def draw_picks(args: argparse.Namespace, folder: "RunFolder", pool: "Dataset") -> Path:
+    """The images that one round picked, in its order; returns the sheet's path. RunError for other words."""
+    from al_cli.records import round_name
+    from al_cli.report.drawing.sheets import MAX_IMAGES, contact_sheet, save_sheet
+    from al_cli.report.of_run.show import png_path
+
+    words = {"--map": args.map or None, "--threshold": args.threshold, "--checkpoint": args.checkpoint}
+    for word, value in words.items():
+        if value is not None:
+            raise RunError(f"{word} would do nothing: picks have labels", where="--picks", remedy="leave it out")
+    limit = MAX_IMAGES if args.images is None else args.images
+    if limit < 1:
+        raise RunError(f"{limit} images cannot be drawn", where="--images", remedy="give a count of at least 1")
+    records = folder.records()
+    if not records:
+        raise RunError("no round is finished yet", where=str(args.run))
+    record = folder.record(records[-1].round if args.round is None else args.round)
+    if not record.picked:
+        raise RunError(f"round {record.round} picked no image", where=str(args.run))
+    path = png_path(args.run, args.out, f"picks_{round_name(record.round)}.png")
+    return save_sheet(contact_sheet(record, pool, limit, folder.task().label), path)
 
 
 def draw_map(args: argparse.Namespace, folder: "RunFolder", weights: "Weights", pool: "Dataset") -> Path:

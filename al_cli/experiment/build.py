@@ -9,25 +9,23 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from al_cli import budget, loop
-from al_cli.datasets import held_out
+from al_cli.datasets.divided import divided
+from al_cli.datasets.held_out import HeldOut, scored_split
 from al_cli.datasets.notes import Notes
-from al_cli.errors import ConfigError, RunError, first_line
+from al_cli.errors import ConfigError, RunError
 from al_cli.experiment.dataset_settings import OF_IMAGES
 from al_cli.experiment.settings import Experiment
-from al_cli.learners.classifier.spec import ClassifierSpec
-from al_cli.learners.classifier.training_spec import ClassifierTraining
+from al_cli.experiment.without_val import refuse_without_val
 from al_cli.learners.identity import asking_identity, training_identity
-from al_cli.learners.kinds import kind_of
-from al_cli.learners.spec import ModelSpec
 from al_cli.samplers.base import function_of
 from al_cli.store.code import code_of_modules
 from al_cli.store.disk import Store
 from al_cli.store.learner import StoredLearner
 from al_cli.store.strategy import StoredStrategy
-from al_cli.types import INFLUENCES, Judge, Learner, OwnSplits, RoundRecord, Signal, Splits
+from al_cli.types import Judge, Learner, OwnSplits, RoundRecord, Splits
 
 log = logging.getLogger("al")
 
@@ -40,7 +38,7 @@ def load_dataset(dataset: dict[str, Any], notes: Notes | None = None) -> Splits:
     if notes is None:
         for kind, count, first in noted:
             log.warning("%d %s (the first: %s)", count, kind, first)
-    splits = held_out.apply(own, held_out.HeldOut.of(dataset))
+    splits = divided(own, HeldOut.of(dataset))
     if (times := dataset.get("repeat")) is None:
         return splits
     from al_cli.datasets.repeated import repeat_pool
@@ -90,9 +88,8 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
     """What each round labels and trains on. ConfigError when the pool is too small for it, DatasetError where the model cannot
     take an image."""
     config, train = experiment.config, splits.train
-    if isinstance(experiment.model, ClassifierSpec):
-        held = splits.val.images if splits.val is not None else ()
-        experiment.model.require_sizes(itertools.chain(train.images, held, splits.test.images))
+    held = splits.val.images if splits.val is not None else ()
+    experiment.model.require_sizes(itertools.chain(train.images, held, splits.test.images))
     amounts = {key: config[key] for key in ("initial", "budget", "rounds")}
     if experiment.file is not None and amounts["budget"] is None:
         amounts["budget"] = 1  # the file decides
@@ -104,8 +101,8 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
     picks = None
     if experiment.file is not None:
         picks, sizes = plan_imported(experiment, splits, sizes)
-    held_out.scored_split(splits, config["evaluate"])  # there is such a split
-    validates = held_out.HeldOut.of(config["dataset"]).initial
+    scored_split(splits, config["evaluate"])  # there is such a split
+    validates = HeldOut.of(config["dataset"]).initial
     if splits.val is None and not validates:
         refuse_without_val(experiment)
     if validates and sizes[0] < 2:
@@ -137,48 +134,6 @@ def plan_rounds(experiment: Experiment, splits: Splits) -> loop.Plan:
     if validates:
         check_validating(experiment, splits, plan)
     return plan
-
-
-def refuse_without_val(experiment: Experiment) -> None:
-    """ConfigError for what needs validation images, where there are none."""
-    if uses := uses_of_val(experiment):
-        use = uses[0]
-        raise ConfigError(
-            f"{use.what}, and this dataset has no validation images: its only held-out split is what rounds are evaluated on",
-            remedy=f"add dataset.val=20%, or {use.instead}",
-        )
-
-
-class UseOfVal(NamedTuple):
-    """What reads validation images, as the beginning of a sentence, and what to do without them."""
-
-    what: str
-    instead: str
-
-
-def uses_of_val(experiment: Experiment) -> list[UseOfVal]:
-    """What would read validation images to train or select by, but for a loss that is only recorded."""
-    uses = []
-    sampler = f"sampler {experiment.config['sampler']['name']}"
-    metric = experiment.training.stops_by
-    watched = "the validation loss" if metric is None else f"{metric} on validation images"
-    if experiment.training.duration == "early_stop":
-        last = " training.weights=last" if getattr(experiment.training, "weights", None) == "best" else ""
-        uses.append(UseOfVal(f"early stopping goes by {watched}", f"set training.duration=epochs{last}"))
-    elif experiment.training.watches:
-        uses.append(UseOfVal(f"training.weights=best is the best by {watched}", "set training.weights=last"))
-    if influence_reference(experiment) == "val":
-        instead = "set model.influence.reference=labeled"
-        uses.append(UseOfVal(f"{sampler} measures influence on validation images", instead))
-    if experiment.strategy.uses_held_out or Signal.ERROR_PROBABILITY in experiment.strategy.needs:
-        uses.append(UseOfVal(f"{sampler} learns from validation images", "take another sampler"))
-    return uses
-
-
-def influence_reference(experiment: Experiment) -> str | None:
-    """The images whose loss the sampler wants to lower; None for a sampler that does not ask for influence."""
-    asked = experiment.strategy.needs & INFLUENCES
-    return experiment.model.influences.reference if asked else None
 
 
 def check_validating(experiment: Experiment, splits: Splits, plan: loop.Plan) -> None:
@@ -258,30 +213,17 @@ def plan_imported(
 
 
 def build_learner(experiment: Experiment, class_names: tuple[str, ...]) -> Learner:
-    model, training = experiment.model, experiment.training
-    if model.family == "fake" and isinstance(model, ModelSpec):
-        from al_cli.learners.fake import FakeLearner
-
-        try:
-            return FakeLearner(class_names, label=experiment.task.label, **model.overrides)
-        except TypeError as error:
-            what = f"the fake cannot take model.overrides={model.overrides}: {first_line(error)}"
-            raise ConfigError(what, remedy="it takes iterations and fit_s") from error
-    given: dict[str, Any] = {
-        "iterations": experiment.iterations,
-        "trainings": experiment.rounds,
-        "device": experiment.config["device"],
-        "needs": experiment.strategy.needs,
-        "judge": judge_of(experiment),
-    }
-    if isinstance(model, ClassifierSpec) and isinstance(training, ClassifierTraining):
-        from al_cli.learners.classifier.learner import ClassifierLearner
-
-        return ClassifierLearner(model, training, class_names, **given)
-    from al_cli.learners.detectron.learner import DetectronLearner
-
-    assert isinstance(model, ModelSpec)
-    return DetectronLearner(model, training, class_names, **given)
+    return experiment.kind.learner(
+        experiment.model,
+        experiment.training,
+        class_names,
+        label=experiment.task.label,
+        iterations=experiment.iterations,
+        trainings=experiment.rounds,
+        device=experiment.config["device"],
+        needs=experiment.strategy.needs,
+        judge=judge_of(experiment),
+    )
 
 
 def judge_of(experiment: Experiment) -> Judge | None:
@@ -301,22 +243,15 @@ def judging_code(experiment: Experiment) -> dict[str, Any]:
 
 def check_learner(experiment: Experiment, class_names: tuple[str, ...]) -> None:
     """ConfigError or ModelError where the learner of this experiment cannot be built. Trains and downloads nothing."""
-    if experiment.model.family == "fake":
-        build_learner(experiment, class_names)
-        return
-    model, training = experiment.model, experiment.training
-    needs, device = experiment.strategy.needs, experiment.config["device"]
-    if isinstance(model, ClassifierSpec) and isinstance(training, ClassifierTraining):
-        from al_cli.learners.classifier.learner import check_classifier
-
-        check_classifier(model, training, class_names, device, needs, experiment.chooses_first)
-        return
-    from al_cli.learners.detectron.learner import check_start, opened
-
-    assert isinstance(model, ModelSpec)
-    _, config, _ = opened(model, training, len(class_names), device, needs)
-    if experiment.chooses_first:
-        check_start(model, config, class_names)
+    experiment.kind.check(
+        experiment.model,
+        experiment.training,
+        class_names,
+        label=experiment.task.label,
+        device=experiment.config["device"],
+        needs=experiment.strategy.needs,
+        chooses_first=experiment.chooses_first,
+    )
 
 
 def store_path(config: Mapping[str, Any]) -> Path:
@@ -329,7 +264,7 @@ def through_store(
 ) -> tuple[StoredLearner, StoredStrategy]:
     """The learner and the strategy of this experiment, looking into the store first. RunError for another version's store."""
     store.require_format()
-    identity = {"code": code_of_modules([kind_of(experiment.model.family).module])} | training_identity(
+    identity = {"code": code_of_modules([experiment.kind.module])} | training_identity(
         experiment.model,
         experiment.training,
         splits.train.class_names,

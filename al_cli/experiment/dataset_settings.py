@@ -10,6 +10,8 @@ from al_cli.datasets.held_out import HeldOut
 from al_cli.errors import ConfigError, DatasetError, written
 from al_cli.experiment.names import check_path
 from al_cli.experiment.values import one_of, whole
+from al_cli.learners.kinds import LearnerKind
+from al_cli.tasks import Task
 from al_cli.types import LabelKind
 
 OF_BOXES = ("yolo", "coco", "digits")
@@ -26,6 +28,32 @@ def labels_of(dataset: Mapping[str, Any]) -> LabelKind:
     """What a label of this dataset is. ConfigError for a format that does not exist."""
     one_of(dataset["format"], "dataset.format", DATASET_FORMATS)
     return "image" if dataset["format"] in OF_IMAGES else "objects"
+
+
+def check_labels(plain: Mapping[str, Any], task: Task, kind: LearnerKind) -> None:
+    """ConfigError where dataset, model and task do not agree on what a label is."""
+    name, model = plain["dataset"]["name"], plain["model"]["name"]
+    words: dict[LabelKind, str] = {"objects": "boxes in its images", "image": "a class for each image"}
+    others: dict[LabelKind, str] = {
+        "objects": "task=detection model=tiny_faster_rcnn",
+        "image": "task=classification model=tiny_cnn",
+    }
+    labels = labels_of(plain["dataset"])
+    if task.label != labels:
+        raise ConfigError(
+            f"dataset {name} has {words[labels]}, and task {task.name} judges {words[task.label].replace(' its', '')}",
+            where=f"task={plain['task']}",
+            remedy=f"leave task out, or take another dataset (for this one: {others[labels]})",
+        )
+    if labels not in kind.labels:
+        raise ConfigError(
+            f"dataset {name} has {words[labels]}, and model {model} {kind.noun}",
+            where=f"model={model}",
+            remedy=f"take another model or dataset (for this one: {others[labels]})",
+        )
+    if labels == "image" and plain["budget_unit"] == "boxes":
+        what = f"a label is an image here: dataset {name} has {words[labels]}"
+        raise ConfigError(what, where="budget_unit=boxes", remedy="leave budget_unit out")
 
 
 def check_dataset_config(dataset: dict[str, Any], evaluate: str) -> None:

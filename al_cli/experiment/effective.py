@@ -15,28 +15,23 @@ from al_cli import budget
 from al_cli.datasets.held_out import HeldOut
 from al_cli.experiment.sampling import imports
 from al_cli.experiment.settings import Experiment
-from al_cli.learners.classifier.spec import ClassifierSpec
-from al_cli.learners.classifier.training_spec import ClassifierTraining
-from al_cli.learners.spec import ModelSpec
 from al_cli.progress import listing
 
 if TYPE_CHECKING:
-    from al_cli.learners.classifier.recipe import ClassifierRecipe
-    from al_cli.learners.detectron.training.recipe import Recipe
     from al_cli.learners.pytorch.course import Course
 
 
 def effective(experiment: Experiment, pool: int) -> dict[str, Any]:
     """The effective settings of a run whose data has `pool` images to label.
 
-    A value that differs between rounds is a list of them, the initial training first. Keys of the detector are missing for
+    A value that differs between rounds is a list of them, the initial training first. Keys of the training are missing for
     the fake learner, those of each round where the pool's size does not determine it (a budget in boxes, imported picks).
     """
     found: dict[str, Any] = {"trainings": experiment.rounds}
     images = _images(experiment, pool)
     if images is not None:
         found |= {"round_sizes": images[0], "labeled_at_end": sum(images[0])}
-    recipe = _recipe(experiment)
+    recipe = experiment.kind.recipe(experiment.model, experiment.training)
     if recipe is None:
         return found
     found |= recipe.settings()
@@ -44,20 +39,6 @@ def effective(experiment: Experiment, pool: int) -> dict[str, Any]:
         trainings = recipe.courses(images[1], experiment.iterations)
         found |= _over_run(trainings) if experiment.training.init == "join" else _over_rounds(trainings)
     return found
-
-
-def _recipe(experiment: Experiment) -> Recipe | ClassifierRecipe | None:
-    """How its learner trains; None for the fake one."""
-    model, training = experiment.model, experiment.training
-    if isinstance(model, ClassifierSpec) and isinstance(training, ClassifierTraining):
-        from al_cli.learners.classifier.recipe import ClassifierRecipe
-
-        return ClassifierRecipe(model, training)
-    if not isinstance(model, ModelSpec) or model.family == "fake":
-        return None
-    from al_cli.learners.detectron.training.recipe import Recipe
-
-    return Recipe(model, training)
 
 
 def expected_pool(dataset: Mapping[str, Any], images: int) -> int:
@@ -148,7 +129,7 @@ def training_in_words(experiment: Experiment, pool: int) -> str:
     size = found["image_size_train"]
     if size is None:
         images = "images as they are"
-    elif isinstance(experiment.model, ClassifierSpec):
+    elif experiment.task.label == "image":
         images = f"images of {size[0]} x {size[1]} px"
     else:
         sides = size[0] if isinstance(size[0], list) else [size[0]]

@@ -16,10 +16,8 @@ from pathlib import Path
 from al_cli.errors import AlError
 from al_cli.experiment import build
 from al_cli.experiment.job import Job
-from al_cli.learners.classifier.spec import ClassifierSpec
-from al_cli.learners.classifier.training_spec import ClassifierTraining
+from al_cli.learners.kinds import Footprint
 from al_cli.learners.portable import CAPS, RIVALS, check_portable
-from al_cli.learners.spec import ModelSpec
 from al_cli.store.disk import Store, sizes
 from al_cli.system import lock
 from al_cli.types import Dataset
@@ -143,25 +141,17 @@ def check_kernels(job: Job) -> Condition:
     return Condition("kernels", f"{own}; portable=true would cap them at AVX2")
 
 
-def measure(job: Job, pool: Dataset) -> tuple[int, int | None, int]:
-    """`measure_step` on the largest images of the pool, in a process of its own. BrokenExecutor where that was killed."""
+def measure(job: Job, pool: Dataset) -> Footprint:
+    """What a step takes on the largest images of the pool, in a process of its own. BrokenExecutor where that was killed."""
     largest = sorted(pool.images, key=lambda image: (-image.width * image.height, image.id))[:MOST_MEASURED]
     images = pool.select([image.id for image in largest])
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         return executor.submit(_measure, job, images).result()
 
 
-def _measure(job: Job, images: Dataset) -> tuple[int, int | None, int]:
-    model, training = job.experiment.model, job.experiment.training
-    device, needs = job.experiment.config["device"], job.experiment.strategy.needs
-    if isinstance(model, ClassifierSpec) and isinstance(training, ClassifierTraining):
-        from al_cli.learners.classifier.doctor import measure_classifier_step
-
-        return measure_classifier_step(model, training, images, device=device, needs=needs)
-    from al_cli.learners.detectron.doctor import measure_step
-
-    assert isinstance(model, ModelSpec)
-    return measure_step(model, training, images, device=device, needs=needs)
+def _measure(job: Job, images: Dataset) -> Footprint:
+    run = job.experiment
+    return run.kind.measure_step(run.model, run.training, images, device=run.config["device"], needs=run.strategy.needs)
 
 
 def check_memory(job: Job, peak: int, free: int | None) -> Condition:
@@ -198,17 +188,9 @@ def check_disk(job: Job, places: dict[str, Path], checkpoint: int) -> Iterator[C
 def check_installation(job: Job) -> Iterator[Condition]:
     """What the job's kind of learner is built on, and whether equal trainings are equal: a promise on a CPU, luck on a GPU.
     Raises whatever is broken."""
-    device = job.experiment.config["device"]
-    if isinstance(job.experiment.model, ClassifierSpec):
-        from al_cli.learners.classifier.doctor import classifier_trains_the_same_twice, examine_torch
-
-        yield from (Condition(name, value) for name, value in examine_torch(device))
-        same, cpu = classifier_trains_the_same_twice(device)
-    else:
-        from al_cli.learners.detectron.doctor import examine, trains_the_same_twice
-
-        yield from (Condition(name, value) for name, value in examine(device))
-        same, cpu = trains_the_same_twice(device)
+    kind, device = job.experiment.kind, job.experiment.config["device"]
+    yield from (Condition(name, value) for name, value in kind.findings(device))
+    same, cpu = kind.trains_the_same_twice(device)
     yield check_determinism(same, cpu)
 
 

@@ -1,4 +1,4 @@
-"""`al replay`: train another detector on the selections of a run, round by round.
+"""`al replay`: train another model on the selections of a run, round by round.
 
 The images come from the run's records, written to `picks.csv` in the new folder and imported from there
 (`imported.py`), so the copy stands even if the run is deleted. Dataset, seeds and regime are the run's. A model that the words

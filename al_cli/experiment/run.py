@@ -16,17 +16,16 @@ from al_cli.experiment.build import (
     build_learner,
     check_learner,
     check_longer,
-    influence_reference,
     load_dataset,
     plan_rounds,
     store_path,
     through_store,
-    uses_of_val,
 )
 from al_cli.experiment.environment import environment
 from al_cli.experiment.job import Job
 from al_cli.experiment.names import is_count
 from al_cli.experiment.settings import Experiment
+from al_cli.experiment.without_val import influence_reference, uses_of_val
 from al_cli.learners.identity import device_used, kernels
 from al_cli.learners.portable import require_caps
 from al_cli.masked import MaskedFormatter

@@ -131,7 +131,7 @@ def check_first(strategy: Strategy, plain: Mapping[str, Any]) -> None:
         what = f"{name} compares with the labeled images, and nothing is labeled before the first selection"
         raise ConfigError(what, where="initial=0", remedy=another)
     if Signal.PREDICTED_LOSS in strategy.needs:
-        what = f"{name} asks a module that learns with the detector, and nothing is trained before the first selection"
+        what = f"{name} asks a module that learns with the model, and nothing is trained before the first selection"
         raise ConfigError(what, where="initial=0", remedy=another)
     if strategy.needs & (MEASURED_AGAINST_LABELS - INFLUENCES):
         what = f"{name} fine-tunes the model's own head, and nothing is trained before the first selection"

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -11,7 +11,7 @@ from al_cli import masked, tasks, tracking
 from al_cli.errors import ConfigError, first_line, suggest, written
 from al_cli.experiment import imported
 from al_cli.experiment.compose import resolved
-from al_cli.experiment.dataset_settings import check_dataset_config, labels_of
+from al_cli.experiment.dataset_settings import check_dataset_config, check_labels
 from al_cli.experiment.names import WHERE, check_path
 from al_cli.experiment.sampling import (
     check_first,
@@ -25,11 +25,8 @@ from al_cli.experiment.sampling import (
     strategy_of,
 )
 from al_cli.experiment.values import amount, one_of, whole
-from al_cli.learners.classifier.spec import ClassifierSpec
-from al_cli.learners.classifier.training_spec import ClassifierTraining
 from al_cli.learners.kinds import AnyModel, LearnerKind, check_together, kind_of
 from al_cli.learners.portable import check_portable
-from al_cli.learners.spec import ModelSpec
 from al_cli.learners.training_spec import TrainingSpec
 from al_cli.lookup import NOBODY, Known
 from al_cli.progress import listing
@@ -37,7 +34,7 @@ from al_cli.records.stop import Stop, stop_of
 from al_cli.rng import Seeds
 from al_cli.strategy import Strategy
 from al_cli.tasks.base import PERCENT
-from al_cli.types import INFLUENCES, LabelKind, Signal
+from al_cli.types import INFLUENCES, Signal
 
 DEVICES = ("auto", "cpu", "cuda")
 UNITS = ("images", "boxes")
@@ -46,9 +43,10 @@ EVALUATE = ("test", "val")
 # Settings of a model that only the signals behind them read, and a sampler that asks for one.
 OF_SIGNALS = {
     "model.loss_prediction": (frozenset({Signal.PREDICTED_LOSS}), "learning_loss"),
+    "model.loss_prediction_share": (frozenset({Signal.PREDICTED_LOSS}), "learning_loss"),
     "model.influence": (INFLUENCES, "influence"),
+    "model.dropout_passes": (frozenset({Signal.DROPOUT}), "bald"),
 }
-Spec = TypeVar("Spec", ModelSpec, ClassifierSpec, TrainingSpec, ClassifierTraining)
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,10 @@ class Experiment:
         """The configuration without its secrets."""
         shown: dict[str, Any] = masked.hide_values(self.config, self.secrets)
         return shown
+
+    @property
+    def kind(self) -> LearnerKind:
+        return kind_of(self.model.family)
 
     @property
     def reference(self) -> bool:
@@ -258,35 +260,8 @@ def model_of(kind: LearnerKind, settings: Mapping[str, Any]) -> AnyModel:
             raise ConfigError(f"model.{name} is {written(text)}, which is no text", remedy=remedy)
         if name == "weights" and text is not None and "://" not in text:
             check_path(text, "model.weights")
-    if kind.model is ClassifierSpec:
-        return specified(ClassifierSpec, settings, "model").check()
-    return specified(ModelSpec, settings, "model").check()
-
-
-def check_labels(plain: Mapping[str, Any], task: tasks.Task, kind: LearnerKind) -> None:
-    """ConfigError where dataset, model and task do not agree on what a label is."""
-    name, model = plain["dataset"]["name"], plain["model"]["name"]
-    words: dict[LabelKind, str] = {"objects": "boxes in its images", "image": "a class for each image"}
-    others: dict[LabelKind, str] = {
-        "objects": "task=detection model=tiny_faster_rcnn",
-        "image": "task=classification model=tiny_cnn",
-    }
-    labels = labels_of(plain["dataset"])
-    if task.label != labels:
-        raise ConfigError(
-            f"dataset {name} has {words[labels]}, and task {task.name} judges {words[task.label].replace(' its', '')}",
-            where=f"task={plain['task']}",
-            remedy=f"leave task out, or take another dataset (for this one: {others[labels]})",
-        )
-    if labels not in kind.labels:
-        raise ConfigError(
-            f"dataset {name} has {words[labels]}, and model {model} {kind.noun}",
-            where=f"model={model}",
-            remedy=f"take another model or dataset (for this one: {others[labels]})",
-        )
-    if labels == "image" and plain["budget_unit"] == "boxes":
-        what = f"a label is an image here: dataset {name} has {words[labels]}"
-        raise ConfigError(what, where="budget_unit=boxes", remedy="leave budget_unit out")
+    found: AnyModel = specified(kind.model, settings, "model")
+    return found.check()
 
 
 def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
@@ -310,7 +285,7 @@ def check_length(training: TrainingSpec, typed: Collection[str]) -> None:
             )
 
 
-def specified(kind: type[Spec], values: Mapping[str, Any], group: str) -> Spec:
+def specified(kind: type[Any], values: Mapping[str, Any], group: str) -> Any:
     """The settings of a group as its dataclass. ConfigError for a key that it does not have."""
     known = [field.name for field in fields(kind)]
     for key in values:

@@ -1,4 +1,4 @@
-"""Detectors behind one protocol. torch and Detectron2 are imported below this folder and nowhere else."""
+"""Models behind one protocol. Detectron2 and torchvision are imported below this folder and nowhere else."""
 
 import logging
 import warnings

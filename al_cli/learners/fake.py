@@ -1,7 +1,7 @@
-"""A detector that trains in no time: it sees every object, blurred by how little it was trained on.
+"""A model that trains in no time: it sees every object, or the class of every image, blurred by how little it was trained on.
 
 It runs the whole loop in a second on a CPU (tests, trying out a sampler, `al run model=fake`). It cheats: predictions are
-the true boxes plus noise that shrinks with the number of labeled boxes of their class, so AP rises as labels come in.
+the true boxes plus noise that shrinks with the number of labels of their class, so metrics rise as labels come in.
 It provides every signal, each of the right shape and range and in the spirit of the real one, so it can try any sampler.
 No torch, no files besides its checkpoint. Everything is a function of the seed and the image's name.
 """

@@ -1,6 +1,6 @@
-"""The settings of a run's model, as plain data that is checked before torch is imported.
+"""The settings of a detector, as plain data that is checked before torch is imported.
 
-    ModelSpec      conf/model/*.yaml   which detector, from which weights
+    ModelSpec      conf/model/*.yaml   which detector, from which weights (classifiers: `classifier/spec.py`)
     InfluenceSpec  model.influence     how INFLUENCE is measured
 
 Field names are the keys of those files, as in `training_spec.py`. `check` raises ConfigError with the valid choices; it
@@ -9,14 +9,14 @@ reads no file. What model and training must agree on is asked here, too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from al_cli.errors import ConfigError, ModelError, suggest
 from al_cli.learners.values import require_count, require_number, require_one_of
-from al_cli.types import INFLUENCES, Signal
+from al_cli.types import INFLUENCES, Image, Signal
 
 TINY = ("tiny_faster_rcnn", "tiny_retinanet")
 REFERENCES = ("val", "initial", "labeled", "test")  # of influence
@@ -133,6 +133,9 @@ class ModelSpec:
         if self.dropout is not None:
             given.add(Signal.DROPOUT)
         return frozenset(given)
+
+    def require_sizes(self, images: Iterable[Image]) -> None:
+        """A detector takes images of every size."""
 
     def remedy_for(self, lacking: Collection[Signal]) -> str:
         """What to do about signals that this model does not provide, and why it does not where that can be said."""

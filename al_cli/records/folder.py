@@ -10,7 +10,7 @@
       round_00/{metrics,per_class,losses,class_counts}.csv predictions.npz
       round_00/image_losses.csv       loss of each image that the round was scored on, where it was measured (`measure_loss`)
       round_00/selection.csv          the images this round labeled, in order, with their scores
-      round_00/confusion.csv          true against predicted class, where a label is a class of the image
+      round_00/confusion.csv          images of each true and predicted class, where a label is a class of the image
       round_00/candidates.csv         every image it chose from: last score, and the stage that dropped it, or `picked`
       rounds.csv rounds.md            one row a round
       done.json | error.txt           how the last process that worked here ended

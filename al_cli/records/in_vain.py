@@ -90,8 +90,8 @@ def result_in_vain(
     metric = task.primary
     predictions = folder.predictions(record.round)
     if not len(predictions.scores):
-        what = "the detector finds nothing in any evaluated image"
-        return [InVain("The detector finds nothing after the last round", what, "train longer, or raise training.lr")]
+        what = "the model finds nothing in any evaluated image"
+        return [InVain("The model finds nothing after the last round", what, "train longer, or raise training.lr")]
     found = []
     value = record.metrics.get(metric.name)
     if value is not None and metric.highest and value < NOTHING * metric.highest:

@@ -5,37 +5,29 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from al_cli.errors import RunError
 from al_cli.records.formats import (
     content_hash,
-    csv_rows,
     csv_text,
     has_hash,
-    load_predictions,
     markdown_text,
 )
+from al_cli.records.round_tables import RoundTables, once_more
 from al_cli.records.rounds import (
     CHECKPOINT,
-    IMAGE_LOSSES,
-    PICKED,
-    RESELECTED,
-    Candidate,
     before,
     measured,
-    parse_candidate,
     parse_record,
     round_columns,
-    round_name,
     round_row,
     round_texts,
     shown_columns,
@@ -44,17 +36,14 @@ from al_cli.records.settings import as_stored, parse_config, what_is
 from al_cli.records.stop import Stop, stop_of
 from al_cli.system import read_regular, sha256
 from al_cli.tasks import Task, described, earliest
-from al_cli.types import LOSSES, LossPoint, Predictions, RoundRecord
+from al_cli.types import RoundRecord
 
 # Of the files that `folder` lists. 2: COCO's own image ids, no data.csv; 1: no format number, oracles marked in a stage's name
 RUN_FORMAT = 3
 DIGESTS_SINCE = 3  # the format in which a record began to hold its own digest
 
 
-Row = TypeVar("Row")
-
-
-class RunFiles:
+class RunFiles(RoundTables):
     """One run on disk. Nothing is read before it is asked for; what can be checked is checked whenever it is read."""
 
     def __init__(self, path: Path | str):
@@ -171,12 +160,6 @@ class RunFiles:
             ),
         }
 
-    def round_path(self, round: int) -> Path:
-        return self.path / round_name(round)
-
-    def is_finished(self, round: int) -> bool:
-        return (self.round_path(round) / "record.json").exists()
-
     def written_at(self, round: int) -> datetime | None:
         """When the record of a round was written, with a zone; None for an unfinished round."""
         path = self.round_path(round) / "record.json"
@@ -199,7 +182,7 @@ class RunFiles:
         try:
             stat = path.stat()
         except OSError as error:
-            raise RunError(f"round {round} is not finished", where=str(self.path), remedy=_again(round)) from error
+            raise RunError(f"round {round} is not finished", where=str(self.path), remedy=once_more(round)) from error
         return _read_record(path, round, (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
 
     def records(self) -> list[RoundRecord]:
@@ -238,94 +221,6 @@ class RunFiles:
     def is_intact(self, path: Path) -> bool:
         """Whether a file of the whole run is there, as it was when the rounds were written."""
         return path.is_file() if (digest := self.recorded_hash(path)) is None else has_hash(path, digest)
-
-    def _content(self, round: int, name: str) -> bytes:
-        """A file of a finished round. RunError where it is not there, or not as it was written."""
-        path, digest = self.round_path(round) / name, self.record(round).hashes.get(name)
-        try:
-            content = read_regular(path)
-        except OSError as error:
-            raise RunError(f"{name} cannot be read: {error.strerror}", where=str(path), remedy=_again(round)) from error
-        if digest is not None and content_hash(content) != digest:
-            raise RunError(f"{name} is not as it was written", where=str(path), remedy=_again(round))
-        return content
-
-    def predictions(self, round: int) -> Predictions:
-        """What the round's model finds in the evaluation images. RunError for an unfinished round or a broken file."""
-        if not self.is_finished(round):
-            done = len(self.records())
-            rounds = f"finished: 0 to {done - 1}" if done else "no round is finished yet"
-            raise RunError(f"round {round} is not finished", where=str(self.path), remedy=rounds)
-        content = self._content(round, "predictions.npz")
-        try:
-            return load_predictions(content)
-        except ValueError as error:
-            path = self.round_path(round) / "predictions.npz"
-            raise RunError(f"predictions cannot be read: {error}", where=str(path), remedy=_again(round)) from error
-
-    def losses(self, round: int) -> list[LossPoint]:
-        """The loss curve of a finished round; empty where the learner keeps none."""
-        return self._rows(
-            round,
-            "losses.csv",
-            lambda row: LossPoint(
-                int(row["iteration"]),
-                float(row["train_loss"]),
-                *(float(row[name]) if row.get(name) else None for name in ("val_loss", "metric")),
-            ),
-        )
-
-    def image_losses(self, round: int) -> list[tuple[float, ...]]:
-        """Loss, class part and box part of each image that a finished round was scored on, NaN for a part that the learner
-        cannot say. RunError where none was measured."""
-        first, *parts = LOSSES  # a learner that cannot say a part may leave its column out
-        return self._rows(
-            round,
-            IMAGE_LOSSES,
-            lambda row: tuple(float(cell or "nan") for cell in (row[first], *(row.get(name) for name in parts))),
-        )
-
-    def trained_on(self, round: int) -> tuple[int, ...]:
-        """The images that a finished round chose, ascending: those it labeled and, where each round selects its training set
-        from the whole pool, those labeled before that it selected again."""
-        return tuple(c.image_id for c in self.candidates(round) if c.outcome in (PICKED, RESELECTED))
-
-    def candidates(self, round: int) -> list[Candidate]:
-        """Every image that a finished round chose from, by ascending id. RunError where that cannot be read."""
-        return self._rows(round, "candidates.csv", parse_candidate)
-
-    def _rows(self, round: int, name: str, parse: Callable[[dict[str, str]], Row]) -> list[Row]:
-        """The rows of a table of a finished round. RunError where it cannot be read."""
-        content = self._content(round, name)
-        try:
-            rows = csv_rows(content)
-            if any(
-                None in row or None in row.values() for row in rows
-            ):  # how Python says that a row is too long or short
-                raise ValueError("a row has another number of cells than there are columns")
-            return [parse(row) for row in rows]
-        except (ValueError, KeyError, TypeError, csv.Error) as error:
-            path = self.round_path(round) / name
-            raise RunError(f"{name} cannot be read: {error}", where=str(path), remedy=_again(round)) from error
-
-    def class_counts(self, round: int) -> dict[str, tuple[int, int]]:
-        """Class name -> labels of it among the round's picked images, and among all labeled so far."""
-        read = self._rows(
-            round, "class_counts.csv", lambda row: (row["class"], (int(row["picked"]), int(row["labeled"])))
-        )
-        return dict(read)
-
-    def per_class(self, round: int) -> list[dict[str, str]]:
-        """A row for each class as the task evaluated it, by column name."""
-        return csv_rows(self._content(round, "per_class.csv"))
-
-    def confusion(self, round: int) -> tuple[list[str], list[list[int]]]:
-        """Class names, and for each as the true class the images that each class was predicted for; empty for a task without
-        such a table."""
-        if "confusion.csv" not in self.record(round).hashes:
-            return [], []
-        rows = self._rows(round, "confusion.csv", lambda row: list(row.values()))
-        return [name for name, *_ in rows], [[int(cell) for cell in cells] for _, *cells in rows]
 
     def timing(self, round: int) -> dict[str, Any]:
         """Seconds and memory of a round; empty where they cannot be read, for they are no part of a record."""
@@ -374,9 +269,5 @@ def _read_record(path: Path, round: int, state: tuple[int, ...]) -> RoundRecord:
         KeyError,
         RecursionError,
     ) as error:  # broken JSON: ValueError
-        raise RunError(f"the record cannot be read: {error}", where=str(path), remedy=_again(round)) from error
+        raise RunError(f"the record cannot be read: {error}", where=str(path), remedy=once_more(round)) from error
     return record
-
-
-def _again(round: int) -> str:
-    return f"give the command of this run again: it computes round {round} once more and keeps the others"

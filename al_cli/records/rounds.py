@@ -27,6 +27,7 @@ from al_cli.types import (
 
 CANDIDATE_COLUMNS = ("image_id", "image", "score", "stage", "outcome")
 IMAGE_LOSSES = "image_losses.csv"
+OWN_TABLES = frozenset({"metrics", "per_class", "selection", "class_counts", "losses", "candidates", "image_losses"})
 # Outcomes; else the name of the stage that dropped the image. VALIDATES: picked, and never trained on.
 PICKED, RESELECTED, VALIDATES = "picked", "reselected", "validates"
 CHECKPOINT = "checkpoint.pth"
@@ -108,6 +109,8 @@ def derived_tables(
 ) -> dict[str, str | bytes]:
     """File name -> content of the tables that follow from a record, its evaluated predictions and the data."""
     columns = ("round", *task.cost_names, *evaluation.metrics, "val_loss")
+    if taken := sorted(OWN_TABLES & evaluation.tables.keys()):
+        raise ValueError(f"task {task.name} has a table called {taken[0]}, which every round has of its own")
     label = "class" if task.label == "image" else "boxes"
     return {
         "metrics.csv": csv_text(columns, [_metrics_row(replace(record, metrics=evaluation.metrics), task)]),

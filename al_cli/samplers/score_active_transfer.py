@@ -49,7 +49,7 @@ def active_transfer(
 
     `head`: `new`, a small network on the images' features, drawn and trained with `query.rng`; or `own`, the classifier's own
     head, fine-tuned by the learner (`Signal.ERROR_PROBABILITY`). `of`: which errors a new head learns from. FSDL 4.6 takes
-    validation images; its program (8.6) takes training images, most of which a trained model has right.
+    validation images; its appendix (8.6) takes training images, most of which a trained model has right.
 
     The target of an image with one class is whether it was predicted wrong. With boxes it is the share of false alarms and
     misses in all that counts (`detection_errors.error_share`, detections below `score_threshold` left out): FSDL's correct or

@@ -37,7 +37,7 @@ def class_balanced(
     first; a class that no image left shows is passed over. Images without such detections have no class to balance:
     they follow, in order of priority, when no others are left.
 
-    When to use: with rare classes that the detector already finds. Lund measured no gain over the score alone, and alone
+    When to use: with rare classes that the model already finds. Lund measured no gain over the score alone, and alone
     it was below random on balanced data, so expect it to help only where imbalance hurts.
     """
     table = query.candidates

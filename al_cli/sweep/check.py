@@ -48,8 +48,8 @@ def check_jobs(jobs: Sequence[Job], states: Sequence[str]) -> None:
 
 
 def require_comparable(jobs: Sequence[Job], now: Mapping[str, DataRecord]) -> None:
-    """ConfigError where a report would compare no two runs of one study: scored on two splits, or on other shares of one
-    dataset. `now` has the data of each `dataset_key`."""
+    """ConfigError where a report would compare no two runs of one study: of two tasks, scored on two splits, or on other
+    shares of one dataset. `now` has the data of each `dataset_key`."""
     first: dict[Path, Job] = {}
     of_data: dict[tuple[Path, str], Job] = {}
     for job in jobs:
@@ -57,6 +57,9 @@ def require_comparable(jobs: Sequence[Job], now: Mapping[str, DataRecord]) -> No
         one, evaluate = first.setdefault(study, job), job.config["evaluate"]
         if one.config["evaluate"] != evaluate:
             what = f"{one.name} would be scored on {one.config['evaluate']} and {job.name} on {evaluate}"
+            raise ConfigError(f"{what}, which no report compares", where=str(study), remedy=remedy)
+        if not (task := job.experiment.task).like(one.experiment.task):
+            what = f"{one.name} would be of task {one.experiment.task.name} and {job.name} of {task.name}"
             raise ConfigError(f"{what}, which no report compares", where=str(study), remedy=remedy)
         one = of_data.setdefault((study, str(job.config["dataset"]["name"])), job)
         keys = dataset_key(one), dataset_key(job)

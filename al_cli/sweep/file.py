@@ -101,7 +101,7 @@ def parse_sweep(name: str, content: Any, known: Known = NOBODY) -> Sweep:
         arms = (Arm(RANDOM, ("sampler=random",)), *arms)
     _check_names(arms)
     check_distinct(Arm(arm.name, merge(base, arm.overrides)) for arm in arms)
-    task = named(words_to_dict(base).get("task", DEFAULT), known) if "claim" in content else None
+    task = _task(words_to_dict(base), known) if "claim" in content else None
     claim = _claim(content.get("claim"), [arm.name for arm in arms], task)
     source = str(content.get("source") or "").strip()
     return Sweep(name, source, base, seeds, arms, content.get("reference", False), claim)
@@ -239,16 +239,28 @@ def check_distinct(arms: Iterable[Arm], typed: Sequence[str] = ()) -> None:
         seen[words] = arm.name
 
 
+def _task(base: Mapping[str, str], known: Known) -> Task:
+    """The task that these settings name, or else their dataset's."""
+    path = compose.shipped("conf") / "dataset" / f"{base.get('dataset')}.yaml"
+    of_dataset = read_yaml(path).get("task", DEFAULT) if path.is_file() else DEFAULT
+    return named(base.get("task", of_dataset), known)
+
+
+def check_claim(content: Mapping[str, Any], task: Task) -> None:
+    """ConfigError where runs of this task cannot answer the claim."""
+    try:
+        parse_claim(content, task)
+    except RunError as error:
+        raise ConfigError(error.what, where=error.where, remedy=error.remedy) from error
+
+
 def _claim(content: Any, arms: list[str], task: Task | None) -> dict[str, Any] | None:
     if content is None or task is None:
         return None
     example = "claim: {arm: ccms, against: random, metric: AUC, cost: boxes, alpha: 0.05}"
     if not isinstance(content, dict):
         raise ConfigError(f"claim is {content!r}", where="claim", remedy=f"write it as {example}")
-    try:
-        parse_claim(content, task)
-    except RunError as error:
-        raise ConfigError(error.what, where=error.where, remedy=error.remedy) from error
+    check_claim(content, task)
     if missing := [key for key in KEYS_OF_CLAIM if key not in content]:
         remedy = f"a claim is exact, or it can be bent later: {example}"
         raise ConfigError(f"the claim does not say its {', '.join(missing)}", where="claim", remedy=remedy)

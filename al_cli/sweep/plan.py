@@ -18,7 +18,7 @@ from al_cli.lookup import Known
 from al_cli.pasted import command, path_word
 from al_cli.progress import phase
 from al_cli.sweep.arm_words import check_random, of_one_arm, read_arm_words
-from al_cli.sweep.file import REFERENCE, Arm, Sweep, check_distinct, check_seeds, merge
+from al_cli.sweep.file import REFERENCE, Arm, Sweep, check_claim, check_distinct, check_seeds, merge
 
 OWN = ("seeds", "arms", REFERENCE)  # what the command line says to the sweep itself, not to its runs
 SEVERAL_OF_SWEEP = "a sweep's arms are in its file; a list is written in brackets: 'seeds=[0,1]'"
@@ -65,6 +65,8 @@ def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
         for arm in asked.runs:
             jobs += jobs_of_arm(arm, asked.seeds, asked.known)
             step()
+    if sweep.claim is not None:  # words may have named another dataset or task
+        check_claim(sweep.claim, jobs[0].experiment.task)
     folder = jobs[0].folder.parent
     line = command("al", "sweep", path_word(sweep.typed), *words)
     return Study(sweep, folder.name, folder, asked.arms, asked.seeds, asked.reference, tuple(jobs), line)

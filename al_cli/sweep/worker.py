@@ -1,6 +1,6 @@
 """A run in a process of its own: whatever happens to it, a crash, a kill, no memory left, it happens to this run alone.
 
-Processes are forked from a server that has imported torch and Detectron2 already but run nothing of them (Python's
+Processes are forked from a server that has imported the learners' packages already but run nothing of them (Python's
 `forkserver`), so a run starts in a moment and CUDA is first touched in the run's own process.
 """
 
@@ -34,15 +34,14 @@ from al_cli.sweep.outcomes import why
 LIGHT = (
     "al_cli.experiment.run",
     "al_cli.sweep.worker",
+    "al_cli.tasks.classification",
     "al_cli.tasks.detection",
     "al_cli.datasets.digits",
-    "al_cli.learners.fake",
     "al_cli.report.of_run.plots",
     "faster_coco_eval",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
 )
-HEAVY = ("al_cli.learners.detectron.learner",)
 SAID = "al_run_"  # and the number of the process that started the run: how the file of a run's words is called
 STOP_S = 60  # what a run has to stop by itself when the sweep is stopped
 TAIL = 2000  # characters of a crashed process' last words
@@ -51,8 +50,8 @@ TAIL = 2000  # characters of a crashed process' last words
 def prepare(jobs: Sequence[Job]) -> None:
     """Say what the server that runs are forked from imports first. Before the first `start`."""
     _remove_leftovers()
-    heavy = any(job.experiment.model.family != "fake" for job in jobs)
-    multiprocessing.get_context("forkserver").set_forkserver_preload([*LIGHT, *(HEAVY if heavy else ())])
+    learners = sorted({job.experiment.kind.module for job in jobs})
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*LIGHT, *learners])
 
 
 def _remove_leftovers() -> None:

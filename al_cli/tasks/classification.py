@@ -25,7 +25,8 @@ def evaluate_classes(predictions: Predictions, dataset: Dataset) -> Evaluation:
     occur in truth or prediction, a class that is never right counting 0; F1_weighted, the mean of the same over images, by
     their true class; log_likelihood, the mean natural logarithm of the true class's probability: minus the cross-entropy.
     `per_class` has class, images, recall, precision, F1: None where no image is of the class, none is predicted to be, or
-    neither. The table `confusion` has a row for each true class, with the number of images that each class was predicted for.
+    neither. The table `confusion` has a row for each true and predicted class that occur together, with the number of images:
+    of 1000 classes a table of all pairs would have a million cells a round.
 
     ValueError when the predictions are not one row with its class probabilities for each of the dataset's images.
     """
@@ -51,8 +52,8 @@ def evaluate_classes(predictions: Predictions, dataset: Dataset) -> Evaluation:
         for c, name in enumerate(names)
     ]  # fmt: skip
     table = [
-        {"true class": name, **dict(zip(names, row, strict=True))}
-        for name, row in zip(names, confusion.tolist(), strict=True)
+        {"true": names[i], "predicted": names[j], "images": int(confusion[i, j])}
+        for i, j in np.argwhere(confusion).tolist()
     ]
     return Evaluation(metrics, rows, {"confusion": table})
 

@@ -97,6 +97,17 @@ def test_help_teaches(al):
         assert words in text
 
 
+def test_help_of_both_tasks_speaks_of_models():
+    """What holds for detectors and classifiers names neither alone."""
+    from al_cli.cli import main, replay
+    from al_cli.cli.settings_help import settings
+
+    said = [main.make_parser().format_help(), replay.HELP, replay.EPILOG]
+    said += [setting.meaning for setting in settings() if "." not in setting.key]
+    assert "classif" in said[0]
+    assert not [text for text in said if "detector" in text and "classifier" not in text]
+
+
 def test_help_says_what_null_means_for_the_amounts(al):
     text = " ".join(al("run", "--help").stdout.split())
     assert "null: an equal part, the pool divided by rounds + 1" in text and "a share, or null: an equal part" in text

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import random_dataset
 
-from al_cli.datasets import held_out
+from al_cli.datasets.divided import divided
 from al_cli.datasets.held_out import HeldOut, scored_split, spelled_now
 from al_cli.errors import AlError, ConfigError, DatasetError
 from al_cli.types import Dataset, Image, OwnSplits
@@ -29,7 +29,7 @@ def data(*images: Image) -> Dataset:
 
 
 def apply(pool: Dataset, own_val: Dataset | None = None, own_test: Dataset | None = None, **wanted):
-    return held_out.apply(OwnSplits("d", pool, own_val, own_test), HeldOut.of(wanted))
+    return divided(OwnSplits("d", pool, own_val, own_test), HeldOut.of(wanted))
 
 
 def split_of(splits) -> dict[str, str]:

@@ -6,9 +6,10 @@ from labeled_images import class_folders, unlike_others
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from al_cli.datasets import held_out
 from al_cli.datasets.digits_images import digits_images_root
+from al_cli.datasets.divided import divided
 from al_cli.datasets.guess import guess_format
+from al_cli.datasets.held_out import HeldOut
 from al_cli.datasets.notes import Notes
 from al_cli.datasets.repeated import repeat_pool
 from al_cli.datasets.summary import summary_of
@@ -159,12 +160,12 @@ def test_what_a_folder_looks_like(tmp_path, make, format):
 def test_a_folder_that_is_a_class_is_no_group_and_a_pattern_looks_below_it(tmp_path):
     splits = load_folder(class_folders(tmp_path, _={"a": 20, "b": 20}))
     with pytest.raises(DatasetError, match="each class is one folder"):
-        held_out.apply(splits, held_out.HeldOut(test=0.3, group="folder"))
-    drawn = held_out.apply(splits, held_out.HeldOut(test=0.3, group="[^/]+/([0-9]+)"))
+        divided(splits, HeldOut(test=0.3, group="folder"))
+    drawn = divided(splits, HeldOut(test=0.3, group="[^/]+/([0-9]+)"))
     names = [{image.name for image in part.images} for part in (drawn.train, drawn.test)]
     assert all({f"a/{n}.png", f"b/{n}.png"} <= names[f"a/{n}.png" in names[1]] for n in range(20))
     unlike_others(tmp_path / "a" / "deeper" / "x.png")  # now folders divide a class
-    held_out.apply(load_folder(tmp_path), held_out.HeldOut(test=0.3, group="folder", split_seed=1))
+    divided(load_folder(tmp_path), HeldOut(test=0.3, group="folder", split_seed=1))
 
 
 def test_one_image_in_two_classes_is_odd(tmp_path):

@@ -138,7 +138,7 @@ def test_boxes_and_a_split_for_each_selection(al, few):
             ["sampler=gradient_similarity", "dataset.val=20%"],
             "measures influence with the labeled images",
         ),
-        (["sampler=learning_loss"], "learns with the detector"),
+        (["sampler=learning_loss"], "learns with the model"),
         (["dataset.val=20% of initial"], "there are no initial images"),
         (["sampler=imported", "sampler.file=picks.csv"], "the file decides"),
         (["sampler=ccms", "ud_split=[1,0]"], "2 values for 2 active rounds and round 0"),

@@ -13,7 +13,7 @@ from shapes import CLASSES, random_dataset, tree_bytes, write_yolo
 from al_cli import loop
 from al_cli.datasets import load_yolo
 from al_cli.errors import ConfigError, DatasetError
-from al_cli.experiment import build
+from al_cli.experiment import build, without_val
 from al_cli.experiment.job import jobs_of
 from al_cli.experiment.replay import plan_replay
 from al_cli.learners.fake import FakeLearner
@@ -177,9 +177,9 @@ def test_choosing_by_the_labels_of_the_scored_images_is_said(al, one_split):
     (warning,) = [line for line in Story(read_study("outputs/s"), None, None).warnings if "scored on" in line]
     assert warning.startswith("influence") and "chose with the labels of the images that it is scored on" in warning
     jobs = jobs_of(words_of(one_split, *SHARES, "sampler=entropy,influence", *isal)[1:], many=True)
-    assert [build.influence_reference(job.experiment) for job in jobs] == [None, "test"]
+    assert [without_val.influence_reference(job.experiment) for job in jobs] == [None, "test"]
     [job] = jobs_of(words_of(one_split, *SHARES, "sampler=influence")[1:])
-    assert build.influence_reference(job.experiment) == "val"
+    assert without_val.influence_reference(job.experiment) == "val"
 
 
 @pytest.mark.parametrize("evaluate", ["test", "val"])

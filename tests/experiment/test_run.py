@@ -9,6 +9,7 @@ import time
 from itertools import pairwise
 
 import pandas as pd
+import PIL.Image
 import pytest
 from shapes import tree_bytes, with_words, write_yolo
 
@@ -152,6 +153,10 @@ def test_report_and_show(al, fake):
     checkpoint = al.cwd / "outputs/s/ccms_fake_rounds1_s0/round_01/checkpoint.pth"
     al("show", "outputs/s/ccms_fake_rounds1_s0", "--checkpoint", str(checkpoint), "--out", "mine.png")
     assert (al.cwd / "mine.png").is_file()
+    al("show", "outputs/s/ccms_fake_rounds1_s0", "--picks", "-n", "3", "--out", "picks.png")
+    with PIL.Image.open(al.cwd / "picks.png") as sheet:
+        assert sheet.size == (3 * 268 + 8, 30 + 288 + 8), "one row of three"
+    assert "--map would do nothing" in al("show", "outputs/s/ccms_fake_rounds1_s0", "--picks", "--map", code=2).stderr
 
 
 def test_training_regimes_choose_what_is_trained_on(al, fake, yolo_root):

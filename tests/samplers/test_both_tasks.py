@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from al_cli.cli.samplers import classifiers, detectors
 from al_cli.errors import ConfigError
-from al_cli.experiment import build, settings
+from al_cli.experiment import settings, without_val
 from al_cli.experiment.compose import compose_all, shipped
 from al_cli.samplers.catalog import sampler_files
 from al_cli.samplers.guide import guide
@@ -89,7 +89,7 @@ def test_what_needs_labels_cannot_choose_the_first_images(name, why, checked):
 def test_whose_errors_are_learned_decides_which_images_are_needed(checked):
     def uses(*words):
         experiment = checked(*words)
-        return [use.what for use in build.uses_of_val(experiment)], experiment.strategy.stages[0].labeled
+        return [use.what for use in without_val.uses_of_val(experiment)], experiment.strategy.stages[0].labeled
 
     said = "sampler {} learns from validation images"
     assert uses("active_transfer") == ([said.format("active_transfer")], None)

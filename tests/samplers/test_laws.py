@@ -79,7 +79,7 @@ def test_random_tables_have_every_signal(ragged):
 @each_kind
 def test_exact_budget_distinct_ids_subset_same_rng_same_ids(path, ud, kind, ragged, pick):
     strategy = strategy_of(path)
-    for seed in range(4):
+    for seed in range(3):
         rng = np.random.default_rng([seed, 17])
         table = ragged(rng, images=40, prob_kind=kind)
         candidates = np.sort(rng.choice(table.image_ids, 30, replace=False))
@@ -94,10 +94,11 @@ def test_exact_budget_distinct_ids_subset_same_rng_same_ids(path, ud, kind, ragg
             assert sum(log.kept for log, end in zip(logs, ends, strict=True) if end) == budget
             for n, (log, after) in enumerate(itertools.pairwise(logs)):
                 assert ends[n] or log.kept == after.candidates
-            again, logs_again = pick(strategy, table, budget, ud, seed, candidates)
-            assert np.array_equal(again.ids, chosen.ids)
-            assert np.array_equal(again.scores, chosen.scores, equal_nan=True)
-            assert logs_again == logs
+            if budget == 7:
+                again, logs_again = pick(strategy, table, budget, ud, seed, candidates)
+                assert np.array_equal(again.ids, chosen.ids)
+                assert np.array_equal(again.scores, chosen.scores, equal_nan=True)
+                assert logs_again == logs
 
 
 @each_sampler_and_ud

@@ -1,6 +1,7 @@
 """modAL both ways: its strategies as our sampler, ours as its strategies; against modAL itself where it is installed."""
 
 import dataclasses
+import sys
 from functools import partial
 
 import numpy as np
@@ -145,6 +146,12 @@ def test_a_run_asks_the_strategy_that_was_typed():
     assert job.folder.name.startswith("modal_") and "strategy" not in job.folder.name
     assert __name__ in modules_of([stage], []), "its code is a part of the store's key"
     assert FakeLearner.provides >= job.experiment.strategy.needs
+
+
+def test_where_modal_is_not_installed_its_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "modAL", None)
+    with pytest.raises(ConfigError, match=r'cannot be imported.*pip install "al-cli\[modal\]"'):
+        jobs_of([*WORDS, "sampler.strategy=modAL.uncertainty.entropy_sampling"])
 
 
 def test_a_strategy_that_nobody_typed_is_not_imported():

@@ -9,10 +9,12 @@ import pytest
 
 from al_cli.cli.main import make_parser
 from al_cli.errors import AlError, ConfigError
+from al_cli.experiment.job import jobs_of
 from al_cli.pasted import as_text, path_word
 from al_cli.records import RunFolder
 from al_cli.records.study import StudyFile, read_study_file
 from al_cli.sweep import study_file
+from al_cli.sweep.check import require_comparable
 from al_cli.sweep.file import parse_sweep, read_sweep
 from al_cli.sweep.outcomes import Outcome, finish
 from al_cli.sweep.plan import plan_study
@@ -63,6 +65,26 @@ MISTAKES = {
     "reference=maybe": ["reference is 'maybe'"],
     "just_a_word": ["key=value"],
 }
+
+
+def test_a_claim_is_of_the_task_that_its_dataset_brings():
+    """A report would refuse it, after all trainings."""
+    base, claim = CONTENT["base"] | {"dataset": "digits_images"}, CONTENT["claim"]
+    arms = [{"name": "half", "sampler": "entropy"}]
+    assert planned(base=base, arms=arms, claim=claim | {"metric": "AUC of F1", "cost": "images"}).jobs
+    with pytest.raises(ConfigError, match="'AP50' is no metric of a claim on task classification"):
+        planned(base=base, arms=arms, claim=claim | {"metric": "AP50", "cost": "images"})
+    with pytest.raises(ConfigError, match="'boxes' is no cost of task classification"):
+        planned("dataset=digits_images", arms=arms)
+
+
+def test_runs_of_two_tasks_are_no_study():
+    jobs = jobs_of(["model=fake", "dataset=digits,digits_images", "study=s"], many=True)
+    with pytest.raises(
+        ConfigError, match=r"would be of task detection and .* of classification, which no report compares"
+    ):
+        require_comparable(jobs, {})
+    require_comparable([replace(job, folder=Path(f"outputs/{i}/r")) for i, job in enumerate(jobs)], {})
 
 
 @pytest.mark.parametrize("word", MISTAKES)

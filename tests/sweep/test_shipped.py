@@ -1,5 +1,6 @@
 """The shipped sweeps: each names its source, composes, passes every check, and its dry run says what it would train."""
 
+import functools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from al_cli.datasets.held_out import HeldOut
 from al_cli.experiment import build, compose
 from al_cli.experiment.dataset_settings import OF_IMAGES
 from al_cli.samplers.guide import guide
+from al_cli.store import strategy
+from al_cli.store.code import code_of_modules
 from al_cli.sweep import file, preview
 from al_cli.sweep.plan import plan_study
 from al_cli.types import Dataset, Image, Splits
@@ -91,12 +94,23 @@ def test_every_shipped_sweep_is_listed_here_and_in_its_readme():
     assert all(f"`{name}`" in readme for name in SHIPPED)
 
 
+@functools.cache
 def in_memory(pool: int) -> Splits:
     """A pool of images with one box each, which nobody reads from disk."""
     box, one = np.array([[0.0, 0, 8, 8]]), np.zeros(1, int)
     images = [Image(i, Path(f"{i}.png"), 16, 16, box, one) for i in range(pool + 20)]
     train, val, test = (Dataset(("thing",), tuple(part)) for part in (images[:pool], images[pool:-10], images[-10:]))
     return Splits("stand-in", train, val, test)
+
+
+@functools.cache
+def of_classes(pool: int, val: bool) -> Splits:
+    """A pool of images of 1,000 classes, which nobody reads from disk."""
+    names = [str(label) for label in range(1000)]
+    train, held, test = (
+        whole_images(np.arange(n) % 1000, names, first) for n, first in ((pool, 0), (10, 9000), (10, 9010))
+    )
+    return Splits("stand-in", train, held if val else None, test)
 
 
 def stand_in(name: str):
@@ -106,14 +120,15 @@ def stand_in(name: str):
         if dataset["format"] not in OF_IMAGES:
             return in_memory(8000 if name.startswith("lund") else 320)
         pool = (6000, 600)[SHIPPED[name][0] == TENTH] if name.startswith("lund") else 320
-        parts = (
-            whole_images(np.arange(n) % 1000, map(str, range(1000)), first)
-            for n, first in ((pool, 0), (10, 9000), (10, 9010))
-        )
-        train, val, test = parts
-        return Splits("stand-in", train, val if HeldOut.of(dataset).val or dataset["test"] == "none" else None, test)
+        return of_classes(pool, HeldOut.of(dataset).val is not None or dataset["test"] == "none")
 
     return load
+
+
+@functools.cache
+def code_once(names: frozenset[str]) -> dict[str, str]:
+    """No source changes meanwhile, and a forecast asks for every run."""
+    return code_of_modules(names)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -126,6 +141,8 @@ def test_a_shipped_sweep_passes_every_check_and_its_dry_run_counts(name, tmp_pat
     assert len(study.jobs) == runs
     assert study.jobs[0].config["sampler"]["name"] == "random" or study.jobs[0].config["rounds"] == 0
     monkeypatch.setattr(build, "load_dataset", stand_in(name))
+    for module in (build, strategy):
+        monkeypatch.setattr(module, "code_of_modules", lambda names: code_once(frozenset(names)))
     preview.show(study.jobs)
     printed = capsys.readouterr().out
     assert printed.count(f"{sweep.seeds[0]} │") >= runs

@@ -9,10 +9,27 @@ import torch
 from al_cli.errors import ConfigError
 from al_cli.learners.classifier.spec import ClassifierSpec
 from al_cli.learners.classifier.training_spec import ClassifierTraining
-from al_cli.learners.classifier.weights import require_kept_outputs
+from al_cli.learners.classifier.weights import require_kept_outputs, require_outputs
 from al_cli.learners.pytorch.device import choose_device
 from al_cli.learners.spec import require_pairs
 from al_cli.types import Signal
+
+
+def check_classifier(
+    model: ClassifierSpec,
+    training: ClassifierTraining,
+    class_names: Sequence[str],
+    device: str,
+    needs: frozenset[Signal],
+    chooses_first: bool,
+) -> None:
+    """ConfigError or ModelError for all that cannot work and can be known without a download. `chooses_first`: the starting
+    weights choose images before any training, so they must be a whole classifier of these classes."""
+    check_agreement(model.check(), training.check(), class_names, device, needs)
+    if chooses_first:
+        require_outputs(model, class_names)
+        if model.normalize == "train" and model.weights == "imagenet":
+            refuse_unmeasured(model)
 
 
 def check_agreement(

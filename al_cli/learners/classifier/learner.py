@@ -52,23 +52,6 @@ log = logging.getLogger("al")
 FOUND_RATE = "found_rate"  # among a checkpoint's extras
 
 
-def check_classifier(
-    model: ClassifierSpec,
-    training: ClassifierTraining,
-    class_names: Sequence[str],
-    device: str,
-    needs: frozenset[Signal],
-    chooses_first: bool,
-) -> None:
-    """ConfigError or ModelError for all that cannot work and can be known without a download. `chooses_first`: the starting
-    weights choose images before any training, so they must be a whole classifier of these classes."""
-    ClassifierLearner(model, training, class_names, iterations=1, device=device, needs=needs)
-    if chooses_first:
-        require_outputs(model, class_names)
-        if model.normalize == "train" and model.weights == "imagenet":
-            refuse_unmeasured(model)
-
-
 class ClassifierLearner(Learner):
     """A classifier for `class_names`.
 
@@ -122,8 +105,15 @@ class ClassifierLearner(Learner):
     ) -> Checkpoint:
         """Train on every image of `train` from `init`, or from the starting weights; shuffled, or in this order of ids.
 
-        The same arguments give the same bytes on a CPU. ConfigError where validation decides and there are no images for it.
+        The same arguments give the same bytes on a CPU. ConfigError where validation decides and there are no images for it,
+        and for one image where an epoch is a pass and the head has batch normalization.
         """
+        if len(train) == 1 and self.spec.hidden and not self.training.endless:
+            raise ConfigError(
+                "batch normalization learns nothing from one image, and this training has no other",
+                where=f"model.hidden={list(self.spec.hidden)}",
+                remedy="label at least 2 images, or set model.hidden=[]",
+            )
         if self.training.watches and not val:
             raise ConfigError(
                 "early stopping and the best weights need a validation split, and this dataset has none",
@@ -173,29 +163,30 @@ class ClassifierLearner(Learner):
                 validation.metric if validation and self.judge else None,
                 keeps_best=spec.keeps_best,
             )
+            stepper = Stepper(network, optimizer, spec.clip_gradients, scaler, predictor)
             take_steps(
-                Stepper(network, optimizer, spec.clip_gradients, scaler, predictor),
+                stepper,
                 self._batches(network, images, seed, shuffle=order is None, endless=spec.endless),
                 lambda step: lr * rate(step),
                 curve,
                 average=average,
                 difficulty=difficulty,
             )
-        extras |= difficulty.extras | (predictor.extras if predictor else {})
         if joins:  # before the average takes the place of the weights that go on
             extras |= hand_on(init, optimizers, average, scaler)
-        curve.finish(network)
+        curve.finish(stepper.learned)
+        extras |= difficulty.extras | (predictor.extras if predictor else {})
         taken = curve.points[-1].iteration  # the last step is always a point
         epochs = taken / unit if spec.counts_epochs else taken * self.batch_size / len(train_on)
-        self._adopt(network, extras)
+        self._network, self._extras = network, extras
         return Checkpoint(weights_of(network), tuple(curve.points), extras, epochs)
 
     def _predictor(self, network: Network, seed: int, init: Checkpoint | None) -> LearningLoss | None:
         """What learns to predict losses during the training, if anybody will ask for them."""
         if not self._predicts_loss:
             return None
-        own = self.spec.loss_prediction == "own"
-        return LearningLoss(network, seed=seed, own=own, start=init.extras if init else None)
+        own, share = self.spec.loss_prediction == "own", self.spec.loss_prediction_share
+        return LearningLoss(network, seed=seed, own=own, share=share, start=init.extras if init else None)
 
     def _batches(
         self, network: Network, images: Sequence[Image], seed: int, *, shuffle: bool, endless: bool
@@ -256,9 +247,6 @@ class ClassifierLearner(Learner):
         network.normalized = True
         return network.to(self._device)
 
-    def _adopt(self, network: Network, extras: Mapping[str, NDArray[Any]]) -> None:
-        self._network, self._extras = network, extras
-
     # ---- asking
 
     def _network_for(self, images: Dataset) -> Network:
@@ -307,5 +295,5 @@ class ClassifierLearner(Learner):
         """The checkpoint, its weights ready for `infer` and `loss`. RunError for a file that is missing or unreadable,
         ModelError for one of another model."""
         checkpoint = read_checkpoint(path)
-        self._adopt(self._network_of(checkpoint, str(path)), checkpoint.extras)
+        self._network, self._extras = self._network_of(checkpoint, str(path)), checkpoint.extras
         return checkpoint

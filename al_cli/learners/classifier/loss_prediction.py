@@ -4,8 +4,8 @@
     block -> global average -> FC(128) -> ReLU,   all of them concatenated -> FC(1) = predicted loss
 
 The images of a batch are taken in pairs, with the ranking loss of `pytorch/loss_module.py` (margin 1), and it is added to the
-classifier's own with weight 1. Its gradient reaches the network for the first 120 of 200 epochs (SHARED of a training of any
-length); after that the module learns alone.
+classifier's own with weight 1. Its gradient reaches the network in the first part of a training alone
+(`model.loss_prediction_share`; ISAL: 120 of 200 epochs); after that the module learns alone.
 
 `model.loss_prediction` says what moves the module. shared: the classifier's optimizer, as in the papers. own: an Adam of its
 own on averages that are detached from the first step, so that the classifier learns the same to the bit as without.
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from al_cli.learners.classifier.networks import Network
+from al_cli.learners.classifier.spec import SHARE
 from al_cli.learners.pytorch.loss_module import (
     LossModule,
     drawn_loss_module,
@@ -32,16 +33,25 @@ from al_cli.learners.pytorch.loss_module import (
 )
 from al_cli.learners.pytorch.modes import evaluating
 
-SHARED = 0.6  # of a training: 120 of ISAL's 200 epochs
 OWN_RATE = 1e-3  # of Adam, as for detectors
 PROBED_PX = 32  # side of the image that shows how many channels the blocks have
 
 
 class LearningLoss:
     """Trains a LossModule while `network` trains. `seed` draws a new one; `start`, the extras of the checkpoint that training
-    goes on from, may hold one already. `own` is then its optimizer, or None where the classifier's is to move it."""
+    goes on from, may hold one already. `own` is then its optimizer, or None where the classifier's is to move it; `share` of
+    the training its gradient reaches the network."""
 
-    def __init__(self, network: Network, *, seed: int, own: bool, start: Mapping[str, NDArray[Any]] | None = None):
+    def __init__(
+        self,
+        network: Network,
+        *,
+        seed: int,
+        own: bool,
+        share: float = SHARE,
+        start: Mapping[str, NDArray[Any]] | None = None,
+    ):
+        self.share = share
         if start is not None and has_loss_module(start):
             self.module = restored_loss_module(start)
         else:
@@ -63,7 +73,7 @@ class LearningLoss:
             return losses.new_zeros(())
         with torch.autocast(losses.device.type, enabled=False):
             features = _averages(blocks)
-            if self.own or progress >= SHARED:
+            if self.own or progress >= self.share:
                 features = features.detach()
             ranking = ranking_loss(self.module(features), losses.float())
             if not self.own:

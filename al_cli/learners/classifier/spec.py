@@ -18,6 +18,7 @@ NORMALIZE = ("train", "imagenet", "none")
 OUTPUTS = ("new", "kept")
 VGG_SMALLEST = 32  # px that its five poolings need
 SAMPLES = 250  # labeled images that estimate the Hessian (ISAL 4.1)
+SHARE = 0.6  # 120 of 200 epochs (ISAL D.1)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class ClassifierSpec:
     dropout_passes: int = 10
     influence: Mapping[str, Any] = field(default_factory=dict)
     loss_prediction: str = "shared"
-    loss_prediction_share: float = 0.6
+    loss_prediction_share: float = SHARE
     family: str = "classifier"
 
     asking: ClassVar[tuple[str, ...]] = ("network", "outputs", "stem", "image_size", "normalize", "hidden", "dropout")
@@ -70,6 +71,11 @@ class ClassifierSpec:
             "model.loss_prediction_share", self.loss_prediction_share, lambda x: 0 <= x <= 1, "in [0, 1]", or_null=False
         )
         require_one_of("model.loss_prediction", self.loss_prediction, ("own", "shared"))
+        if self.loss_prediction == "own" and self.loss_prediction_share != SHARE:
+            share = f"model.loss_prediction_share={self.loss_prediction_share:g}"
+            what = f"{share} would do nothing: its gradient never reaches the network"
+            remedy = "set model.loss_prediction=shared, or leave it out"
+            raise ConfigError(what, where="model.loss_prediction=own", remedy=remedy)
         require_one_of("model.freeze", self.freeze, (True, False))
         if not isinstance(self.weights, str) or not self.weights:
             what = f"model.weights is {written(self.weights)}"

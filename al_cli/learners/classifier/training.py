@@ -8,11 +8,10 @@ from, joins the one before.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from al_cli.learners.classifier.loss_prediction import LearningLoss, block_outputs
 from al_cli.learners.classifier.networks import Network
 from al_cli.learners.classifier.training_spec import ClassifierTraining
 from al_cli.learners.pytorch.average import WeightAverage
@@ -30,18 +30,6 @@ from al_cli.learners.pytorch.schedule import WHOLE, Rate, Stretch, one_cycle, st
 LabeledBatch = tuple[Tensor, Tensor]  # images [B, K, H, W] and classes [B]
 FINDER_STEPS, FINDER_LOW, FINDER_HIGH = 100, 1e-8, 1.0
 FINDER_SMOOTHING, FINDER_GIVES_UP, FINDER_SKIPS = 0.98, 4.0, (10, 1)  # the first and the last points are not looked at
-
-
-class PredictsLoss(Protocol):
-    """What learns to predict the losses of images while the network trains."""
-
-    @property
-    def extras(self) -> Mapping[str, NDArray[Any]]: ...
-
-    def loss(self, blocks: Sequence[Tensor], losses: Tensor, progress: float) -> Tensor:
-        """To be added to the network's: of the outputs [B, c, h, w] of its blocks and the images' losses [B]. `progress`:
-        the share of the training that is done."""
-        ...
 
 
 def index_batches(
@@ -99,7 +87,12 @@ class Stepper:
     optimizer: torch.optim.Optimizer
     clip: float | None = None
     scaler: torch.amp.GradScaler | None = None
-    predictor: PredictsLoss | None = None
+    predictor: LearningLoss | None = None
+
+    @property
+    def learned(self) -> nn.Module:
+        """All that the steps move."""
+        return nn.ModuleList([self.network] if self.predictor is None else [self.network, self.predictor.module])
 
     def step(self, batch: LabeledBatch, lr: float, progress: float) -> tuple[float, NDArray[np.float64]]:
         """The mean cross-entropy of the batch, and the probability [B] of each image's own class before the step."""
@@ -127,26 +120,12 @@ class Stepper:
         found = losses.detach().double().cpu().numpy()
         return float(found.mean()), np.exp(-found)
 
+    def _blocks(self) -> AbstractContextManager[list[Tensor]]:
+        return nullcontext([]) if self.predictor is None else block_outputs(self.network)
+
     def _clip(self) -> None:
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
-
-    @contextmanager
-    def _blocks(self) -> Iterator[list[Tensor]]:
-        """What the network's blocks put out inside, where losses are predicted from it."""
-        outputs: list[Tensor] = []
-        names = self.network.blocks if self.predictor is not None else ()
-        handles = [
-            self.network.get_submodule(name).register_forward_hook(
-                lambda _module, _args, output: outputs.append(output)
-            )
-            for name in names
-        ]
-        try:
-            yield outputs
-        finally:
-            for handle in handles:
-                handle.remove()
 
 
 def take_steps(
@@ -158,11 +137,11 @@ def take_steps(
     average: WeightAverage | None = None,
     difficulty: DifficultyAverage | None = None,
 ) -> None:
-    """Train until `curve` has all its iterations or has stopped; its `finish` is left to the caller. `rates`: the learning
-    rate of a step, counted from 0. RunError, with iteration and rate, as soon as a loss is not finite.
+    """Train until `curve` has all its iterations or has stopped; its `finish`, with `stepper.learned`, is left to the caller.
+    `rates`: the learning rate of a step, counted from 0. RunError, with iteration and rate, as soon as a loss is not finite.
     """
-    network = stepper.network
-    network.train()
+    learned = stepper.learned
+    stepper.network.train()
     for step in range(curve.iterations):
         batch, lr = next(batches), rates(step)
         loss, p = stepper.step(batch, lr, step / curve.iterations)
@@ -172,7 +151,7 @@ def take_steps(
             average.update()
         if difficulty is not None:
             difficulty.update(batch[1].cpu().numpy(), p, np.ones(len(p)))
-        curve.took(step + 1, loss, network)
+        curve.took(step + 1, loss, learned)
         if curve.stopped:
             break
 

@@ -67,6 +67,12 @@ class ClassifierTraining(TrainingSpec):
                 where="training.val_every=null",
                 remedy="give training.val_every=1, or set training.weights=last",
             )
+        if self.keeps_best and self.init == "join":
+            raise ConfigError(
+                "training.init=join is one training over all rounds, which goes on from a round's last weights",
+                where="training.init=join training.weights=best",
+                remedy="set training.weights=last, or training.init=reset",
+            )
         return self
 
     @property

@@ -1,1 +1,4 @@
-"""What every learner of torch needs: weights in files, equal bytes of equal calls, averages of weights."""
+"""What learners of torch share: checkpoints, equal bytes of equal calls, schedules, loss curves, averages of weights, LiSSA.
+
+Knows no detector and no classifier.
+"""

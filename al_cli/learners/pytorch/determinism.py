@@ -1,6 +1,6 @@
 """Equal calls, equal bytes: seeds, and torch's deterministic kernels where it has them.
 
-On a CPU every operation of the detectors here is deterministic, once TorchScript is kept from recompiling: Detectron2's
+On a CPU every operation of the models here is deterministic, once TorchScript is kept from recompiling: Detectron2's
 focal loss is a script that changes kernels (and last digits) after its first calls in a process, so a run resumed in a
 new process would differ from one that was never interrupted. On a GPU a few operations are not deterministic (torch
 names them as they run); those names are logged, so that a run says what its seeds do not cover.

@@ -5,7 +5,7 @@
     with H_j the Hessian of one random sample's loss. In expectation the limit is (H + damping * scale * I)^-1 v; ISAL's
     own equation is damping 0 and scale 1. It converges where scale is no smaller than half the largest curvature.
 
-Knows no detectors: a loss is a function of theta [P] to a scalar tensor, theta any float tensor.
+Knows no models: a loss is a function of theta [P] to a scalar tensor, theta any float tensor.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ class LossModule(nn.Module):
 
 
 def drawn_loss_module(channels: Sequence[int], seed: int) -> LossModule:
-    """A new module, a function of the seed; torch's global generator is left as it was."""
+    """A new module, a function of the seed; torch's global generators, of GPUs too, are left as they were."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return LossModule(channels)
 
 

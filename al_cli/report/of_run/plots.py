@@ -56,7 +56,7 @@ def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
         written += plot_class_counts(counts, plots / "class_counts.png", task.labeled)
     classes, confused = folder.confusion(records[-1].round)
     if len(classes) > 1:
-        written += plot_confusion(classes, np.array(confused), plots / "confusion.png")
+        written += plot_confusion(classes, confused, plots / "confusion.png")
     if splits is not None:
         for record in records:
             target = plots / f"contact_sheet_{round_name(record.round)}.png"

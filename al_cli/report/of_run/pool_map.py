@@ -47,7 +47,7 @@ def layout(features: NDArray[np.floating], seed: int) -> NDArray[np.float64]:
     start = "pca" if spread and points.shape[1] > 1 else "random"
     with threadpool_limits(
         1
-    ):  # sums of several threads have other last digits, and t-SNE makes another picture of them
+    ):  # sums of several threads differ in their last digits, and t-SNE makes another picture of them
         found: NDArray[np.float64] = TSNE(perplexity=perplexity, init=start, random_state=state).fit_transform(points)
     return found
 

@@ -16,7 +16,7 @@ from torchvision.models import ResNet18_Weights
 from al_cli.datasets.whole_images import whole_image
 from al_cli.errors import ConfigError, ModelError, RunError
 from al_cli.learners.classifier import learner as learner_module
-from al_cli.learners.classifier.learner import ClassifierLearner, check_classifier
+from al_cli.learners.classifier.checks import check_classifier
 from al_cli.learners.classifier.spec import ClassifierSpec
 from al_cli.learners.pytorch.joined import rounds_behind
 from al_cli.types import Dataset, Signal
@@ -94,7 +94,6 @@ def test_a_new_process_trains_the_same_bytes(learner, bars, tmp_path):
     code = f"""
 import pickle, sys
 make, images, path = pickle.load(open({str(tmp_path / "job")!r}, "rb"))
-from al_cli.learners.classifier.learner import ClassifierLearner
 one = ClassifierLearner(*make, images.class_names, iterations=5, device="cpu")
 one.save(one.fit(images, val=None, seed=3, init=None), path)
 """
@@ -265,4 +264,7 @@ def test_a_later_round_may_have_the_first_image_with_colors(learner, bars, tmp_p
 
 def test_a_single_image_can_be_trained_on(learner, bars):
     assert fit(learner(duration="epochs", epochs=2), bars.select([0])).epochs == 2
-    assert isinstance(learner(), ClassifierLearner)
+    normed = replace(TINY, hidden=[4])
+    with pytest.raises(ConfigError, match="from one image, and this training has no other"):
+        fit(learner(model=normed, duration="epochs", epochs=2), bars.select([0]))
+    fit(learner(model=normed, iterations=1), bars.select([0]))  # a batch has it four times

@@ -8,8 +8,9 @@ import torch
 from scipy.stats import spearmanr
 from toy_classifiers import convolutional, pictures
 
-from al_cli.learners.classifier.loss_prediction import SHARED, LearningLoss, block_outputs, predicted_losses
-from al_cli.learners.classifier.spec import ClassifierSpec
+from al_cli.errors import ConfigError
+from al_cli.learners.classifier.loss_prediction import LearningLoss, block_outputs, predicted_losses
+from al_cli.learners.classifier.spec import SHARE, ClassifierSpec
 from al_cli.learners.pytorch.loss_module import (
     PREFIX,
     drawn_loss_module,
@@ -48,7 +49,7 @@ def test_it_reads_the_average_of_every_block_in_their_order():
 
 @pytest.mark.parametrize(("progress", "reaches"), [(0.0, True), (0.599, True), (0.6, False)])
 def test_its_gradient_reaches_the_network_for_the_first_120_of_200_epochs(progress, reaches):
-    assert SHARED == 120 / 200
+    assert SHARE == 120 / 200
     network = convolutional()
     one = LearningLoss(network, seed=1, own=False)
     blocks, _ = outputs_and_logits(network, batch())
@@ -129,6 +130,31 @@ def test_in_a_training_its_own_adam_leaves_the_network_to_the_bit_and_the_shared
         loaded.load(tmp_path / "one.pth")
         found = [some.infer(bars, NEEDS).columns[Signal.PREDICTED_LOSS] for some in (one, loaded)]
         assert np.array_equal(*found) and len(set(found[0].tolist())) > 10
+
+
+def test_the_share_of_a_training_is_a_setting(learner, bars):
+    never, plain = (
+        learner(needs=needs, model=replace(TINY, loss_prediction_share=0.0)) for needs in (NEEDS, frozenset())
+    )
+    always = learner(needs=NEEDS, model=replace(TINY, loss_prediction_share=1.0))
+    found = [one.fit(bars, val=None, seed=1, init=None).state for one in (never, plain, always)]
+    assert all(torch.equal(found[0][key], tensor) for key, tensor in found[1].items())
+    assert any(not torch.equal(found[2][key], tensor) for key, tensor in found[1].items())
+    with pytest.raises(ConfigError, match="would do nothing"):
+        replace(TINY, loss_prediction="own", loss_prediction_share=1.0).check()
+
+
+def test_the_module_of_the_best_epoch_is_kept_with_its_weights(learner, bars):
+    model = replace(TINY, loss_prediction_share=1.0)  # else the gradient would end earlier in the shorter one
+    watched = {"needs": NEEDS, "model": model, "duration": "epochs", "val_every": 1}
+    first = learner(epochs=1, **watched).fit(bars, val=bars, seed=1, init=None)
+    judged = iter([3.0, 2.0, 1.0])
+    watched |= {"weights": "best", "stop_on": "accuracy", "judge": lambda *_: next(judged)}
+    best = learner(epochs=3, **watched).fit(bars, val=bars, seed=1, init=None)
+    assert [point.metric for point in best.history] == [3.0, 2.0, 1.0]
+    assert all(torch.equal(best.state[key], tensor) for key, tensor in first.state.items())
+    for key, value in loss_module_extras(restored_loss_module(first.extras)).items():
+        assert np.array_equal(best.extras[key], value)
 
 
 @pytest.mark.parametrize("how", ["own", "shared"])

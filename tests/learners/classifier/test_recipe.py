@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from al_cli.errors import ConfigError
-from al_cli.experiment import build, compose, settings
+from al_cli.experiment import compose, settings, without_val
 from al_cli.experiment.effective import effective, training_in_words
 from al_cli.learners.classifier.recipe import ClassifierRecipe
 from al_cli.learners.classifier.training_spec import ClassifierTraining
@@ -70,7 +70,7 @@ def test_isal_as_section_4_1_has_it():
 def test_lund_and_fsdl_in_words():
     lund = experiment("training=lund_classification", "dataset.val=20%", "model.image_size=32")
     assert training_in_words(lund, 1000) == (
-        "at most 1000 epochs, 20 images a step, rate 1e-05 throughout, the best epoch's weights; images of 32 x 32 px"
+        "at most 1000 epochs, 20 images a step, rate 1e-06 throughout, the best epoch's weights; images of 32 x 32 px"
     )
     fsdl = experiment("training=fsdl", "training.lr_finder=true", "dataset.val=20%")
     assert "a rate that each round finds" in training_in_words(fsdl, 1000) and effective(fsdl, 1000)["lr"] is None
@@ -91,6 +91,10 @@ def test_recipes_name_every_setting_and_pass_the_checks(name):
         (["training.schedule=steps", "training.milestones=[0.8,0.8]"], "shares between 0 and 1"),
         (["training.steps_per_epoch=9"], "counts steps"),
         (["training.weights=best"], "needs validation losses"),
+        (
+            ["training.weights=best", "training.val_every=1", "training.init=join"],
+            "goes on from a round's last weights",
+        ),
         (["training.stop_on=accuracy"], "would do nothing"),
         (["training.momentum=0.5"], "that of sgd"),
         (["training.weight_decay=null"], "no weight_decay of its own"),
@@ -119,10 +123,10 @@ LUND = "training=lund_classification"
 def test_who_needs_validation_images(words, says):
     run = experiment(*words)
     if says is None:
-        build.refuse_without_val(run)
+        without_val.refuse_without_val(run)
     else:
         with pytest.raises(ConfigError) as caught:
-            build.refuse_without_val(run)
+            without_val.refuse_without_val(run)
         assert re.search(says, str(caught.value))
 
 
