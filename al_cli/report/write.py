@@ -90,5 +90,7 @@ def metric_of(study: StudyFolder, name: str | None) -> Metric | None:
 def _require_values(study: StudyFolder, metric: Metric, so: str, where: str) -> None:
     records = [record for run in study.runs for record in run.records]
     if records and all(record.metrics.get(metric.name) is None for record in records):
-        remedy = f"take another metric: {', '.join(study.task.metric_names)}"
+        measured = {name for record in records for name, value in record.metrics.items() if value is not None}
+        others = ", ".join(name for name in study.task.metric_names if name in measured)
+        remedy = f"take another metric: {others}"
         raise RunError(f"no run has a value of {metric.name}{so}", where=where, remedy=remedy)

@@ -210,6 +210,7 @@ def test_a_metric_without_values_is_not_called_a_missing_run(al, fake):
         path.write_text(json.dumps(record | {"metrics": record["metrics"] | {"APl": None}}))
     error = al("report", "outputs/s", "--target", "APl=30", code=2).stderr
     assert "no run has a value of APl, so none can reach 30" in error
+    assert "APl" not in error.partition("take another metric: ")[2]  # it has none
 
 
 # ---- nobody else knows a metric
