@@ -57,7 +57,7 @@ SHIPPED = {
     "isal_cifar10_hessian": (SMALL, 3, 30, 28),
     "isal_cifar10_reference": (SMALL, 5, 50, 46),
     "lund_shuffle": (TENTH, 6, 72, 70),
-    "lund_length": (TENTH, 5, 60, 60),
+    "lund_length": (TENTH, 5, 60, 59),
     "lund_pivot": (TENTH, 5, 60, 56),
     "lund_pivot_epochs": (TENTH, 5, 60, 56),
     "lund_check": ([], 3, 3, 3),
