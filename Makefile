@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --d
 .PHONY: help setup run study test test-all lint format docs lock clean
 
 help: ## print this list
-	@echo "al: active learning for object detection"
+	@echo "al: active learning for object detection and image classification"
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## create .venv with everything (DETECTRON2=git builds the official source instead of the pinned one)
