@@ -69,13 +69,9 @@ def test_bad_rows_can_be_left_out_aloud(tmp_path):
     notes = Notes()
     table(tmp_path, "file,label", "a.png,x", "gone.png,x", "b.png,y", "a.png,y")
     assert len(load_csv(tmp_path, bad_rows="leave_out", notes=notes).train) == 2
-    assert list(notes) == [
-        (
-            "rows that name no labeled image, left out",
-            2,
-            f"{tmp_path}/train.csv:3: there is no image {tmp_path}/gone.png",
-        )
-    ]
+    [(kind, count, first)] = notes
+    assert (kind, count) == ("rows that name no labeled image, left out", 2)
+    assert first.startswith(f"{tmp_path}/train.csv:3: there is no image"), "a long path is cut at the end"
 
 
 def test_which_csv_is_asked_for_and_what_is_none(tmp_path):

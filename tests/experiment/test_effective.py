@@ -111,7 +111,7 @@ def test_images_of_each_training_are_those_of_the_loop(words, monkeypatch):
     """`loop.Plan` says which, for a pool of 50 images that nobody reads."""
     run = experiment("model=tiny_retinanet", "initial=10", "budget=8", "rounds=3", *words)
     monkeypatch.setattr(build, "check_validating", lambda *_: None)
-    pool = type("Pool", (), {"__len__": lambda self: 50})()
+    pool = type("Pool", (), {"__len__": lambda self: 50, "images": ()})()
     plan = build.plan_rounds(run, SimpleNamespace(train=pool, val=pool, test=pool))  # type: ignore[arg-type]
     held, sizes, trained = range(plan.holdout), [], []
     for number, size in enumerate(plan.sizes):
