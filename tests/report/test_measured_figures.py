@@ -65,10 +65,12 @@ def test_the_report_draws_mean_and_spread_of_epochs(study, monkeypatch):
 
 def test_the_metric_on_the_training_images_is_drawn(samples, tmp_path, monkeypatch):
     other = SampleRuns(tmp_path / "study", samples.splits)
-    other.run("random_s1", rounds=2, measured=lambda round: {"train_metric": (90.0, 80.0)[round]})
+    folder = other.run("random_s1", rounds=2, measured=lambda round: {"train_metric": (90.0, 80.0)[round]})
     figure = figures(tell(read_study(other.root)))["training"]
     [axes] = kept(monkeypatch, lambda: figure.draw(Path("x.png"))).axes
     assert axes.lines[0].get_ydata().tolist() == [90, 80] and axes.get_ylabel().startswith("training AP")
+    column = {column.header: column for column in rounds_table(folder.records(), folder.task()).columns}["training\nAP"]
+    assert list(column.cells) == ["90.00", "80.00"]
 
 
 def test_a_run_draws_its_epochs(study, monkeypatch):

@@ -24,6 +24,8 @@ def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:
     with_ud = any(record.ud is not None for record in records)
     metrics = [m for m in task.tabled if m == task.primary or any(r.metrics.get(m.name) is not None for r in records)]
     columns = ["round", *(["ud"] if with_ud else []), *task.cost_names, *(metric.name for metric in metrics)]
+    trained = any(record.train_metric is not None for record in records)
+    columns += [f"training\n{task.primary.name}"] if trained else []
     columns += [name.replace("_", "\n") for name in losses]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # detection's fits 80 columns
     for name in columns:
@@ -36,6 +38,7 @@ def rounds_table(records: Sequence[RoundRecord], task: Task) -> Table:
             cells.append("" if record.ud is None else f"{record.ud:g}")
         cells += [f"{cost.of(record):,}" for cost in task.costs]
         cells += [metric.text(record.metrics.get(metric.name)) for metric in metrics]
+        cells += [task.primary.text(record.train_metric)] if trained else []
         cells += ["" if (value := getattr(record, name)) is None else f"{value:.3f}" for name in losses]
         if best is not None and record.metrics.get(primary) == best:
             position = columns.index(primary)

@@ -130,4 +130,4 @@ class Cells:
         if (of_run, image_id) not in self.drawn:
             self.drawn[of_run, image_id] = true_cell(image, train.class_names, label, CELL_PX)
         cell, caption = self.drawn[of_run, image_id]
-        return cell, f"{caption}   {score:.3g}" if label == "image" else f"{score:.3g}"
+        return cell, f"{caption}   score {score:.3g}" if label == "image" else f"score {score:.3g}"
