@@ -30,7 +30,6 @@ from al_cli.report.study import StudyFolder, curves_of, find_in_vain, find_missi
 from al_cli.report.table import ReportTable
 from al_cli.tasks import Metric
 
-ALPHA = 0.05  # where the study claims nothing
 BEST, WORST = 3, 2  # arms that have a colour where there are too many for all
 
 
@@ -88,7 +87,6 @@ class Story:
             random=study.random,
             target=target,
             metric=self.metric,
-            alpha=self.claim.alpha if self.claim else ALPHA,
         )
         self.cost = self.claim.cost if self.claim else self.task.cost_names[0]
         self.area = Measure("AUC", self.metric, cost=self.cost)
@@ -149,7 +147,7 @@ class Story:
                 draw = partial(plot_ranking, gains, self.looks, self.baseline, capitalised(self.area.label))
                 caption = f"Every arm's {self.area.label}: mean difference to {self.baseline} over common seeds."
                 if any(gain.low is not None for gain in gains):
-                    caption += " Lines are 95% bootstrap intervals of the paired difference."
+                    caption += " Lines are 95% t intervals of the paired difference."
                 blocks.append(Figure("ranking", caption, draw))
         return Section("answer", "The answer", blocks)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from al_cli.report.drawing.ranking import Gain
 from al_cli.report.statistics.comparison import VERDICTS, Comparison, Measure, Pair, verdict
-from al_cli.report.statistics.in_words import capitalised, interval, p_number
+from al_cli.report.statistics.in_words import capitalised, interval, p_number, percent
 from al_cli.report.statistics.paired_tests import ROUNDING
 from al_cli.report.table import ReportTable
 from al_cli.tasks import Metric
@@ -36,8 +36,19 @@ def against_table(comparison: Comparison, baseline: str) -> ReportTable:
         + [getattr(p, name) for name in columns[7:]]
         for p in pairs
     ]
-    heads = ["arm", "seeds", "difference", "95% interval", "seeds won–lost", "t-test p", "Holm", "Wilcoxon p", "Holm"]
-    heads.append("outcome")
+    between = f"{percent(1 - comparison.alpha)} interval"
+    heads = [
+        "arm",
+        "seeds",
+        "difference",
+        between,
+        "seeds won–lost",
+        "t-test p",
+        "Holm",
+        "Wilcoxon p",
+        "Holm",
+        "outcome",
+    ]
     shown = [
         [
             p.arm,

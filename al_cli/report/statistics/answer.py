@@ -36,7 +36,7 @@ def answer(statistics: Statistics) -> list[str]:
             sentences.append(_counted(pairs, comparison.measure))
         top = max(pairs, key=lambda pair: pair.difference or 0.0)
         best[measure] = top.arm
-        sentences.append(describe(top, comparison.measure))
+        sentences.append(describe(top, comparison.measure, comparison.alpha))
     if not sentences:
         return [_nothing_to_compare(statistics, practical)] if practical else []
     if statistics.random:

@@ -71,7 +71,7 @@ def answer_claim(claim: Claim, statistics: Statistics, planned: Collection[str] 
         "the opposite holds": "The opposite holds",
         "not decided": f"The claim is not decided{reason}",
     }[decision]
-    return ClaimAnswer(claim, decision, f"{stated} {head}: {difference(pair, measure)}{p}).", pair)
+    return ClaimAnswer(claim, decision, f"{stated} {head}: {difference(pair, measure, claim.alpha)}{p}).", pair)
 
 
 def written_before(claim_written_at: str, first_record: datetime) -> bool:

@@ -48,10 +48,10 @@ class Measure:
 class Pair:
     """One arm against another: `difference` is the mean over their `n` common seeds of arm minus against.
 
-    `low` to `high` is its bootstrap interval (95%). `t_holm` and `wilcoxon_holm` are corrected over the family of the
-    comparison that the pair is taken from. What needs more seeds is None. `outcome` is a win where t_holm < alpha
-    and the difference is positive, a loss where it is negative, a tie otherwise, unknown for fewer than FEWEST_SEEDS
-    common seeds (but a tie where two of them differ by 0 on average).
+    `low` to `high` is Student's t interval of it, at 1 - alpha: of this pair alone. `t_holm` and `wilcoxon_holm` are
+    corrected over the family of the comparison that the pair is taken from. What needs more seeds is None. `outcome` is a
+    win where t_holm < alpha and the difference is positive, a loss where it is negative, a tie otherwise, unknown for
+    fewer than FEWEST_SEEDS common seeds (but a tie where two of them differ by 0 on average).
     """
 
     arm: str
@@ -115,7 +115,9 @@ class Comparison:
 
     @cached_property
     def _interval(self) -> tuple[Array, Array]:
-        low, high = paired_tests.bootstrap_interval(self._differences)
+        low, high = paired_tests.t_interval(self._differences, 1 - self.alpha)
+        enough = np.isfinite(self._differences).sum(1) >= FEWEST_SEEDS
+        low, high = np.where(enough, low, np.nan), np.where(enough, high, np.nan)
         zero = np.where(self._own >= FEWEST_SEEDS, 0.0, np.nan)
         lower, upper = self._matrix(low, zero), self._matrix(high, zero)
         below = np.tril_indices(len(self.arms), -1)
@@ -124,7 +126,7 @@ class Comparison:
 
     @property
     def low(self) -> Array:
-        """[A, A] lower end of the bootstrap interval of `difference`."""
+        """[A, A] lower end of Student's t interval of `difference`, at 1 - alpha; NaN for fewer than FEWEST_SEEDS."""
         return self._interval[0]
 
     @property
