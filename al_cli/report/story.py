@@ -143,11 +143,9 @@ class Story:
         blocks.append(self.curve_figure(self.metric.slug, self.cost))
         if self.baseline:
             comparison = self.statistics.comparisons[self.area]
-            if gains := comparing.gains(comparison, self.baseline, self.study.oracles):
+            if gains := comparing.gains(comparison, self.baseline):
                 draw = partial(plot_ranking, gains, self.looks, self.baseline, capitalised(self.area.label))
-                caption = f"Every arm's {self.area.label}: mean difference to {self.baseline} over common seeds."
-                if any(gain.low is not None for gain in gains):
-                    caption += " Lines are 95% t intervals of the paired difference."
+                caption = comparing.ranking_caption(comparison, self.baseline)
                 blocks.append(Figure("ranking", caption, draw))
         return Section("answer", "The answer", blocks)
 

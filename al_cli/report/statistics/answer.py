@@ -102,17 +102,17 @@ def _highest(comparison: Comparison, arms: Sequence[str]) -> str | None:
 
 
 def _counted(pairs: Sequence[Pair], measure: Measure) -> str:
-    """How many arms win and lose against the one they are all compared with."""
+    """How many arms are better and worse than the one they are all compared with."""
     names = {
         outcome: [pair.arm for pair in pairs if pair.outcome == outcome]
-        for outcome in ("win", "loss", "tie", "unknown")
+        for outcome in ("better", "worse", "undecided", "unknown")
     }
     parts = [
         f"{len(arms)} {'is' if len(arms) == 1 else 'are'} {word} ({listing(arms)})"
-        for word, arms in (("better", names["win"]), ("worse", names["loss"]))
-        if arms
+        for word in ("better", "worse")
+        if (arms := names[word])
     ]
-    if rest := len(names["tie"]) + len(names["unknown"]):
+    if rest := len(names["undecided"]) + len(names["unknown"]):
         parts.append(f"{rest} {'is' if rest == 1 else 'are'} undecided")
     return f"In {measure.label}, of {count(len(pairs), 'arm')} against {pairs[0].against}, {listing(parts)}."
 

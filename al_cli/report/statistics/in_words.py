@@ -8,15 +8,15 @@ from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
 
 
 def describe(pair: Pair, measure: Measure, alpha: float = 0.05) -> str:
-    """One sentence on one arm against another (of a pair that has a difference), with the verdict of its comparison.
+    """One sentence on one method against another (of a pair that has a difference), with the verdict of its comparison.
 
     "ccms against random: +1.20 points of AUC of accuracy against images (95% interval +0.30 to +2.10, 6 seeds, paired t-test
     p = 0.004, p = 0.012 after Holm's correction): ccms is better."
     """
     verdict = {
-        "win": f"{pair.arm} is better.",
-        "loss": f"{pair.arm} is worse.",
-        "tie": "this is undecided.",
+        "better": f"{pair.arm} is better.",
+        "worse": f"{pair.arm} is worse.",
+        "undecided": "this is undecided.",
         "unknown": f"{count(pair.n, 'seed')} cannot tell this from luck.",
     }[pair.outcome]
     p = ""
