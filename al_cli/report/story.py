@@ -20,7 +20,7 @@ from al_cli.report.sections.differences import difference_table
 from al_cli.report.sections.measured import measured_figures
 from al_cli.report.statistics.analyse import Statistics, analyse
 from al_cli.report.statistics.answer import answer, lead_measures
-from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, why_two_verdicts, written_before
 from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import SCALES, Target
 from al_cli.report.statistics.in_words import capitalised
@@ -130,6 +130,8 @@ class Story:
         if self.claim:
             claimed = answer_claim(self.claim, self.statistics, self.study.plan.arms)
             blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(self.when_claimed())]
+            if why := why_two_verdicts(claimed, self.statistics):
+                blocks.append(Paragraph(why))
         sentences = answer(self.statistics)
         if sentences and not self.claim:
             blocks.append(Paragraph(sentences.pop(0), strong=True))
@@ -197,7 +199,7 @@ class Story:
         return Section("summary", "Summary", [*tables, *([reference] if reference else [])])
 
     def comparison(self) -> Section:
-        """Everyone against random, the matrices, wins and losses; matrices show the arms that have a colour."""
+        """Everyone against random, the matrices, the verdicts; matrices show the arms that have a colour."""
         section = Section("comparison", "Arm against arm")
         if len(self.study.arms) < 2:
             return section

@@ -1,4 +1,4 @@
-"""Arms against arms as tables: everyone against one, the matrices of p-values (Lund, tables 4.3-4.5), wins and losses."""
+"""Arms against arms as tables: everyone against one, the matrices of p-values (Lund, tables 4.3-4.5), verdicts."""
 
 from __future__ import annotations
 
@@ -177,12 +177,11 @@ def win_matrix(comparison: Comparison, arms: Sequence[str]) -> ReportTable:
         rows.append([arm, *cells, sums])
         shown.append([arm, *texts, sums])
     columns = ["", *arms, "better–undecided–worse"]
-    pairs = int(np.isfinite(np.triu(comparison.t_holm, 1)[np.triu_indices(len(comparison.arms), 1)]).sum())
     note = (
         f"The row is better or worse where the p of the paired t-test is below {comparison.alpha:g} after Holm's correction "
-        f"for all {count(pairs, 'pair')} of arms; the numbers next to it are the seeds in which the row was above and below "
-        "the column. More comparisons ask for more: what is better or worse in a table against one arm, or in a claim, may "
-        "be undecided here."
+        f"for all {count(comparison.family_size, 'pair')} of arms; the numbers next to it are the seeds in which the row was "
+        "above and below the column. More comparisons ask for more: what is better or worse in a table against one arm, or "
+        "in a claim, may be undecided here."
     )
     title = f"{capitalised(comparison.measure.label)}: the row against the column"
     return ReportTable(

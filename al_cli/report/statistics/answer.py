@@ -25,6 +25,7 @@ def answer(statistics: Statistics) -> list[str]:
     practical = [arm.arm for arm in statistics.arms if not arm.oracle]
     sentences, metric = [], statistics.metric
     best: dict[Measure, str] = {}
+    common = 0  # seeds that random, or the best arm, shares with any other: what an arm has beyond them is in no test
     for measure in lead_measures(statistics):
         comparison = statistics.comparisons[measure]
         baseline = statistics.random or _highest(comparison, practical)
@@ -35,13 +36,13 @@ def answer(statistics: Statistics) -> list[str]:
         if len(pairs) > 1:
             sentences.append(_counted(pairs, comparison.measure))
         top = max(pairs, key=lambda pair: pair.difference or 0.0)
-        best[measure] = top.arm
+        best[measure], common = top.arm, max(common, *(pair.n for pair in pairs))
         sentences.append(describe(top, comparison.measure, comparison.alpha))
     if not sentences:
         return [_nothing_to_compare(statistics, practical)] if practical else []
     if statistics.random:
         sentences += [_saving(statistics.of_arm(arm), statistics) for arm in dict.fromkeys(best.values())]
-    sentences.append(seeds_sentence(statistics.seeds, statistics.alpha) or "")
+    sentences.append(seeds_sentence(common, statistics.alpha) or "")
     for comparison in map(statistics.comparisons.__getitem__, best):
         if comparison.detectable:
             sentences.append(

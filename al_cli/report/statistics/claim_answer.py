@@ -15,7 +15,7 @@ from al_cli.progress import count
 from al_cli.records.claim import Claim, what_is_claimed
 from al_cli.report.statistics.analyse import Statistics, compare
 from al_cli.report.statistics.answer import why_no_difference
-from al_cli.report.statistics.comparison import FEWEST_SEEDS, Measure, Pair
+from al_cli.report.statistics.comparison import FEWEST_SEEDS, VERDICTS, Measure, Pair
 from al_cli.report.statistics.in_words import difference, p_sentence
 from al_cli.tasks import Task
 
@@ -72,6 +72,29 @@ def answer_claim(claim: Claim, statistics: Statistics, planned: Collection[str] 
         "undecided": f"The claim is undecided{reason}",
     }[decision]
     return ClaimAnswer(claim, decision, f"{stated} {head}: {difference(pair, measure, claim.alpha)}{p}).", pair)
+
+
+def why_two_verdicts(told: ClaimAnswer, statistics: Statistics) -> str | None:
+    """Why the claim's pair has another verdict where all arms are compared; None where it has the same, or none."""
+    claim, comparison = told.claim, statistics.comparisons.get(measure_of(told.claim, statistics.task))
+    if comparison is None or told.pair is None:
+        return None
+    own = {"holds": "better", "the opposite holds": "worse"}.get(told.decision, "undecided")
+    if statistics.random in (claim.arm, claim.against):
+        family = comparison.against(statistics.random)
+        [pair] = [pair for pair in family if pair.arm in (claim.arm, claim.against)]
+        size = sum(pair.t_holm is not None for pair in family)
+    else:
+        pair, size = comparison.pair(claim.arm, claim.against), comparison.family_size
+    if pair.arm != claim.arm:
+        own = {"better": "worse", "worse": "better"}.get(own, own)
+    if pair.outcome not in VERDICTS.values() or pair.outcome == own or pair.t_holm is None:
+        return None
+    return (
+        f"Where all arms are compared, {pair.arm} against {pair.against} is {pair.outcome} in the same measure: there it is "
+        f"one of {count(size, 'comparison')}, with {p_sentence(pair.t_holm)} after Holm's correction and alpha "
+        f"{comparison.alpha:g}. The claim is a single comparison, so its p is not corrected; its alpha is {claim.alpha:g}."
+    )
 
 
 def written_before(claim_written_at: str, first_record: datetime) -> bool:

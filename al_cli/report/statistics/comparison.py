@@ -1,4 +1,4 @@
-"""Every arm against every other in one measure: differences, intervals, p-values, wins and losses.
+"""Every arm against every other in one measure: differences, intervals, p-values, verdicts.
 
 Seeds are paired: the runs of one seed share the initial images and the training seed, so their difference is what the arms
 differ in. Knows no curve: it is given one value per arm and seed.
@@ -168,6 +168,11 @@ class Comparison:
     def t_holm(self) -> Array:
         """[A, A] `t_p` after Holm's correction; NaN for pairs with an oracle."""
         return self._corrected(self.t_p)
+
+    @property
+    def family_size(self) -> int:
+        """How many pairs Holm's correction over all pairs counts."""
+        return int(np.isfinite(self.t_holm[np.triu_indices(len(self.arms), 1)]).sum())
 
     @cached_property
     def wilcoxon_holm(self) -> Array:

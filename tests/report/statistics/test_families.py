@@ -5,8 +5,11 @@ import pytest
 from scipy import stats
 from statistics_samples import analyse, curve, measure, noisy_curves
 
+from al_cli.records.claim import Claim
 from al_cli.report.sections.comparison import against_table, gains, p_matrix, pairs_table, ranking_caption, win_matrix
 from al_cli.report.statistics import paired_tests
+from al_cli.report.statistics.answer import answer
+from al_cli.report.statistics.claim_answer import answer_claim, why_two_verdicts
 from al_cli.report.statistics.comparison import Comparison
 
 AUC = measure("AUC", cost="images")
@@ -106,3 +109,34 @@ def test_notes_count_the_comparisons_that_have_a_p():
     assert "corrected for 4 comparisons" in against_table(found, "random").note
     two = [pair for pair in one.against("random") if pair.t_holm is not None]
     assert len(two) == len([pair for pair in one.against("random") if pair.wilcoxon_holm is not None]) == 3
+
+
+def why(statistics, arm, against, alpha=0.05, metric="AUC"):
+    return why_two_verdicts(answer_claim(Claim(arm, against, metric, "images", alpha), statistics), statistics)
+
+
+def test_why_a_claim_and_the_comparison_of_all_arms_differ():
+    statistics = analyse(noisy_curves({"random": 0, "a": 0.6, "b": 0, "c": 0.2}, SEEDS), random="random")
+    found = statistics.comparisons[AUC]
+    [a] = [pair for pair in found.against("random") if pair.arm == "a"]
+    assert a.t_p < 0.05 < a.t_holm and a.outcome == "undecided"
+    for claimed in (("a", "random"), ("random", "a")):  # the table says a against random, whatever the claim says
+        told = why(statistics, *claimed)
+        assert "a against random is undecided in the same measure: there it is one of 3 comparisons" in told
+    assert why(statistics, "a", "random", alpha=a.t_p / 2) is None
+    other = found.pair("a", "b")
+    assert other.outcome == "undecided" and "one of 6 comparisons" in why(statistics, "a", "b", alpha=other.t_p * 1.01)
+    assert why(statistics, "a", "random", metric="AP50") is None, "not compared on this page"
+
+
+def test_a_claim_the_other_way_round_has_the_same_verdict():
+    statistics = analyse(noisy_curves({"random": 0, "a": 4}, SEEDS), random="random")
+    assert statistics.comparisons[AUC].pair("a", "random").outcome == "better"
+    assert why(statistics, "a", "random") is why(statistics, "random", "a") is None
+    assert "a against random is better in the same measure" in why(statistics, "random", "a", alpha=1e-9)
+
+
+def test_few_seeds_are_those_in_common():
+    """Random has eight seeds, the others three: the comparisons rest on three."""
+    runs = [*noisy_curves({"random": 0}, range(8)), *noisy_curves({"a": 1, "b": 2}, range(3))]
+    assert any(line.startswith("3 seeds are few") for line in answer(analyse(runs, random="random")))
