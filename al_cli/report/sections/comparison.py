@@ -84,8 +84,8 @@ def _rule(pairs: Sequence[Pair], alpha: float) -> str:
     single = [pair.arm for pair in pairs if pair.n < 2 and pair.outcome != "oracle"]
     outcomes = {pair.outcome for pair in pairs}
     lines = [
-        f"The p of the t-test is corrected for {count(family, 'comparison')} (Holm): an arm is better or worse where it is "
-        f"below {alpha:g} after that. The interval is that of the arm alone and belongs to the uncorrected p."
+        f"The t-test's p is corrected for {count(family, 'comparison')} (Holm); where it is below {alpha:g} then, the arm is "
+        "better or worse. The interval is each arm's own and goes with the uncorrected p."
     ]
     if single:
         lines.append(f"{listing(single)} shares one seed only, so there is no p." if len(single) == 1 else "")
@@ -213,8 +213,12 @@ def ranking_caption(comparison: Comparison, baseline: str) -> str:
     family, level = sum(pair.t_holm is not None for pair in pairs), percent(1 - comparison.alpha)
     text = f"Every arm's {comparison.measure.label}: mean difference to {baseline} over common seeds."
     if any(gain.low is not None and not gain.oracle for gain in drawn.values()):
-        text += f" Lines are simultaneous {level} intervals (Student's t, Bonferroni's correction for "
-        text += f"{count(family, 'comparison')}): wider than those of the table, they hold for all arms at once."
+        text += (
+            f" Lines are simultaneous {level} intervals (Student's t, Bonferroni's correction for {family} comparisons): "
+            "wider than those of the table, they hold for all arms at once."
+            if family > 1
+            else f" Lines are {level} intervals (Student's t)."
+        )
     if any(has_dots(gain) for gain in drawn.values()):
         text += " Small dots are single seeds."
     if oracles := [gain for gain in drawn.values() if gain.oracle]:

@@ -198,9 +198,10 @@ class Comparison:
         """The smallest true difference that a paired t-test at alpha, uncorrected, finds in 4 of 5 such studies.
 
         `paired_tests.detectable_effect` times the deviation of paired differences, pooled (mean variance, weighted by
-        degrees of freedom) over all pairs. For the median number of common seeds; None where no pair has two.
+        degrees of freedom) over all pairs of methods. For the median number of common seeds; None where no pair has two.
         """
-        n, _, sd = paired_tests.moments(self._differences)
+        family = self._family[np.triu_indices(len(self.arms), 1)]
+        n, _, sd = paired_tests.moments(self._differences[family])
         if not (n > 1).any():
             return None
         pooled = float(np.sqrt(np.average(sd[n > 1] ** 2, weights=n[n > 1] - 1)))

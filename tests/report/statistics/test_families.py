@@ -49,6 +49,8 @@ def test_gains_are_simultaneous_t_intervals_over_the_methods():
         assert gain.each == pytest.approx(tuple(d)) and gain.oracle == (arm == "known")
         if arm != "known":
             assert (gain.low > 0 or gain.high < 0) == (found.pair(arm, "random").t_p * 4 < 0.05)
+    two = Comparison(AUC, found.arms[:2], found.seeds, found.values[:2])
+    assert "Lines are 95% intervals (Student's t). Small dots" in ranking_caption(two, "random")
     caption = ranking_caption(found, "random")
     assert "simultaneous 95% intervals (Student's t, Bonferroni's correction for 4 comparisons)" in caption
     assert "Small dots are single seeds." in caption
@@ -81,6 +83,7 @@ def test_an_oracle_changes_no_verdict():
     np.testing.assert_array_equal(found.t_holm[np.ix_(others, others)], alone.t_holm)
     np.testing.assert_array_equal(found.outcome[np.ix_(others, others)], alone.outcome)
     assert found.tally("ccms") == alone.tally("ccms")
+    assert found.detectable == alone.detectable != method.detectable
     assert found.verdict("same", "poor") == found.verdict("poor", "same") == "oracle"
 
 
