@@ -77,9 +77,9 @@ def answer_claim(claim: Claim, statistics: Statistics, planned: Collection[str] 
 def why_two_verdicts(told: ClaimAnswer, statistics: Statistics) -> str | None:
     """Why the claim's pair has another verdict where all arms are compared; None where it has the same, or none."""
     claim, comparison = told.claim, statistics.comparisons.get(measure_of(told.claim, statistics.task))
-    if comparison is None or told.pair is None:
+    own = {"holds": "better", "the opposite holds": "worse", "undecided": "undecided"}.get(told.decision)
+    if comparison is None or told.pair is None or own is None:
         return None
-    own = {"holds": "better", "the opposite holds": "worse"}.get(told.decision, "undecided")
     if statistics.random in (claim.arm, claim.against):
         family = comparison.against(statistics.random)
         [pair] = [pair for pair in family if pair.arm in (claim.arm, claim.against)]

@@ -238,8 +238,10 @@ class Comparison:
         return _word(self.outcome[self._index(arm), self._index(against)])
 
     def each(self, arm: str, against: str) -> Array:
-        """[n] the difference of every common seed, seeds in order."""
-        paired = paired_tests.clean(self.values[self._index(arm)] - self.values[self._index(against)])
+        """[n] the difference of every common seed, seeds in order. For two arms."""
+        row, column = sorted((self._index(arm), self._index(against)))
+        [place] = np.flatnonzero(np.all(np.transpose(np.triu_indices(len(self.arms), 1)) == (row, column), axis=1))
+        paired = self._differences[place] if self.arms[row] == arm else -self._differences[place]
         return paired[np.isfinite(paired)]
 
     def against(self, baseline: str) -> list[Pair]:

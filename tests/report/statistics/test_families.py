@@ -47,6 +47,7 @@ def test_gains_are_simultaneous_t_intervals_over_the_methods():
         level = 0.95 if arm == "known" else 1 - 0.05 / 4
         assert (gain.low, gain.high) == pytest.approx(stats.t.interval(level, len(d) - 1, d.mean(), stats.sem(d)))
         assert gain.each == pytest.approx(tuple(d)) and gain.oracle == (arm == "known")
+        np.testing.assert_array_equal(found.each("random", arm), -np.array(gain.each))
         if arm != "known":
             assert (gain.low > 0 or gain.high < 0) == (found.pair(arm, "random").t_p * 4 < 0.05)
     two = Comparison(AUC, found.arms[:2], found.seeds, found.values[:2])
