@@ -20,7 +20,7 @@ from al_cli.report.sections.differences import difference_table
 from al_cli.report.sections.measured import measured_figures
 from al_cli.report.statistics.analyse import Statistics, analyse
 from al_cli.report.statistics.answer import answer, lead_measures
-from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, why_two_verdicts, written_before
 from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import SCALES, Target
 from al_cli.report.statistics.in_words import capitalised
@@ -30,7 +30,6 @@ from al_cli.report.study import StudyFolder, curves_of, find_in_vain, find_missi
 from al_cli.report.table import ReportTable
 from al_cli.tasks import Metric
 
-ALPHA = 0.05  # where the study claims nothing
 BEST, WORST = 3, 2  # arms that have a colour where there are too many for all
 
 
@@ -88,7 +87,6 @@ class Story:
             random=study.random,
             target=target,
             metric=self.metric,
-            alpha=self.claim.alpha if self.claim else ALPHA,
         )
         self.cost = self.claim.cost if self.claim else self.task.cost_names[0]
         self.area = Measure("AUC", self.metric, cost=self.cost)
@@ -132,6 +130,8 @@ class Story:
         if self.claim:
             claimed = answer_claim(self.claim, self.statistics, self.study.plan.arms)
             blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(self.when_claimed())]
+            if why := why_two_verdicts(claimed, self.statistics):
+                blocks.append(Paragraph(why))
         sentences = answer(self.statistics)
         if sentences and not self.claim:
             blocks.append(Paragraph(sentences.pop(0), strong=True))
@@ -145,11 +145,9 @@ class Story:
         blocks.append(self.curve_figure(self.metric.slug, self.cost))
         if self.baseline:
             comparison = self.statistics.comparisons[self.area]
-            if gains := comparing.gains(comparison, self.baseline, self.study.oracles):
+            if gains := comparing.gains(comparison, self.baseline):
                 draw = partial(plot_ranking, gains, self.looks, self.baseline, capitalised(self.area.label))
-                caption = f"Every arm's {self.area.label}: mean difference to {self.baseline} over common seeds."
-                if any(gain.low is not None for gain in gains):
-                    caption += " Lines are 95% bootstrap intervals of the paired difference."
+                caption = comparing.ranking_caption(comparison, self.baseline)
                 blocks.append(Figure("ranking", caption, draw))
         return Section("answer", "The answer", blocks)
 
@@ -201,7 +199,7 @@ class Story:
         return Section("summary", "Summary", [*tables, *([reference] if reference else [])])
 
     def comparison(self) -> Section:
-        """Everyone against random, the matrices, wins and losses; matrices show the arms that have a colour."""
+        """Everyone against random, the matrices, the verdicts; matrices show the arms that have a colour."""
         section = Section("comparison", "Arm against arm")
         if len(self.study.arms) < 2:
             return section
