@@ -36,7 +36,17 @@ def against_table(comparison: Comparison, baseline: str) -> ReportTable:
         + [getattr(p, name) for name in columns[7:]]
         for p in pairs
     ]
-    heads = ["arm", "seeds", "difference", "95% interval", "seeds won–lost", "t-test p", "Holm", "Wilcoxon p", "Holm"]
+    heads = [
+        "arm",
+        "seeds",
+        "difference",
+        "95% interval",
+        "seeds won–lost",
+        "t-test p",
+        "t-test Holm",
+        "Wilcoxon p",
+        "Wilcoxon Holm",
+    ]
     heads.append("outcome")
     shown = [
         [
