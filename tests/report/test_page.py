@@ -205,6 +205,7 @@ def test_thirteen_arms_look_different_and_more_are_grey():
     looks = assign_looks(arms, "random", arms)
     seen = {(look["color"], look["linestyle"], look["marker"]) for look in looks.values()}
     assert len(seen) == 13 and [look["color"] for look in looks.values()].count("#000000") == 1
+    assert not any("markerfacecolor" in look for look in looks.values()), "hollow is kept for means over fewer seeds"
     many = assign_looks(arms, "random", ["arm3"])
     assert len({look["color"] for look in many.values()}) == 3, "random's, one arm's, and grey for all others"
     assert many["arm3"]["linestyle"] == "-"

@@ -39,8 +39,7 @@ def plot_ranking(
             color = style.GREY if look["color"] == style.FAINT else look["color"]
             if gain.low is not None and gain.high is not None:
                 axes.plot([gain.low, gain.high], [row, row], color=color, linewidth=1.6, solid_capstyle="butt")
-            face = look.get("markerfacecolor", color)
-            axes.plot([gain.difference], [row], look["marker"] or "o", color=color, markerfacecolor=face, markersize=5)
+            axes.plot([gain.difference], [row], look["marker"] or "o", color=color, markersize=5)
         axes.set_yticks(range(len(ordered)), names)
         axes.set_ylim(len(ordered) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")

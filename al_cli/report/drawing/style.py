@@ -119,8 +119,7 @@ def assign_looks(arms: Sequence[str], random: str | None, distinct: Collection[s
             colors = len(COLORS) - 1  # black is random's
             cycle, place = divmod(number, colors)
             marker = MARKERS[(place + 3 * cycle) % colors]
-            face = {} if cycle % 2 == 0 else {"markerfacecolor": "white"}
-            looks[arm] = {"color": COLORS[place], "marker": marker, "linestyle": DASHES[cycle % len(DASHES)]} | face
+            looks[arm] = {"color": COLORS[place], "marker": marker, "linestyle": DASHES[cycle % len(DASHES)]}
             number += 1
     return looks
 
