@@ -9,7 +9,7 @@ al report outputs/digits --metric METRIC: every curve, area and test in that met
 The study's task.json has the names, and a wrong one is answered with all of them.
 
 Files next to the page, in STUDY/report/: each table as csv, md and LaTeX, each figure as png and svg. runs.csv has a row
-for each run and round (study, run, arm, seed, state, round, what was labeled, all metrics), so it is all that other programs need;
+for each run and round (study, run, arm, seed, state, round, costs, all metrics), for other programs;
 pairs.csv has every pair of arms.
 """
 
