@@ -167,6 +167,7 @@ class Story:
             caption += f" {count(others, 'arm')} in the middle of the field are grey."
         if self.references:
             caption += " The dash-dotted line is a training on all labels."
+        caption += curve_figures.hollow_note(self.statistics.rounds, self.looks)
         draw = partial(curve_figures.plot_curves, self.statistics.rounds, metric, cost, self.looks, self.references)
         return Figure(name, caption, draw)
 
@@ -186,6 +187,7 @@ class Story:
         if breakdown and any(row.mean[key] is not None for row in rounds for key in breakdown.labels):
             by_group = partial(curve_figures.plot_breakdown, rounds, self.task, self.looks)
             caption = f"{self.task.primary.name} of {breakdown.groups}. The scales differ."
+            caption += curve_figures.hollow_note(rounds, self.looks)
             blocks.append(Figure(f"{self.task.primary.slug}_by_{breakdown.name}", caption, by_group))
         return Section("sizes", f"By round and {breakdown.what}" if breakdown else "By round", blocks)
 
@@ -230,7 +232,11 @@ class Story:
     def numbers(self) -> Section:
         more = numbers.more_table(self.statistics.rounds, self.task)
         tables = [numbers.arms_table(self.statistics.rounds, self.task), *numbers.appendix_tables(self.study)]
-        return Section("numbers", "All numbers", [*tables, *([more] if more else [])])
+        files = (
+            "runs.csv next to this page has every run, seed and round with its costs and all metrics, for other programs; "
+            "each table of this page is there too, as csv, Markdown and LaTeX."
+        )
+        return Section("numbers", "All numbers", [Paragraph(files), *tables, *([more] if more else [])])
 
     def selected(self) -> Section:
         section = Section("selected", "What was selected")

@@ -1,5 +1,6 @@
 """Reading a study: its arms, its plan, what is missing; and the files of a report against pandas."""
 
+import argparse
 import io
 import json
 import re
@@ -14,7 +15,8 @@ import pytest
 from rich.console import Console
 from sample_runs import SampleRuns, build_samples
 
-from al_cli.errors import RunError
+from al_cli.cli import report as verb
+from al_cli.errors import ConfigError, RunError
 from al_cli.report import page as page_module
 from al_cli.report import study, write
 from al_cli.report.of_run.terminal import rounds_table
@@ -63,7 +65,9 @@ def test_tables_against_pandas(samples, tmp_path):
             block.write(folder)
 
     runs = pd.read_csv(folder / "runs.csv")
-    assert len(runs) == 3 * 3 + 3 + 1 + 1
+    assert len(runs) == 3 * 3 + 3 + 1 + 1 and runs["study"].unique().tolist() == ["study"]
+    assert len(runs.groupby(["study", "arm", "seed", "round"])) == 3 * 3 + 3 + 1, "a key of each round"
+    assert {"images", "boxes", *TASK.metric_names} <= set(runs.columns)
     own = pd.read_csv(samples.root / "random_s10/rounds.csv")
     of_run = runs[runs["run"] == "random_s10"].reset_index(drop=True)
     pd.testing.assert_frame_equal(of_run[own.columns], own, check_dtype=False)
@@ -101,6 +105,22 @@ def test_text_for_a_terminal_writes_nothing(samples):
     assert not (samples.root / "report").exists()
     assert all(f"- {line}" in text for line in MISSING)
     assert "## Summary" in text and "| ccms_ud1-0.5 |" in text
+
+
+def test_one_section_as_text(samples):
+    build(samples)
+    whole = write.report_text(samples.root)
+    answer = write.report_text(samples.root, section="answer")
+    assert answer.startswith("## The answer\n") and answer in whole and answer.count("## ") == 1
+    with pytest.raises(RunError, match=r"no section 'answr'.*did you mean answer\? valid: answer, .*summary"):
+        write.report_text(samples.root, section="answr")
+
+
+def test_a_section_is_for_text(tmp_path):
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+    with pytest.raises(ConfigError, match="add --format md"):
+        verb.act(parser.parse_args([str(tmp_path), "--section", "answer"]))
 
 
 def test_arms_differ_in_more_than_seeds(samples):

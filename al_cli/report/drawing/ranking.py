@@ -53,8 +53,7 @@ def plot_ranking(
             if has_dots(gain):
                 rows = [row + BELOW] * len(gain.each)
                 axes.plot(gain.each, rows, "o", color=color, markersize=2.8, markeredgewidth=0)
-            face = look.get("markerfacecolor", color)
-            axes.plot([gain.difference], [row], look["marker"] or "o", color=color, markerfacecolor=face, markersize=5)
+            axes.plot([gain.difference], [row], look["marker"] or "o", color=color, markersize=5)
         axes.set_yticks(range(len(ordered)), names)
         axes.set_ylim(len(ordered) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")

@@ -46,9 +46,9 @@ def against_table(comparison: Comparison, baseline: str) -> ReportTable:
         between,
         "seeds won–lost",
         "t-test p",
-        "Holm",
+        "t-test Holm",
         "Wilcoxon p",
-        "Holm",
+        "Wilcoxon Holm",
         "outcome",
     ]
     shown = [
