@@ -20,7 +20,7 @@ from al_cli.report.sections.differences import difference_table
 from al_cli.report.sections.measured import measured_figures
 from al_cli.report.statistics.analyse import Statistics, analyse
 from al_cli.report.statistics.answer import answer, lead_measures
-from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed
 from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import SCALES, Target
 from al_cli.report.statistics.in_words import capitalised
@@ -30,7 +30,7 @@ from al_cli.report.study import StudyFolder, curves_of, find_in_vain, find_missi
 from al_cli.report.table import ReportTable
 from al_cli.tasks import Metric
 
-ALPHA = 0.05  # where the study claims nothing
+ALPHA = 0.05  # of everything but the claim, which has its own
 BEST, WORST = 3, 2  # arms that have a colour where there are too many for all
 
 
@@ -88,7 +88,7 @@ class Story:
             random=study.random,
             target=target,
             metric=self.metric,
-            alpha=self.claim.alpha if self.claim else ALPHA,
+            alpha=ALPHA,
         )
         self.cost = self.claim.cost if self.claim else self.task.cost_names[0]
         self.area = Measure("AUC", self.metric, cost=self.cost)
@@ -130,8 +130,9 @@ class Story:
     def answer(self) -> Section:
         blocks: list[Block] = []
         if self.claim:
-            claimed = answer_claim(self.claim, self.statistics, self.study.plan.arms)
-            blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(self.when_claimed())]
+            plan = self.study.plan
+            claimed = answer_claim(self.claim, self.statistics, plan.arms, plan.seal, plan.changed)
+            blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(when_claimed(plan))]
         sentences = answer(self.statistics)
         if sentences and not self.claim:
             blocks.append(Paragraph(sentences.pop(0), strong=True))
@@ -152,14 +153,6 @@ class Story:
                     caption += " Lines are 95% bootstrap intervals of the paired difference."
                 blocks.append(Figure("ranking", caption, draw))
         return Section("answer", "The answer", blocks)
-
-    def when_claimed(self) -> str:
-        written, first = self.study.plan.claim_written_at, self.study.first_record_at
-        if written is None or first is None:
-            return "When the claim was written is not known."
-        if written_before(written, first):
-            return "The claim was written before the study's first record."
-        return "The claim was written after the study's first record, so it is no prediction: results may have suggested it."
 
     def curve_figure(self, name: str, cost: str) -> Figure:
         others = len(self.study.arms) - len(self.distinct)
