@@ -20,7 +20,7 @@ from al_cli.report.sections.differences import difference_table
 from al_cli.report.sections.measured import measured_figures
 from al_cli.report.statistics.analyse import Statistics, analyse
 from al_cli.report.statistics.answer import answer, lead_measures
-from al_cli.report.statistics.claim_answer import answer_claim, measure_of, why_two_verdicts, written_before
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed, why_two_verdicts
 from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import SCALES, Target
 from al_cli.report.statistics.in_words import capitalised
@@ -30,6 +30,7 @@ from al_cli.report.study import StudyFolder, curves_of, find_in_vain, find_missi
 from al_cli.report.table import ReportTable
 from al_cli.tasks import Metric
 
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed, why_two_verdicts
 BEST, WORST = 3, 2  # arms that have a colour where there are too many for all
 
 
@@ -87,6 +88,7 @@ class Story:
             random=study.random,
             target=target,
             metric=self.metric,
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed, why_two_verdicts
         )
         self.cost = self.claim.cost if self.claim else self.task.cost_names[0]
         self.area = Measure("AUC", self.metric, cost=self.cost)
@@ -128,10 +130,7 @@ class Story:
     def answer(self) -> Section:
         blocks: list[Block] = []
         if self.claim:
-            claimed = answer_claim(self.claim, self.statistics, self.study.plan.arms)
-            blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(self.when_claimed())]
-            if why := why_two_verdicts(claimed, self.statistics):
-                blocks.append(Paragraph(why))
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed, why_two_verdicts
         sentences = answer(self.statistics)
         if sentences and not self.claim:
             blocks.append(Paragraph(sentences.pop(0), strong=True))
@@ -150,14 +149,6 @@ class Story:
                 caption = comparing.ranking_caption(comparison, self.baseline)
                 blocks.append(Figure("ranking", caption, draw))
         return Section("answer", "The answer", blocks)
-
-    def when_claimed(self) -> str:
-        written, first = self.study.plan.claim_written_at, self.study.first_record_at
-        if written is None or first is None:
-            return "When the claim was written is not known."
-        if written_before(written, first):
-            return "The claim was written before the study's first record."
-        return "The claim was written after the study's first record, so it is no prediction: results may have suggested it."
 
     def curve_figure(self, name: str, cost: str) -> Figure:
         others = len(self.study.arms) - len(self.distinct)

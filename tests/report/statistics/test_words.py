@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from al_cli.report.sections.comparison import against_table
 from al_cli.report.statistics import warnings as doubts
 from al_cli.report.statistics.analyse import compare
 from al_cli.report.statistics.answer import answer
-from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of
 from al_cli.report.statistics.comparison import Pair
 from al_cli.report.statistics.in_words import difference, interval, p_number, p_sentence, seeds_sentence
 from al_cli.tasks.detection import TASK
@@ -155,15 +154,6 @@ def test_everything_can_be_compared_in_another_metric():
     told = answer_claim(claim, analyse(runs, random="random"))
     assert told.decision == "holds" and "is better than random in AUC of AP50 against images (" in told.sentence
     assert answer_claim(replace(claim, metric="AUC"), found).decision == "the opposite holds"
-
-
-def test_claim_before_the_first_record():
-    first = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-    assert written_before("2026-03-01T12:59:00+01:00", first)
-    assert not written_before("2026-03-01T12:00:01+00:00", first)
-    for wrong in ("2026-03-01T12:00:00", "yesterday"):
-        with pytest.raises(RunError, match="claim_written_at"):
-            written_before(wrong, first)
 
 
 def test_answer_counts_arms_and_leaves_oracles_out():
