@@ -30,7 +30,6 @@ from al_cli.report.study import StudyFolder, curves_of, find_in_vain, find_missi
 from al_cli.report.table import ReportTable
 from al_cli.tasks import Metric
 
-from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed, why_two_verdicts
 BEST, WORST = 3, 2  # arms that have a colour where there are too many for all
 
 
@@ -88,7 +87,6 @@ class Story:
             random=study.random,
             target=target,
             metric=self.metric,
-from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed, why_two_verdicts
         )
         self.cost = self.claim.cost if self.claim else self.task.cost_names[0]
         self.area = Measure("AUC", self.metric, cost=self.cost)
@@ -130,7 +128,11 @@ from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when
     def answer(self) -> Section:
         blocks: list[Block] = []
         if self.claim:
-from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed, why_two_verdicts
+            plan = self.study.plan
+            claimed = answer_claim(self.claim, self.statistics, plan.arms, plan.seal, plan.changed)
+            blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(when_claimed(plan))]
+            if why := why_two_verdicts(claimed, self.statistics):
+                blocks.append(Paragraph(why))
         sentences = answer(self.statistics)
         if sentences and not self.claim:
             blocks.append(Paragraph(sentences.pop(0), strong=True))

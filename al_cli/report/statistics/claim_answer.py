@@ -54,8 +54,8 @@ def answer_claim(
 
     It holds where the paired difference is positive and the two-sided p of the paired t-test is below the claim's alpha,
     the opposite holds where it is negative; else, and always with fewer than FEWEST_SEEDS common seeds, it is undecided.
-    With a seal there is no verdict before all sealed seeds of both arms are complete (interim), and none where the runs are not
-    the sealed ones (exploratory).
+    With a seal there is no verdict before all sealed seeds of both arms are complete (interim), and none where the runs are
+    not the sealed ones (exploratory).
     RunError for an arm that is neither in the study nor planned.
     """
     begun = [summary.arm for summary in statistics.arms]
