@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from al_cli.progress import listing
 from al_cli.report.statistics.analyse import SHARES, ArmSummary, Statistics
 from al_cli.report.statistics.curves import SCALES, OverSeeds
 from al_cli.report.table import ReportTable, mean_and_std
@@ -65,7 +66,10 @@ def _note(statistics: Statistics) -> str:
     metric, random = statistics.metric.name, statistics.random
     spans = {cost: statistics.ranges[cost, "linear"] for cost in statistics.task.cost_names}
     covered = [f"{low:.0f} to {high:.0f} {cost}" for cost, span in spans.items() if span for low, high in [span]]
-    text = f"AUC is the mean {metric} over the costs that all runs cover: {' and '.join(covered)}. " if covered else ""
+    whose = f"all arms but {listing(statistics.unequal)}" if statistics.unequal else "all runs"
+    text = f"AUC is the mean {metric} over the costs that {whose} cover: {' and '.join(covered)}. " if covered else ""
+    if covered and len(statistics.arms) > 2:
+        text += "A difference of two arms is taken over the costs that these two cover. "
     if not statistics.target and random:
         text += f"The target of a seed is {random}'s own final {metric} with that seed. "
     return text + "Only complete runs count here."

@@ -9,9 +9,11 @@ import numpy as np
 
 from al_cli.progress import count, listing
 from al_cli.report.statistics.analyse import ArmSummary, Statistics
+from al_cli.report.statistics.budgets import same_end
 from al_cli.report.statistics.comparison import Comparison, Measure, Pair
 from al_cli.report.statistics.curves import RunCurve, Seed
 from al_cli.report.statistics.in_words import describe, seeds_sentence
+from al_cli.report.statistics.warnings import unequal_budgets
 
 
 def answer(statistics: Statistics) -> list[str]:
@@ -39,6 +41,7 @@ def answer(statistics: Statistics) -> list[str]:
         sentences.append(describe(top, comparison.measure))
     if not sentences:
         return [_nothing_to_compare(statistics, practical)] if practical else []
+    sentences += unequal_budgets(statistics)
     if statistics.random:
         sentences += [_saving(statistics.of_arm(arm), statistics) for arm in dict.fromkeys(best.values())]
     sentences.append(seeds_sentence(statistics.seeds, statistics.alpha) or "")
@@ -78,6 +81,9 @@ def why_no_difference(curves: Sequence[RunCurve], arm: str, other: str, measure:
     runs = [curve for curve in curves if curve.arm in (arm, other) and curve.complete and curve.seed in seeds]
     if empty := [curve for curve in runs if all(value is None for value in curve.metrics[metric])]:
         return f"{empty[0].run} is complete, but has no value of {metric}"
+    first, second = ([run for run in runs if run.arm == name] for name in (arm, other))
+    if cost is None and not same_end(first, second, runs[0].costs):
+        return "the two end with other costs, so their final values are not compared"
     if cost is None:
         return f"the runs are complete, but not all of them have a value of {metric} there"
     if any(curve.points(metric, cost) is None for curve in runs):

@@ -8,7 +8,8 @@ from typing import Any
 
 from al_cli.progress import count, listing
 from al_cli.report.statistics.analyse import Statistics
-from al_cli.report.statistics.curves import RunCurve, Seed
+from al_cli.report.statistics.budgets import mean_end, usual_end
+from al_cli.report.statistics.curves import RunCurve, Seed, common_range
 from al_cli.report.statistics.paired_tests import ROUNDING
 from al_cli.tasks import Metric
 
@@ -68,6 +69,27 @@ def _measures_on_scored(config: Mapping[str, Any]) -> bool:
         return False
     scores = [stage.get("score") or {} for stage in config.get("sampler", {}).get("stages") or []]
     return any(str(score.get("_target_")).rpartition(".")[2] in MEASURE_INFLUENCE for score in scores)
+
+
+def unequal_budgets(statistics: Statistics) -> list[str]:
+    """A sentence for each arm that ends elsewhere than most: what is compared of it. With the answer, for it limits that."""
+    cost, curves = statistics.task.cost_names[0], statistics.curves
+    others = [curve for curve in curves if curve.arm not in statistics.unequal]
+    full, usual = statistics.ranges[cost, "linear"], usual_end(others, cost)
+    lines = []
+    for arm in statistics.unequal:
+        own = [curve for curve in curves if curve.arm == arm]
+        ends = f"`{arm}` ends at {mean_end(own, cost):.0f} {cost}, the others at {usual:.0f}"
+        within = common_range([*own, *others], statistics.metric.name, cost)
+        if within is None or full is None:
+            lines.append(
+                f"{ends}: they share no range that an area could be taken over, and final values are not compared."
+            )
+            continue
+        share = 100 * (within[1] - within[0]) / (full[1] - full[0])
+        used = f"areas use {share:.0f}% of the others' range" if share < 99.5 else "areas end with theirs"
+        lines.append(f"{ends}: against it {used}, and final values are not compared.")
+    return lines
 
 
 def flipped_rankings(statistics: Statistics) -> list[str]:

@@ -335,5 +335,5 @@ def test_a_final_value_that_all_arms_share_is_said_to_compare_nothing():
     final, area = (compare(runs, one) for one in (measure("final"), measure("AUC", cost="images")))
     assert against_table(final, "random").note.startswith("All arms end with the same final AP")
     assert "same" not in against_table(area, "random").note
-    nothing = against_table(replace(area, values=np.full_like(area.values, np.nan)), "random")
+    nothing = against_table(replace(area, gaps=np.full_like(area.gaps, np.nan)), "random")
     assert not nothing.rows and nothing.note == "No arm can be compared with random in AUC of AP against images."

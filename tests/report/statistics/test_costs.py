@@ -1,0 +1,68 @@
+"""What is compared of arms that paid unequally, and what labels an arm saves: by hand, and over simulated studies."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from statistics_samples import analyse, curve, measure, noisy_curves
+
+from al_cli.records.claim import parse_claim
+from al_cli.report.sections.summary import summary_tables
+from al_cli.report.statistics.answer import answer
+from al_cli.report.statistics.claim_answer import answer_claim
+from al_cli.tasks.detection import TASK
+
+SEEDS = range(3)
+FULL, SHORT = [64, 144, 224], [64, 104, 144]
+
+
+def with_a_short_arm():
+    """`small` was given half the others' budget: it ends at 144 images."""
+    runs = noisy_curves({"random": 0, "ccms": 3, "small": 1}, SEEDS, rounds=3)
+    spent = {"random": FULL, "ccms": FULL, "small": SHORT}
+    return [
+        replace(run, costs={"images": tuple(of := spent[run.arm]), "boxes": tuple(4 * n for n in of)}) for run in runs
+    ]
+
+
+def test_a_short_arm_moves_no_other_arms_numbers():
+    runs = with_a_short_arm()
+    found, without = (analyse(some, random="random") for some in (runs, [run for run in runs if run.arm != "small"]))
+    for cost in ("images", "boxes"):
+        both = [one.comparisons[measure("AUC", cost=cost)].pair("ccms", "random") for one in (found, without)]
+        assert replace(both[0], t_holm=None, wilcoxon_holm=None) == replace(both[1], t_holm=None, wilcoxon_holm=None)
+        assert found.of_arm("ccms").auc == without.of_arm("ccms").auc
+    pair = found.comparisons[measure("AUC", cost="images")].pair("small", "random")
+    ap = {(run.arm, run.seed): run.metrics["AP"] for run in runs}
+    own = [np.dot(ap["small", seed], [0.25, 0.5, 0.25]) for seed in SEEDS]  # trapezoids of 64, 104 and 144 images
+    base = [np.mean(ap["random", seed][:2]) for seed in SEEDS]
+    assert (pair.n, pair.difference) == (3, pytest.approx(np.mean(own) - np.mean(base)))
+
+
+def test_unequal_budgets_are_said_with_the_answer_and_final_values_are_not_compared():
+    found = analyse(with_a_short_arm(), random="random")
+    said = "`small` ends at 144 images, the others at 224: against it areas use 50% of the others' range, and final"
+    assert sum(line.startswith(said) for line in answer(found)) == 1
+    final = found.comparisons[measure("final")]
+    assert (final.pair("small", "random").difference, final.pair("small", "random").outcome) == (None, "unknown")
+    assert final.pair("ccms", "random").n == 3
+    assert [pair.t_holm == pair.t_p for pair in final.against("random") if pair.t_p] == [True]  # a family of one
+    rounds = found.comparisons[measure("round", round=1)], found.comparisons[measure("round", round=0)]
+    assert [one.pair("small", "random").n for one in rounds] == [0, 3]  # both began with 64 images
+    claim = parse_claim({"arm": "small", "against": "random", "metric": "AP"}, TASK)
+    assert answer_claim(claim, found).sentence.endswith("end with other costs, so their final values are not compared.")
+    assert "that all arms but small cover: 64 to 224 images" in summary_tables(found, "images")[0].note
+
+
+def test_equal_boxes_are_an_equal_budget_and_a_longer_arm_is_one_too():
+    def ends(images, boxes):
+        usual = curve("a", 1, [10, 20], images=[64, 224], boxes=[300, 900])
+        return [usual, curve("b", 1, [10, 20], images=[64, images], boxes=[300, boxes])]
+
+    assert analyse(ends(150, 910)).unequal == ()
+    assert analyse(ends(224, 500)).unequal == ()
+    assert analyse(ends(150, 800)).unequal == ("b",)
+    more = [*ends(224, 900), curve("c", 1, [10, 20, 30], images=[64, 224, 320], boxes=[300, 900, 1300])]
+    assert "`c` ends at 320 images, the others at 224: against it areas end with theirs" in " ".join(
+        answer(analyse(more))
+    )
