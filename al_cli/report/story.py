@@ -167,6 +167,8 @@ class Story:
         caption = f"{metric.name} against labeled {cost}: mean over seeds, one standard deviation shaded."
         if others:
             caption += f" {count(others, 'arm')} in the middle of the field are grey."
+        if any(row.adjusted for row in self.statistics.rounds):
+            caption += f" {summary.ADJUSTED}"
         if self.references:
             caption += " The dash-dotted line is a training on all labels."
         draw = partial(curve_figures.plot_curves, self.statistics.rounds, metric, cost, self.looks, self.references)

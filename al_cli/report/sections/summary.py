@@ -10,6 +10,8 @@ from al_cli.report.statistics.analyse import SHARES, ArmSummary, Statistics
 from al_cli.report.statistics.curves import SCALES, OverSeeds
 from al_cli.report.table import ReportTable, mean_and_std
 
+ADJUSTED = "Means of arms that lack seeds allow for it: they are those of a fit of arm and seed to all runs."
+
 
 def summary_tables(statistics: Statistics, cost: str) -> list[ReportTable]:
     """The methods, and apart from them the oracles, which know what nobody can know; the largest area against `cost` first."""
@@ -70,6 +72,8 @@ def _note(statistics: Statistics) -> str:
     text = f"AUC is the mean {metric} over the costs that {whose} cover: {' and '.join(covered)}. " if covered else ""
     if covered and len(statistics.arms) > 2:
         text += "A difference of two arms is taken over the costs that these two cover. "
+    if any(row.adjusted for row in statistics.rounds):
+        text += f"{ADJUSTED} "
     if not statistics.target and random:
         text += f"The target of a seed is {random}'s own final {metric} with that seed. "
     return text + "Only complete runs count here."

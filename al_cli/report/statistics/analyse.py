@@ -16,11 +16,12 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from al_cli.report.statistics.blocks import seed_means
 from al_cli.report.statistics.budgets import same_end, unequal_arms
 from al_cli.report.statistics.comparison import Comparison, Measure
 from al_cli.report.statistics.curves import (
@@ -119,11 +120,17 @@ def analyse(
     arms, costs, name = by_arm(curves), task.cost_names, metric.name
     random = random if random in arms else None
     done = {arm: [curve for curve in runs if curve.complete] for arm, runs in arms.items()}
-    final = {arm: _over_seeds(runs, lambda curve: curve.final(name)) for arm, runs in done.items()}
+    final = _adjusted({arm: _over_seeds(runs, lambda curve: curve.final(name)) for arm, runs in done.items()})
     full = _over_seeds(reference, lambda curve: curve.metrics[name][0])
     unequal = unequal_arms(curves, costs)
     usual = [curve for curve in curves if curve.arm not in unequal]
     ranges = {(cost, scale): common_range(usual, name, cost, scale) for cost in costs for scale in SCALES}
+    auc = {
+        (cost, scale): _adjusted(
+            {a: _over_seeds(runs, _reader(Measure("AUC", metric, cost, scale), within)) for a, runs in done.items()}
+        )
+        for (cost, scale), within in ranges.items()
+    }
 
     goals = final[random].values if random else {}
     if target:
@@ -139,10 +146,7 @@ def analyse(
             oracle=any(curve.oracle for curve in arms[arm]),
             seeds=len(final[arm].values),
             final=final[arm],
-            auc={
-                (cost, scale): _over_seeds(done[arm], _reader(Measure("AUC", metric, cost, scale), within))
-                for (cost, scale), within in ranges.items()
-            },
+            auc={key: of_arms[arm] for key, of_arms in auc.items()},
             labels={cost: labels[arm, cost] for cost in costs},
             saved={
                 cost: _by_seed(labels[arm, cost], labels[random, cost], lambda own, base: 100 * (1 - own / base))
@@ -238,6 +242,17 @@ def _over_seeds(runs: Iterable[RunCurve], number: Callable[[RunCurve], float | N
     for curve in runs:
         by_seed.setdefault(curve.seed, []).append(number(curve))
     return OverSeeds({seed: _mean(values) for seed, values in by_seed.items()})
+
+
+def _adjusted(of_arms: Mapping[str, OverSeeds]) -> dict[str, OverSeeds]:
+    """The same, with means that allow for the seeds which an arm lacks and others have."""
+    known = {arm: [(seed, v) for seed, v in of_arm.values.items() if v is not None] for arm, of_arm in of_arms.items()}
+    seeds = {seed for values in known.values() for seed, _ in values}
+    means = seed_means(known)
+    return {
+        arm: of_arm if len(known[arm]) == len(seeds) else replace(of_arm, adjusted=means[arm])
+        for arm, of_arm in of_arms.items()
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from al_cli.progress import count, listing
 from al_cli.report.statistics.analyse import ArmSummary, Statistics
+from al_cli.report.statistics.blocks import block_means
 from al_cli.report.statistics.budgets import same_end
 from al_cli.report.statistics.comparison import Comparison, Measure, Pair
 from al_cli.report.statistics.curves import RunCurve, Seed
@@ -99,12 +100,8 @@ def _common_seeds(curves: Sequence[RunCurve], arm: str, other: str) -> set[Seed]
 
 def _highest(comparison: Comparison, arms: Sequence[str]) -> str | None:
     """The arm with the highest mean; None where none has a value."""
-    means = {
-        arm: np.nanmean(row)
-        for arm, row in zip(comparison.arms, comparison.values, strict=True)
-        if np.isfinite(row).any()
-    }
-    return max((arm for arm in arms if arm in means), key=lambda arm: means[arm], default=None)
+    means = dict(zip(comparison.arms, block_means(comparison.values), strict=True))
+    return max((arm for arm in arms if np.isfinite(means[arm])), key=lambda arm: means[arm], default=None)
 
 
 def _counted(pairs: Sequence[Pair], measure: Measure) -> str:

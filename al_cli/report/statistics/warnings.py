@@ -168,7 +168,7 @@ def ended_early(curves: Sequence[RunCurve]) -> list[str]:
         lines.append(
             f"{runs} of {count(len(curves), 'run')} stopped at {value}, so their final values say little, and where their "
             "arms `never` reach another value, they ended before: compare the labels that they needed. Once a run of an arm "
-            "has ended, the arm's curve is the mean of those that went on."
+            "has ended, the arm's curve rests on those that went on."
         )
     return lines
 

@@ -7,8 +7,10 @@ import pytest
 from statistics_samples import analyse, curve, measure, noisy_curves
 
 from al_cli.records.claim import parse_claim
-from al_cli.report.sections.summary import summary_tables
+from al_cli.report.sections.numbers import arms_table
+from al_cli.report.sections.summary import ADJUSTED, summary_tables
 from al_cli.report.statistics.answer import answer
+from al_cli.report.statistics.blocks import block_means
 from al_cli.report.statistics.claim_answer import answer_claim
 from al_cli.tasks.detection import TASK
 
@@ -66,3 +68,42 @@ def test_equal_boxes_are_an_equal_budget_and_a_longer_arm_is_one_too():
     assert "`c` ends at 320 images, the others at 224: against it areas end with theirs" in " ".join(
         answer(analyse(more))
     )
+
+
+# ---- seeds that an arm lacks
+
+
+def test_block_means_are_the_marginal_means_of_the_additive_model():
+    """Searle, Speed and Milliken (1980): with columns of +0, +10 and +20 a row that lacks the highest is filled in by them."""
+    full = np.array([[1.0, 11, 21], [3, 13, 23]])
+    holes = np.array([[1.0, np.nan, np.nan], [3, 13, 23]])
+    assert block_means(full) == pytest.approx([11, 13])
+    assert block_means(holes) == pytest.approx([11, 13])
+    rng = np.random.default_rng(0)
+    noisy = np.where(rng.random((4, 6)) < 0.3, np.nan, rng.normal(size=(4, 6)))
+    noisy[0] = rng.normal(size=6)  # all are connected by this one
+    filled = noisy.copy()
+    for _ in range(500):  # the fit by alternation: fill in, and take row and column effects of the full table
+        fit = filled.mean(1, keepdims=True) + filled.mean(0) - filled.mean()
+        filled = np.where(np.isfinite(noisy), noisy, fit) if np.isfinite(fit).all() else np.nan_to_num(noisy)
+    assert block_means(noisy) == pytest.approx(filled.mean(1), abs=1e-6)
+    apart = np.array([[1.0, 3, np.nan], [np.nan, np.nan, 7], [np.nan] * 3])
+    assert block_means(apart) == pytest.approx([2, 7, np.nan], nan_ok=True)
+
+
+def test_an_arm_with_the_unlucky_seed_alone_starts_with_the_others():
+    """All arms share the first round of a seed; `late` has the lowest seed only, and its curve began below all others."""
+    runs = [
+        curve(arm, seed, [10 + 5 * seed, 20 + 5 * seed + gain])
+        for arm, gain in (("random", 0), ("a", 2))
+        for seed in SEEDS
+    ]
+    found = analyse([*runs, curve("late", 0, [10, 21])], random="random")
+    rounds = {(row.arm, row.round): row for row in found.rounds}
+    assert [rounds[arm, 0].mean["AP"] for arm in ("random", "a", "late")] == pytest.approx([15, 15, 15])
+    assert rounds["late", 1].mean["AP"] == found.of_arm("late").final.mean == pytest.approx(26)
+    assert [rounds[arm, 1].adjusted for arm in ("random", "a", "late")] == [False, False, True]
+    (table,) = summary_tables(found, "images")
+    assert [row[0] for row in table.rows] == ["a", "late", "random"] and ADJUSTED in table.note
+    assert ADJUSTED in arms_table(found.rounds, TASK).note
+    assert ADJUSTED not in summary_tables(analyse(runs, random="random"), "images")[0].note
