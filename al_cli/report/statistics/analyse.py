@@ -38,6 +38,7 @@ from al_cli.report.statistics.curves import (
     common_range,
     labels_to_reach,
 )
+from al_cli.report.statistics.savings import CostRatio, cost_ratio
 from al_cli.tasks import Metric, Task
 
 SHARES = (0.90, 0.95)  # of the full-label reference
@@ -48,8 +49,8 @@ class ArmSummary:
     """The numbers of one arm's complete runs. A key (cost, share) is such as ("images", 0.95).
 
     `auc`: the mean of the study's metric over the range of costs in `Statistics.ranges`. `labels`: cost at which the target
-    is first reached. `saved`: 100 (1 - labels / labels of the random arm with the same seed), percent, negative where
-    it needs more; for seeds where both reach the target. `share`: the final value in percent of the full-label
+    is first reached. `ratio`: the cost of equal values over that of the random arm (`savings.py`), empty
+    without one. `share`: the final value in percent of the full-label
     reference of the same seed, and `share_labels` the cost at which 90% and 95% of the reference is first reached.
     """
 
@@ -59,7 +60,7 @@ class ArmSummary:
     final: OverSeeds
     auc: Mapping[tuple[str, Scale], OverSeeds]
     labels: Mapping[str, OverSeeds]
-    saved: Mapping[str, OverSeeds]
+    ratio: Mapping[str, CostRatio]
     share: OverSeeds
     share_labels: Mapping[tuple[str, float], OverSeeds]
 
@@ -148,11 +149,10 @@ def analyse(
             final=final[arm],
             auc={key: of_arms[arm] for key, of_arms in auc.items()},
             labels={cost: labels[arm, cost] for cost in costs},
-            saved={
-                cost: _by_seed(labels[arm, cost], labels[random, cost], lambda own, base: 100 * (1 - own / base))
-                if random
-                else OverSeeds({})
+            ratio={
+                cost: cost_ratio(done[arm], done[random], to_reach, cost, target.value if target else None)
                 for cost in costs
+                if random and arm != random
             },
             share=_by_seed(final[arm], above_zero, lambda own, base: 100 * own / base),
             share_labels={

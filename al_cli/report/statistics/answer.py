@@ -14,6 +14,7 @@ from al_cli.report.statistics.budgets import same_end
 from al_cli.report.statistics.comparison import Comparison, Measure, Pair
 from al_cli.report.statistics.curves import RunCurve, Seed
 from al_cli.report.statistics.in_words import describe, seeds_sentence
+from al_cli.report.statistics.savings import saving
 from al_cli.report.statistics.warnings import unequal_budgets
 
 
@@ -21,7 +22,7 @@ def answer(statistics: Statistics) -> list[str]:
     """What the study shows, in words, the comparison with random first; oracles are left out. Nothing for no arms.
 
     Per cost: how many arms are better and worse than random in the area under the curve, and the difference of the best.
-    Without a random arm the two best are compared. Then what the best needs to reach the target, what cannot be said
+    Without a random arm the two best are compared. Then what the best pays for equal values, what cannot be said
     with so few seeds, and the smallest difference that could have been found. Runs of one training have no area: their values
     are compared. Where nothing can be compared: why not.
     """
@@ -121,20 +122,8 @@ def _counted(pairs: Sequence[Pair], measure: Measure) -> str:
 
 
 def _saving(arm: ArmSummary, statistics: Statistics) -> str:
-    """The labels an arm needs to reach the target, in percent of what random needs."""
-    target = statistics.target
-    goal = (
-        f"{target.metric.name} {target.value:g}"
-        if target
-        else f"the final {statistics.metric.name} of {statistics.random} with its seed"
-    )
-    saved = {cost: over.mean for cost, over in arm.saved.items()}
-    if saved and all(p is not None and abs(p) < 0.5 for p in saved.values()):  # the last round labels the whole pool
-        same = f"{arm.arm} needs as many labels as {statistics.random}"
-        return f"To reach {goal}, {same}: a lower --target may show a difference."
-    known = [f"{abs(p):.0f}% {'fewer' if p >= 0 else 'more'} {cost}" for cost, p in saved.items() if p is not None]
-    if known:
-        seeds = count(arm.seeds, "seed")
-        return f"To reach {goal}, {arm.arm} needs {listing(known)} than {statistics.random} (mean over {seeds})."
-    reached = arm.labels[statistics.task.cost_names[0]].n
-    return f"{arm.arm} reaches {goal} with {reached} of {count(arm.seeds, 'seed')}: a saving cannot be given for all."
+    """What an arm saves against random; corrected for all ratios that the study has, for this arm was picked among them."""
+    target, random = statistics.target, statistics.random or ""
+    goal = f"To reach {target.metric.name} {target.value:g}" if target else f"For equal {statistics.metric.name}"
+    family = sum(ratio.mean is not None for one in statistics.arms if not one.oracle for ratio in one.ratio.values())
+    return saving(arm.arm, random, arm.ratio, goal, family, statistics.alpha)

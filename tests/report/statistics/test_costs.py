@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from statistics_samples import analyse, curve, measure, noisy_curves
 
 from al_cli.records.claim import parse_claim
@@ -12,6 +13,8 @@ from al_cli.report.sections.summary import ADJUSTED, summary_tables
 from al_cli.report.statistics.answer import answer
 from al_cli.report.statistics.blocks import block_means
 from al_cli.report.statistics.claim_answer import answer_claim
+from al_cli.report.statistics.curves import Target
+from al_cli.report.statistics.savings import cost_ratio, saving
 from al_cli.tasks.detection import TASK
 
 SEEDS = range(3)
@@ -107,3 +110,71 @@ def test_an_arm_with_the_unlucky_seed_alone_starts_with_the_others():
     assert [row[0] for row in table.rows] == ["a", "late", "random"] and ADJUSTED in table.note
     assert ADJUSTED in arms_table(found.rounds, TASK).note
     assert ADJUSTED not in summary_tables(analyse(runs, random="random"), "images")[0].note
+
+
+# ---- labels saved
+
+
+def by_cost(share, seeds, spread=0.0, arm="a"):
+    """Curves that reach each value at `share` of the images of random's, times e to a normal with this deviation."""
+    rng = np.random.default_rng(4)
+    shares = share * np.exp(rng.normal(0, spread, len(seeds)))
+    return [
+        curve(arm, seed, [10, 25, 31, 34], images=[own * n for n in (100, 200, 300, 400)])
+        for seed, own in zip(seeds, shares, strict=True)
+    ]
+
+
+def test_the_cost_ratio_is_that_of_the_costs_whatever_the_value():
+    seeds = range(6)
+    random, cheap = by_cost(1, seeds, arm="random"), by_cost(0.8, seeds, 0.1)
+    found = cost_ratio(cheap, random, "AP", "images")
+    paid = [np.log(run.costs["images"][-1] / 400) for run in cheap]
+    assert list(found.logs.values()) == pytest.approx(paid)
+    expected = np.exp(stats.t.interval(0.95, 5, np.mean(paid), stats.sem(paid)))
+    assert (found.mean, *found.interval()) == pytest.approx((np.exp(np.mean(paid)), *expected))
+    assert found.p == pytest.approx(stats.ttest_1samp(paid, 0).pvalue)
+    back = cost_ratio(random, cheap, "AP", "images")
+    assert list(back.logs.values()) == pytest.approx(np.negative(paid))
+    at_28 = cost_ratio(cheap, random, "AP", "images", 28)
+    assert list(at_28.logs.values()) == pytest.approx(paid)
+    words = saving("a", "random", {"images": found}, "For equal AP", 4, 0.05)
+    assert words.startswith(
+        f"For equal AP, a needs {100 - 100 * found.mean:.0f}% fewer images (ratio {found.mean:.2f}, 95%"
+    )
+    assert cost_ratio(cheap[:2], random, "AP", "images").interval() is None
+
+
+def test_seeds_that_never_arrive_stay_censored():
+    """Seed 2 of `a` ends below the target, seed 0 of random too; the ratios of the others are no saving of the arm."""
+    random = [curve("random", seed, [10, 20, 30 - 5 * (seed == 0)]) for seed in SEEDS]
+    arm = [curve("a", seed, [10, 30 - 5 * (seed == 2), 30 - 4 * (seed == 2)]) for seed in SEEDS]
+    found = cost_ratio(arm, random, "AP", "images", 29)
+    assert (found.logs[0], found.logs[2], found.n, found.mean, found.interval(), found.p) == (
+        None,
+        None,
+        1,
+        *[None] * 3,
+    )
+    assert (found.own_never, found.other_never) == (1, 1)
+    words = saving("a", "random", {"images": found}, "To reach AP 29", 1, 0.05)
+    assert "in 1 seed a does not reach what random does and in 1 seed random does not reach what a does" in words
+    stuck = cost_ratio([curve("a", 1, [10, 9, 8])], [curve("random", 1, [10, 20, 30])], "AP", "images")
+    assert (stuck.own_never, stuck.other_never, stuck.mean) == (1, 0, None)  # it reaches the shared start alone
+    table = summary_tables(analyse([*random, *arm], random="random", target=Target(TASK.primary, 29)), "images")[0]
+    assert {row[0]: row[-2] for row in table.shown[1]} == {"a": "1 of 3 seeds", "random": ""}
+
+
+@pytest.mark.parametrize("seeds", [3, 7])
+def test_equal_arms_save_nothing_in_19_of_20_studies(seeds):
+    """The best of four arms of random's own curve and noise; with three seeds 17% of such answers called a saving."""
+    rng, truth, studies, said = np.random.default_rng(seeds), np.array([30.0, 38, 43, 46, 48]), 150, 0
+    for _ in range(studies):
+        random, *arms = (
+            [curve("a", seed, [truth[0], *(truth[1:] + rng.normal(0, 1.5, 4))]) for seed in range(seeds)]
+            for _ in range(5)
+        )
+        ratios = [cost_ratio(arm, random, "AP", "images") for arm in arms]
+        best = min(ratios, key=lambda ratio: ratio.mean or 9)
+        said += "fewer images" in saving("a", "random", {"images": best}, "For equal AP", len(arms), 0.05)
+    assert said <= 0.05 * studies

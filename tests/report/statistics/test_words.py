@@ -18,6 +18,7 @@ from al_cli.report.statistics.analyse import compare
 from al_cli.report.statistics.answer import answer
 from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
 from al_cli.report.statistics.comparison import Pair
+from al_cli.report.statistics.curves import Target
 from al_cli.report.statistics.in_words import difference, interval, p_number, p_sentence, seeds_sentence
 from al_cli.tasks.detection import TASK
 
@@ -144,7 +145,7 @@ def test_everything_can_be_compared_in_another_metric():
     metric = TASK.metric("AP50")
     found, expected = analyse(runs, random="random", metric=metric), analyse(alone, random="random")
     for of_ap50, of_ap in zip(found.arms, expected.arms, strict=True):
-        assert (of_ap50.final, of_ap50.auc, of_ap50.saved) == (of_ap.final, of_ap.auc, of_ap.saved)
+        assert (of_ap50.final, of_ap50.auc, of_ap50.ratio) == (of_ap.final, of_ap.auc, of_ap.ratio)
     assert {one.metric for one in found.comparisons} == {metric}
     lines, in_ap = answer(found), answer(analyse(runs, random="random"))
     assert lines == [re.sub(r"\bAP\b", "AP50", line) for line in answer(expected)]
@@ -176,9 +177,8 @@ def test_answer_counts_arms_and_leaves_oracles_out():
     assert lines[0] == f"In AUC of AP against images, {counted}"
     assert lines[1].startswith("ccms against random: +")
     assert lines[1].endswith("ccms is better.")
-    assert any(
-        "To reach the final AP of random with its seed, ccms needs" in line and "fewer images" in line for line in lines
-    )
+    saves = [line for line in lines if line.startswith("For equal AP, ccms needs ")]
+    assert len(saves) == 1 and "% fewer images (ratio 0." in saves[0] and "after correction for 6" in saves[0]
     assert sum("4 of 5 such studies find a true difference of" in line for line in lines) == 2
     assert not any("seeds are few" in line for line in lines)
 
@@ -196,9 +196,10 @@ def test_answer_with_few_seeds_says_so():
 def test_answer_where_all_arms_end_with_the_whole_pool():
     random = [curve("random", seed, [10, 20, 30]) for seed in range(3)]
     ccms = [curve("ccms", seed, [10, 25, 30]) for seed in range(3)]
-    lines = answer(analyse([*random, *ccms], random="random"))
-    assert any("ccms needs as many labels as random: a lower --target may show a difference" in line for line in lines)
-    assert not any("0% fewer" in line for line in lines)
+    at_the_end = answer(analyse([*random, *ccms], random="random", target=Target(AP, 30)))
+    assert "To reach AP 30, ccms needs as many labels as random." in at_the_end
+    before = answer(analyse([*random, *ccms], random="random"))
+    assert any(line.startswith("For equal AP, ccms needs") and "fewer images" in line for line in before)
 
 
 def test_answer_without_random_or_without_runs():
