@@ -158,6 +158,8 @@ class Story:
         caption = f"{metric.name} against labeled {cost}: mean over seeds, one standard deviation shaded."
         if others:
             caption += f" {count(others, 'arm')} in the middle of the field are grey."
+        if any(row.adjusted for row in self.statistics.rounds):
+            caption += f" {summary.ADJUSTED}"
         if self.references:
             caption += " The dash-dotted line is a training on all labels."
         caption += curve_figures.hollow_note(self.statistics.rounds, self.looks)

@@ -82,7 +82,9 @@ def answer_claim(
     p = "" if pair.t_p is None else f", paired t-test {p_sentence(pair.t_p)}"
     if beyond:
         head = f"Exploratory, no test of the claim, for {beyond}"
-        return ClaimAnswer(claim, "exploratory", f"{stated} {head}: {difference(pair, measure)}{p}).", pair)
+        return ClaimAnswer(
+            claim, "exploratory", f"{stated} {head}: {difference(pair, measure, claim.alpha)}{p}).", pair
+        )
     reason = f", {count(pair.n, 'seed')} being too few" if pair.n < FEWEST_SEEDS else ""
     head = {
         "holds": "The claim holds",
