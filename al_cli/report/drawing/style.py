@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from al_cli.report.drawing.letters import HOUSE, readable, show_letters
+from al_cli.report.drawing.letters import HOUSE, drawable, show_letters
 from al_cli.system import write_atomic
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def assign_looks(arms: Sequence[str], random: str | None, distinct: Collection[s
 
 def label_x(made: Figure, axes: Axes, text: str) -> None:
     """Name the x axis. A text that would leave the figure is broken into as many lines as it needs."""
-    text = readable(text)
+    text = drawable(text)
     axes.set_xlabel(text)
     if len(text) <= SURELY_FITS:
         return
