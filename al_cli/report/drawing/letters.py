@@ -48,7 +48,7 @@ def families(text: str) -> list[str]:
 
 
 def drawable(text: str) -> str:
-    """The text with each letter that no installed font has spelled_out by its sound where its Unicode name says it, and as an
+    """The text with each letter that no installed font has spelled by its sound where its Unicode name says it, and as an
     escape (\\u732b) else. Warns once of each script or letter.
 
     >>> drawable("cat é")
@@ -60,12 +60,12 @@ def drawable(text: str) -> str:
         _warned.update(new)
         log.warning(
             "no installed font has %s: figures spell it %s; install a font for that script (for example Noto Sans)",
-            "".join(sorted(new)[:5]), " ".join(map(spelled_out, sorted(new)[:5])),
+            "".join(sorted(new)[:5]), " ".join(map(spelling, sorted(new)[:5])),
         )  # fmt: skip
-    return "".join(spelled_out(char) if char in lacking else char for char in text)
+    return "".join(spelling(char) if char in lacking else char for char in text)
 
 
-def spelled_out(char: str) -> str:
+def spelling(char: str) -> str:
     """A letter in ASCII: its sound (unicodedata.name), nothing for a mark above or below another letter, else an escape."""
     found = _LETTER.fullmatch(unicodedata.name(char, ""))
     if found:
@@ -83,7 +83,7 @@ def font_for(text: str) -> tuple[Path, str]:
     if len(fonts) == 1 and (font := fonts.pop()) and all(_has(font[1], char) for char in text):
         return Path(font[1]), text
     plain = drawable(text)
-    return _house(), "".join(char if in_house(char) else spelled_out(char) for char in plain)
+    return _house(), "".join(char if in_house(char) else spelling(char) for char in plain)
 
 
 @cache
