@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from al_cli.records.rounds import measured, round_columns, round_row, round_texts, shown_columns
+from al_cli.report.sections.summary import ADJUSTED
 from al_cli.report.statistics.curves import ArmRound
 from al_cli.report.study import Run, StudyFolder
 from al_cli.report.table import ReportTable, mean_and_std
@@ -16,18 +17,19 @@ SEEDS_A_TABLE = 3  # as wide as a page
 
 
 def every_round_table(study: StudyFolder) -> ReportTable:
-    """A row for each run and round; a run without a finished round has one row without numbers."""
+    """A row for each run and round with its costs and all metrics; a run without a finished round has one row without
+    numbers. The file also names the study, so that the files of several studies can be joined."""
     task = study.task
     also = measured(record for run in (*study.runs, *study.references) for record in run.records)
-    columns = ["run", "arm", "seed", "state", *round_columns(task, also)]
+    columns = ["study", "run", "arm", "seed", "state", *round_columns(task, also)]
     rows: list[list[Any]] = []
     shown: list[list[Any]] = []
     for run in (*study.runs, *study.references):
         head = [run.name, run.arm, run.seed, run.summary.state]
-        rows += [head + round_row(record, task, also) for record in run.records]
+        rows += [[study.name, *head, *round_row(record, task, also)] for record in run.records]
         shown += [head + round_texts(record, task, also) for record in run.records]
         if not run.records:
-            rows.append(head + [None] * len(round_columns(task, also)))
+            rows.append([study.name, *head] + [None] * len(round_columns(task, also)))
             shown.append(head + [None] * len(shown_columns(task, also)))
     for_people = ["run", "arm", "seed", "state", *shown_columns(task, also)]
     return ReportTable("runs", "Every round of every run", columns, rows, (for_people, shown))
@@ -74,7 +76,8 @@ def _means_table(
         texts.append(_shown_round(row, task, shown) + [task.primary.text(rate) for rate in rates if show_rates])
     columns = [*head, *(f"{metric}_{what}" for metric in metrics for what in ("mean", "std")), *task.rates]
     for_people = [*head, *shown, *(task.rates if show_rates else ())]
-    return ReportTable(name, title, columns, rows, (for_people, texts), folded=show_rates)
+    note = ADJUSTED if any(row.adjusted for row in rounds) else ""
+    return ReportTable(name, title, columns, rows, (for_people, texts), folded=show_rates, note=note)
 
 
 def rates_of(row: ArmRound, task: Task) -> list[float | None]:
