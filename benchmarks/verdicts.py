@@ -332,7 +332,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=5000, help="studies a cell (default 5000)")
     parser.add_argument("--permuted", type=int, default=4_000, help="studies a cell for max-T (default 4000)")
-    parser.add_argument("--quick", action="store_true", help="1000 studies, no max-T: a minute, to see that it runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="1000 studies, no max-T: half a minute, to see that it runs"
+    )
     parser.add_argument("--out", type=Path, default=None, help="folder for verdicts.csv")
     parser.add_argument("--degrees", action="store_true", help="print the table of the rule in use, and nothing else")
     args = parser.parse_args()
