@@ -19,7 +19,7 @@ from al_cli.report.sections.differences import difference_table
 from al_cli.report.sections.measured import measured_figures
 from al_cli.report.statistics.analyse import Statistics, analyse
 from al_cli.report.statistics.answer import answer, lead_measures
-from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed, why_two_verdicts
 from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import SCALES, Target
 from al_cli.report.statistics.in_words import capitalised
@@ -29,7 +29,6 @@ from al_cli.report.study import StudyFolder, curves_of, find_in_vain, find_missi
 from al_cli.report.table import ReportTable
 from al_cli.tasks import Metric
 
-ALPHA = 0.05  # where the study claims nothing
 BEST, WORST = 3, 2  # arms that have a colour where there are too many for all
 BULLETS = 3  # sentences of the answer that are not folded
 
@@ -90,7 +89,6 @@ class Story:
             random=study.random,
             target=target,
             metric=self.metric,
-            alpha=self.claim.alpha if self.claim else ALPHA,
         )
         self.cost = self.claim.cost if self.claim else self.task.cost_names[0]
         self.area = Measure("AUC", self.metric, cost=self.cost)
@@ -102,6 +100,7 @@ class Story:
             self.curve_looks = style.only_some(self.looks, self.arms_with_colour(1, 1))
         self.references = [value for value in self.statistics.reference.values.values() if value is not None]
         self.sentences = answer(self.statistics)
+        self.headline = self.sentences.pop(0) if self.sentences and not self.claim else None
         self.attached: list[ReportTable | Photo] = [numbers.every_round_table(study)]
         configs = {run.arm: run.config for run in study.runs if run.records}
         self.warnings = warnings_of_study(self.statistics, study.environments, find_in_vain(study), configs)
@@ -133,16 +132,18 @@ class Story:
     def answer(self) -> Section:
         blocks: list[Block] = []
         if self.claim:
-            claimed = answer_claim(self.claim, self.statistics, self.study.plan.arms)
-            blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(self.when_claimed())]
-        sentences = self.sentences
-        if sentences and not self.claim:
-            blocks.append(Paragraph(sentences.pop(0), strong=True))
+            plan = self.study.plan
+            claimed = answer_claim(self.claim, self.statistics, plan.arms, plan.seal, plan.changed)
+            blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(when_claimed(plan))]
+            if why := why_two_verdicts(claimed, self.statistics):
+                blocks.append(Paragraph(why))
+        if self.headline:
+            blocks.append(Paragraph(self.headline, strong=True))
         if self.baseline:
             comparison = self.statistics.comparisons[self.area]
-            blocks += figures.ranking(comparison, self.baseline, self.study.oracles, self.looks)
-        if sentences:
-            blocks.append(Bullets(sentences[:BULLETS]))
+            blocks += figures.ranking(comparison, self.baseline, self.looks)
+        if self.sentences:
+            blocks.append(Bullets(self.sentences[:BULLETS]))
         incomplete = len(self.unfinished)
         if incomplete or self.warnings:
             notes = [count(incomplete, "note") + " on what is missing"] * bool(incomplete)
@@ -152,17 +153,9 @@ class Story:
         return Section("answer", "The answer", blocks)
 
     def more(self) -> Section:
-        """What the answer has no room for; call `answer` first."""
+        """What the answer has no room for."""
         rest = self.sentences[BULLETS:]
         return Section("more", "More on the answer", [Bullets(rest)] if rest else [])
-
-    def when_claimed(self) -> str:
-        written, first = self.study.plan.claim_written_at, self.study.first_record_at
-        if written is None or first is None:
-            return "When the claim was written is not known."
-        if written_before(written, first):
-            return "The claim was written before the study's first record."
-        return "The claim was written after the study's first record, so it is no prediction: results may have suggested it."
 
     def curve_figure(self, name: str, cost: str) -> Figure:
         return figures.curve(
@@ -217,8 +210,8 @@ class Story:
         return list(dict.fromkeys((*areas, Measure("final", self.metric))))
 
     def pairs(self) -> Section:
-        """The matrices of p-values, wins and losses, of the arms that have a colour."""
-        section = Section("pairs", "Every pair of arms: p-values, wins and losses")
+        """The matrices of p-values and verdicts, of the arms that have a colour."""
+        section = Section("pairs", "Every pair of arms: p-values and verdicts")
         if len(self.study.arms) < 2:
             return section
         every, shown, metric = self.statistics.comparisons, self.distinct, self.metric

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -78,12 +77,23 @@ def test_tables_against_pandas(samples, tmp_path):
 
     arms = pd.read_csv(folder / "arms.csv").set_index(["arm", "round"])
     groups = runs.dropna(subset=["round"]).groupby(["arm", "round"])
+    by_seed = runs.dropna(subset=["round"]).pivot_table(
+        ["AP", "AP50", "APs", "val_loss", "boxes"], "seed", ["arm", "round"]
+    )
+
+    def mean(column):  # random lacks seeds: what those that it has take from ccms' mean is added to its own
+        means = groups[column].mean().reindex(arms.index)
+        for k in range(3):
+            ccms, random = by_seed[column]["ccms_ud1-0.5", k], by_seed[column]["random", k]
+            means["random", k] += ccms.mean() - ccms[random.notna()].mean()
+        return means
+
     for metric in ("AP", "AP50", "APs", "val_loss"):
-        for what in ("mean", "std"):  # pandas' std is the sample's, and empty for one value
-            expected = getattr(groups[metric], what)().reindex(arms.index)
-            np.testing.assert_allclose(arms[f"{metric}_{what}"], expected, atol=1.1e-4)
+        np.testing.assert_allclose(arms[f"{metric}_mean"], mean(metric), atol=1.1e-4)
+        std = groups[metric].std().reindex(arms.index)  # pandas' is the sample's, and empty for one value
+        np.testing.assert_allclose(arms[f"{metric}_std"], std, atol=1.1e-4)
     assert arms["seeds"].to_dict() == groups.size().to_dict()
-    np.testing.assert_allclose(arms["boxes"], groups["boxes"].mean().reindex(arms.index), atol=1e-3)
+    np.testing.assert_allclose(arms["boxes"], mean("boxes"), atol=1e-3)
 
     shown = (folder / "arms.md").read_text().splitlines()
     row = arms.loc["ccms_ud1-0.5", 2]
@@ -206,15 +216,11 @@ def test_a_plan_names_arms_references_and_what_is_not_there(samples):
         "random_s11 and reference_s11 were not started",
         "random has 1 of 2 seeds",
     ]
-    before = {
-        run.path.name: (run.path / "round_00/record.json").stat().st_mtime for run in (*found.runs, *found.references)
-    }
-    assert found.first_record_at.timestamp() == pytest.approx(min(before.values()), abs=1e-5)
-
-    earlier = (found.first_record_at - timedelta(hours=1)).isoformat()
-    write_plan(samples, claim_written_at=earlier)
+    write_plan(samples, claim_written_at="2026-01-01T10:00:00+01:00")
     text = write.report_text(samples.root)
-    assert text.index("Claim: a is better than random") < text.index("written before the study's first record")
+    assert text.index("Claim: a is better than random") < text.index(
+        "The claim was written at 2026-01-01T10:00:00+01:00 and"
+    )
     samples.run("reference_s11", seed=11, rounds=1, reference=True, sampler={"name": "random"})
     text = write.report_text(samples.root)
     found = study.read_study(samples.root)
@@ -222,9 +228,6 @@ def test_a_plan_names_arms_references_and_what_is_not_there(samples):
     share = np.mean([100 * run.records[-1].metrics["AP"] / full[run.seed] for run in found.of_arm("a")])
     assert any(line.startswith("| a ") and f" {share:.1f} ± " in line for line in text.splitlines())
     assert "All labels reach AP" in text and "reference_s11" not in text
-    later = datetime.now().astimezone() + timedelta(hours=1)
-    write_plan(samples, claim_written_at=later.isoformat())
-    assert "written after the study's first record" in write.report_text(samples.root)
 
 
 def test_a_broken_plan_is_named(samples):
@@ -370,10 +373,10 @@ def test_oracles_stand_apart(samples):
         text = path.read_text().replace('"ccms"', '"true_loss (oracle)"')
         path.write_text(re.sub(r'\n "digest": "\w+",', "", text))  # as format 1 had it
     found = study.read_study(samples.root)
-    assert found.oracles == {"best"}
     tables = {block.name: block for block in tell(found).blocks() if isinstance(block, ReportTable)}
     assert {row[0] for row in tables["summary"].rows} == {"random", "ccms"}
     assert [row[0] for row in tables["oracles"].rows] == ["best"]
+    assert {row[0]: row[-1] for row in tables["against_random_final"].rows} == {"ccms": "unknown", "best": "oracle"}
 
 
 def test_images_of_another_dataset_are_not_shown(samples, data):

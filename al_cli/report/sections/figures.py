@@ -10,23 +10,21 @@ from al_cli.report.drawing import curves
 from al_cli.report.drawing.curves import Looks
 from al_cli.report.drawing.ranking import plot_ranking
 from al_cli.report.page import Figure
-from al_cli.report.sections.comparison import gains
+from al_cli.report.sections.comparison import gains, ranking_caption
+from al_cli.report.sections.summary import ADJUSTED
 from al_cli.report.statistics.comparison import Comparison
 from al_cli.report.statistics.curves import ArmRound
 from al_cli.report.statistics.in_words import capitalised
 from al_cli.tasks import Metric
 
 
-def ranking(comparison: Comparison, baseline: str, oracles: set[str], looks: Looks) -> list[Figure]:
+def ranking(comparison: Comparison, baseline: str, looks: Looks) -> list[Figure]:
     """Each arm's difference to one with its interval; nothing where none is known."""
-    known = gains(comparison, baseline, oracles)
+    known = gains(comparison, baseline)
     if not known:
         return []
-    label = comparison.measure.label
-    caption = f"Every arm's {label}: mean difference to {baseline} over common seeds."
-    if any(gain.low is not None for gain in known):
-        caption += " Lines are 95% bootstrap intervals of the paired difference."
-    return [Figure("ranking", caption, partial(plot_ranking, known, looks, baseline, capitalised(label)))]
+    draw = partial(plot_ranking, known, looks, baseline, capitalised(comparison.measure.label))
+    return [Figure("ranking", ranking_caption(comparison, baseline), draw)]
 
 
 def curve(
@@ -44,6 +42,8 @@ def curve(
         caption += (
             f" The best and the worst by AUC against {by} are colored; {count(others, 'arm')} between them are grey."
         )
+    if any(row.adjusted for row in rounds):
+        caption += f" {ADJUSTED}"
     if references:
         caption += " The dash-dotted line is a training on all labels."
     caption += curves.hollow_note(rounds, looks)
