@@ -145,12 +145,14 @@ def inline_svg(text: str, name: str, label: str) -> str:
 def markdown(document: Document) -> str:
     """The sentences and tables as text for a terminal; a figure is the line that says where it will be."""
     lines = [f"# {document.title}", "", document.subtitle, ""]
-    for section in document.sections:
-        if not section.blocks:
-            continue
-        lines += [f"## {section.title}", ""]
-        for block in section.blocks:
-            lines += [*_markdown_block(block), ""]
+    return "\n".join([*lines, *(section_markdown(section) for section in document.sections if section.blocks)])
+
+
+def section_markdown(section: Section) -> str:
+    """One section as text."""
+    lines = [f"## {section.title}", ""]
+    for block in section.blocks:
+        lines += [*_markdown_block(block), ""]
     return "\n".join(lines)
 
 

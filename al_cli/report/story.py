@@ -20,7 +20,7 @@ from al_cli.report.sections.differences import difference_table
 from al_cli.report.sections.measured import measured_figures
 from al_cli.report.statistics.analyse import Statistics, analyse
 from al_cli.report.statistics.answer import answer, lead_measures
-from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed, why_two_verdicts
 from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import SCALES, Target
 from al_cli.report.statistics.in_words import capitalised
@@ -30,7 +30,6 @@ from al_cli.report.study import StudyFolder, curves_of, find_in_vain, find_missi
 from al_cli.report.table import ReportTable
 from al_cli.tasks import Metric
 
-ALPHA = 0.05  # of everything but the claim, which has its own
 BEST, WORST = 3, 2  # arms that have a colour where there are too many for all
 
 
@@ -88,7 +87,6 @@ class Story:
             random=study.random,
             target=target,
             metric=self.metric,
-            alpha=ALPHA,
         )
         self.cost = self.claim.cost if self.claim else self.task.cost_names[0]
         self.area = Measure("AUC", self.metric, cost=self.cost)
@@ -133,6 +131,8 @@ class Story:
             plan = self.study.plan
             claimed = answer_claim(self.claim, self.statistics, plan.arms, plan.seal, plan.changed)
             blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(when_claimed(plan))]
+            if why := why_two_verdicts(claimed, self.statistics):
+                blocks.append(Paragraph(why))
         sentences = answer(self.statistics)
         if sentences and not self.claim:
             blocks.append(Paragraph(sentences.pop(0), strong=True))
@@ -146,11 +146,9 @@ class Story:
         blocks.append(self.curve_figure(self.metric.slug, self.cost))
         if self.baseline:
             comparison = self.statistics.comparisons[self.area]
-            if gains := comparing.gains(comparison, self.baseline, self.study.oracles):
+            if gains := comparing.gains(comparison, self.baseline):
                 draw = partial(plot_ranking, gains, self.looks, self.baseline, capitalised(self.area.label))
-                caption = f"Every arm's {self.area.label}: mean difference to {self.baseline} over common seeds."
-                if any(gain.low is not None for gain in gains):
-                    caption += " Lines are 95% bootstrap intervals of the paired difference."
+                caption = comparing.ranking_caption(comparison, self.baseline)
                 blocks.append(Figure("ranking", caption, draw))
         return Section("answer", "The answer", blocks)
 
@@ -162,6 +160,7 @@ class Story:
             caption += f" {count(others, 'arm')} in the middle of the field are grey."
         if self.references:
             caption += " The dash-dotted line is a training on all labels."
+        caption += curve_figures.hollow_note(self.statistics.rounds, self.looks)
         draw = partial(curve_figures.plot_curves, self.statistics.rounds, metric, cost, self.looks, self.references)
         return Figure(name, caption, draw)
 
@@ -181,6 +180,7 @@ class Story:
         if breakdown and any(row.mean[key] is not None for row in rounds for key in breakdown.labels):
             by_group = partial(curve_figures.plot_breakdown, rounds, self.task, self.looks)
             caption = f"{self.task.primary.name} of {breakdown.groups}. The scales differ."
+            caption += curve_figures.hollow_note(rounds, self.looks)
             blocks.append(Figure(f"{self.task.primary.slug}_by_{breakdown.name}", caption, by_group))
         return Section("sizes", f"By round and {breakdown.what}" if breakdown else "By round", blocks)
 
@@ -194,7 +194,7 @@ class Story:
         return Section("summary", "Summary", [*tables, *([reference] if reference else [])])
 
     def comparison(self) -> Section:
-        """Everyone against random, the matrices, wins and losses; matrices show the arms that have a colour."""
+        """Everyone against random, the matrices, the verdicts; matrices show the arms that have a colour."""
         section = Section("comparison", "Arm against arm")
         if len(self.study.arms) < 2:
             return section
@@ -225,7 +225,11 @@ class Story:
     def numbers(self) -> Section:
         more = numbers.more_table(self.statistics.rounds, self.task)
         tables = [numbers.arms_table(self.statistics.rounds, self.task), *numbers.appendix_tables(self.study)]
-        return Section("numbers", "All numbers", [*tables, *([more] if more else [])])
+        files = (
+            "runs.csv next to this page has every run, seed and round with its costs and all metrics, for other programs; "
+            "each table of this page is there too, as csv, Markdown and LaTeX."
+        )
+        return Section("numbers", "All numbers", [Paragraph(files), *tables, *([more] if more else [])])
 
     def selected(self) -> Section:
         section = Section("selected", "What was selected")

@@ -82,11 +82,6 @@ class StudyFolder:
         """The first round whose images samplers chose: 0 where nothing was labeled before (`initial=0`), else 1."""
         return 0 if self.runs and all(run.config.get("initial") == 0 for run in self.runs) else 1
 
-    @property
-    def oracles(self) -> set[str]:
-        """Arms that read labels which nobody has yet, as the records of their stages say."""
-        return {run.arm for run in self.runs if any(record.oracle for record in run.records)}
-
     def of_arm(self, arm: str) -> list[Run]:
         """The runs of an arm that have a finished round, by seed."""
         begun = [run for run in self.runs if run.arm == arm and run.records]

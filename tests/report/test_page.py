@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from latex_reader import read
 from PIL import Image as PILImage
 from sample_runs import SampleRuns, build_samples
 
@@ -102,6 +103,16 @@ def test_every_table_and_figure_lies_beside_the_page(report):
         assert {f"{table}.csv", f"{table}.md", f"{table}.tex"} <= names
 
 
+def test_every_table_is_latex_that_compiles(report):
+    texts = [path.read_text() for path in report.files if path.suffix == ".tex"]
+    tables = [table for text in texts for table in read(text)]
+    assert len(texts) > 10 and len({label for label, *_ in tables}) == len(tables) > len(texts), "one is split"
+    parts = [heads[1:] for label, heads, _ in tables if label.startswith("tab:against-random-auc-images")]
+    against = [name for heads in parts for name in heads]
+    assert "95\\% interval" in against
+    assert len(set(against)) == len(against), "no two columns of one name"
+
+
 def test_the_same_runs_give_the_same_bytes(report, again):
     first = {path.name: path.read_bytes() for path in (report.page, *report.files)}
     second = again()
@@ -167,16 +178,22 @@ def test_a_table_in_every_format(tmp_path):
     assert table.markdown() == (
         "| arm  |    seed 1 AP |\n| ---- | ------------ |\n| a_b  | 31.20 ± 0.50 |\n| c\\|d |              |\n"
     ).replace("|    seed 1 AP |", "| seed 1 AP    |")
-    assert table.latex().splitlines()[2:] == [
+    assert table.latex().splitlines() == [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering\small\setlength{\tabcolsep}{4pt}",
+        r"\caption{A $<$title$>$}\label{tab:t}",
         r"\begin{tabular}{lr}",
         r"\toprule",
         r"\multicolumn{1}{c}{} & \multicolumn{1}{c}{seed 1} \\",
+        r"\cmidrule(lr){2-2}",
         r"arm & AP \\",
         r"\midrule",
         r"a\_b & 31.20 $\pm$ 0.50 \\",
-        r"c|d &  \\",
+        r"c\textbar{}d &  \\",
         r"\bottomrule",
         r"\end{tabular}",
+        r"\end{table}",
     ]
     html = table.html()
     assert "<caption>A &lt;title&gt;</caption>" in html and '<td class="n" style="--d:0.50">31.20 ± 0.50</td>' in html
@@ -188,6 +205,7 @@ def test_thirteen_arms_look_different_and_more_are_grey():
     looks = assign_looks(arms, "random", arms)
     seen = {(look["color"], look["linestyle"], look["marker"]) for look in looks.values()}
     assert len(seen) == 13 and [look["color"] for look in looks.values()].count("#000000") == 1
+    assert not any("markerfacecolor" in look for look in looks.values()), "hollow is kept for means over fewer seeds"
     many = assign_looks(arms, "random", ["arm3"])
     assert len({look["color"] for look in many.values()}) == 3, "random's, one arm's, and grey for all others"
     assert many["arm3"]["linestyle"] == "-"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Number of a round -> its name in figures
 LOSS_PARTS = {"loss": "loss", "class_loss": "class part", "box_loss": "box part"}
 Looks = Mapping[str, Mapping[str, Any]]
+HOLLOW = " A hollow point is a mean over fewer seeds than its arm has: it does not continue the same mean."
 
 
 def plot_curves(
@@ -51,6 +52,15 @@ def plot_curves(
         columns = 1 if on_the_right or max(map(len, names), default=0) > 24 else 2
         _legend(made, axes, names, looks, "outside right upper" if on_the_right else "outside upper center", columns)
         style.save(made, *paths)
+
+
+def hollow_note(arms: Sequence[ArmRound], looks: Looks) -> str:
+    """The caption's sentence on hollow points; empty where there is none."""
+    of_arm: dict[str, set[int]] = {}
+    for row in arms:
+        if row.arm in looks and not is_faint(looks[row.arm]):
+            of_arm.setdefault(row.arm, set()).add(row.n)
+    return HOLLOW if any(len(counts) > 1 for counts in of_arm.values()) else ""
 
 
 def is_faint(look: Mapping[str, Any]) -> bool:

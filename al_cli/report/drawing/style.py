@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from al_cli.report.drawing.letters import HOUSE, readable, show_letters
 from al_cli.system import write_atomic
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ DPI = 200
 SURELY_FITS = 50  # characters below the axis of the narrowest figure
 
 _LOOK: Any = {
-    "font.family": "DejaVu Sans",
+    "font.family": HOUSE,
     "font.size": 9,
     "text.parse_math": False,  # a $ in a class name is a dollar
     "axes.labelsize": 9,
@@ -83,7 +84,8 @@ def panels(columns: int, rows: int, width_in: float, height_in: float, **sharing
 
 
 def save(made: Figure, *paths: Path) -> list[Path]:
-    """Write the figure once for each path, in the format that its suffix names."""
+    """Write the figure once for each path, in the format that its suffix names; names in any script are readable."""
+    show_letters(made)
     for path in paths:
         buffer = io.BytesIO()
         kind = path.suffix.removeprefix(".")
@@ -119,17 +121,18 @@ def assign_looks(arms: Sequence[str], random: str | None, distinct: Collection[s
             colors = len(COLORS) - 1  # black is random's
             cycle, place = divmod(number, colors)
             marker = MARKERS[(place + 3 * cycle) % colors]
-            face = {} if cycle % 2 == 0 else {"markerfacecolor": "white"}
-            looks[arm] = {"color": COLORS[place], "marker": marker, "linestyle": DASHES[cycle % len(DASHES)]} | face
+            looks[arm] = {"color": COLORS[place], "marker": marker, "linestyle": DASHES[cycle % len(DASHES)]}
             number += 1
     return looks
 
 
 def label_x(made: Figure, axes: Axes, text: str) -> None:
     """Name the x axis. A text that would leave the figure is broken into as many lines as it needs."""
+    text = readable(text)
     axes.set_xlabel(text)
     if len(text) <= SURELY_FITS:
         return
+    show_letters(made)
     characters = len(text)
     while characters > 8:
         made.draw_without_rendering()

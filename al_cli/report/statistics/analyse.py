@@ -172,7 +172,8 @@ def compare(curves: Sequence[RunCurve], measure: Measure, alpha: float = 0.05) -
     for row, runs in enumerate(arms.values()):
         for seed, value in _over_seeds(runs, _reader(measure, within)).values.items():
             values[row, seeds.index(seed)] = np.nan if value is None else value
-    return Comparison(measure, tuple(arms), tuple(seeds), values, alpha)
+    oracles = frozenset(curve.arm for curve in curves if curve.oracle)
+    return Comparison(measure, tuple(arms), tuple(seeds), values, alpha, oracles=oracles)
 
 
 def _measures(arms: Mapping[str, Sequence[RunCurve]], task: Task, metric: Metric) -> list[Measure]:

@@ -16,13 +16,13 @@ from al_cli.records.seal import Seal
 from al_cli.records.study import StudyFile
 from al_cli.report.statistics.analyse import Statistics, compare
 from al_cli.report.statistics.answer import why_no_difference
-from al_cli.report.statistics.comparison import FEWEST_SEEDS, Measure, Pair
+from al_cli.report.statistics.comparison import FEWEST_SEEDS, VERDICTS, Measure, Pair
 from al_cli.report.statistics.curves import RunCurve
 from al_cli.report.statistics.equivalence import equivalence_p
 from al_cli.report.statistics.in_words import difference, p_sentence
 from al_cli.tasks import Task
 
-Decision = Literal["holds", "the opposite holds", "equal", "not decided", "interim", "exploratory"]
+Decision = Literal["holds", "the opposite holds", "equal", "undecided", "interim", "exploratory"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def answer_claim(
 
     It holds where the paired difference is positive and the two-sided p of the paired t-test is below the claim's alpha,
     the opposite holds where it is negative; where neither does, the two may be equal within a stated margin; else, and
-    always with fewer than FEWEST_SEEDS common seeds, it is not decided. With a seal there is no verdict before all sealed
+    always with fewer than FEWEST_SEEDS common seeds, it is undecided. With a seal there is no verdict before all sealed
     seeds of both arms are complete (interim), and none where the runs are not the sealed ones (exploratory).
     RunError for an arm that is neither in the study nor planned.
     """
@@ -73,32 +73,59 @@ def answer_claim(
         return ClaimAnswer(claim, "interim", f"{stated} Interim, so there is no verdict: {missing}.", None)
     late = [arm for arm in (claim.arm, claim.against) if arm not in begun]
     if late:
-        return ClaimAnswer(claim, "not decided", f"{stated} Not decided: {late[0]} has no finished round yet.", None)
+        return ClaimAnswer(claim, "undecided", f"{stated} Undecided: {late[0]} has no finished round yet.", None)
     comparison = compare(statistics.curves, measure, claim.alpha)
     pair = comparison.pair(claim.arm, claim.against)
     if pair.difference is None:
         why = why_no_difference(statistics.curves, claim.arm, claim.against, measure)
-        return ClaimAnswer(claim, "not decided", f"{stated} Not decided: {why}.", pair)
-    decision: Decision = "not decided"
+        return ClaimAnswer(claim, "undecided", f"{stated} Undecided: {why}.", pair)
+    decision: Decision = "undecided"
     if pair.n >= FEWEST_SEEDS and pair.t_p is not None and pair.t_p < claim.alpha:
         decision = "holds" if pair.difference > 0 else "the opposite holds"
     p = "" if pair.t_p is None else f", paired t-test {p_sentence(pair.t_p)}"
     if beyond:
-        head = f"Exploratory, no test of the claim, for {beyond}"
-        return ClaimAnswer(claim, "exploratory", f"{stated} {head}: {difference(pair, measure)}{p}).", pair)
+        head = f"Exploratory, no test of the claim ({beyond})"
+        return ClaimAnswer(
+            claim, "exploratory", f"{stated} {head}: {difference(pair, measure, claim.alpha)}{p}).", pair
+        )
     one, other = (comparison.values[comparison.arms.index(arm)] for arm in (claim.arm, claim.against))
     same = equivalence_p(one - other, claim.margin) if claim.margin and pair.n >= FEWEST_SEEDS else None
-    if same is not None and same < claim.alpha and decision == "not decided":
+    if same is not None and same < claim.alpha and decision == "undecided":
         within = measure.metric.amount_of(f"{claim.margin:g}", measure.label)
         head = f"The two are equal within {within} (two one-sided t-tests {p_sentence(same)})"
-        return ClaimAnswer(claim, "equal", f"{stated} {head}: {difference(pair, measure)}{p}).", pair)
+        return ClaimAnswer(claim, "equal", f"{stated} {head}: {difference(pair, measure, claim.alpha)}{p}).", pair)
     reason = f", {count(pair.n, 'seed')} being too few" if pair.n < FEWEST_SEEDS else ""
     head = {
         "holds": "The claim holds",
         "the opposite holds": "The opposite holds",
-        "not decided": f"The claim is not decided{reason}",
+        "undecided": f"The claim is undecided{reason}",
     }[decision]
-    return ClaimAnswer(claim, decision, f"{stated} {head}: {difference(pair, measure)}{p}).", pair)
+    return ClaimAnswer(claim, decision, f"{stated} {head}: {difference(pair, measure, claim.alpha)}{p}).", pair)
+
+
+def why_two_verdicts(told: ClaimAnswer, statistics: Statistics) -> str | None:
+    """Why the claim's pair has another verdict where all arms are compared; None where it has the same, or none."""
+    claim, comparison = told.claim, statistics.comparisons.get(measure_of(told.claim, statistics.task))
+    own = {"holds": "better", "the opposite holds": "worse", "equal": "undecided", "undecided": "undecided"}.get(
+        told.decision
+    )
+    if comparison is None or told.pair is None or own is None:
+        return None
+    if statistics.random in (claim.arm, claim.against):
+        family = comparison.against(statistics.random)
+        [pair] = [pair for pair in family if pair.arm in (claim.arm, claim.against)]
+        size = sum(pair.t_holm is not None for pair in family)
+    else:
+        pair, size = comparison.pair(claim.arm, claim.against), comparison.family_size
+    if pair.arm != claim.arm:
+        own = {"better": "worse", "worse": "better"}.get(own, own)
+    if pair.outcome not in VERDICTS.values() or pair.outcome == own or pair.t_holm is None:
+        return None
+    return (
+        f"Where all arms are compared, {pair.arm} against {pair.against} is {pair.outcome} in the same measure: there it is "
+        f"one of {count(size, 'comparison')}, with {p_sentence(pair.t_holm)} after Holm's correction and alpha "
+        f"{comparison.alpha:g}. The claim is a single comparison, so its p is not corrected; its alpha is {claim.alpha:g}."
+    )
 
 
 def missing_of_seal(claim: Claim, seal: Seal, curves: Sequence[RunCurve]) -> str:
@@ -148,7 +175,7 @@ def when_claimed(plan: StudyFile) -> str:
     if seal.stored is None:
         known = "its runs use no store, so nothing says whether results were known"
     elif seal.stored:
-        known = f"{seal.stored} of its {trainings} were in the store by then, so results may have been known"
+        known = f"{seal.stored} of its {trainings} {'was' if seal.stored == 1 else 'were'} in the store by then, so results may have been known"
     else:
         known = f"none of its {trainings} was in the store by then"
     seeds = f"{count(len(seal.arms), 'arm')} and {count(len(seal.seeds), 'seed')}"
