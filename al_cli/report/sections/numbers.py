@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from al_cli.records.rounds import measured, round_columns, round_row, round_texts, shown_columns
+from al_cli.report.sections.summary import ADJUSTED
 from al_cli.report.statistics.curves import ArmRound
 from al_cli.report.study import Run, StudyFolder
 from al_cli.report.table import ReportTable, mean_and_std
@@ -75,7 +76,8 @@ def _means_table(
         texts.append(_shown_round(row, task, shown) + [task.primary.text(rate) for rate in rates if show_rates])
     columns = [*head, *(f"{metric}_{what}" for metric in metrics for what in ("mean", "std")), *task.rates]
     for_people = [*head, *shown, *(task.rates if show_rates else ())]
-    return ReportTable(name, title, columns, rows, (for_people, texts), folded=show_rates)
+    note = ADJUSTED if any(row.adjusted for row in rounds) else ""
+    return ReportTable(name, title, columns, rows, (for_people, texts), folded=show_rates, note=note)
 
 
 def rates_of(row: ArmRound, task: Task) -> list[float | None]:

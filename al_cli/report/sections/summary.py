@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from al_cli.progress import count, listing
 from al_cli.report.statistics.analyse import SHARES, ArmSummary, Statistics
 from al_cli.report.statistics.curves import SCALES, OverSeeds
+from al_cli.report.statistics.savings import CostRatio
 from al_cli.report.table import ReportTable, mean_and_std
+
+ADJUSTED = "Means of arms that lack seeds allow for it: they are those of a fit of arm and seed to all runs."
 
 
 def summary_tables(statistics: Statistics, cost: str) -> list[ReportTable]:
@@ -25,16 +29,17 @@ def _summary(name: str, title: str, arms: Sequence[ArmSummary], statistics: Stat
     costs, metric, random = statistics.task.cost_names, statistics.metric, statistics.random
     columns = ["arm", "seeds", *_three(f"final_{metric.name}")]
     columns += [column for c in costs for scale in SCALES for column in _three(f"AUC_{c}_{scale}")]
-    columns += [column for what in ("labels", "saved_percent") for c in costs for column in _three(f"{what}_{c}")]
+    columns += [column for c in costs for column in _three(f"labels_{c}")]
+    columns += [f"cost_ratio_{c}{what}" for c in costs for what in ("", "_low", "_high", "_n")]
     rows, shown = [], []
     for arm in sorted(arms, key=lambda arm: (-(arm.auc[cost, "linear"].mean or 0.0), arm.arm)):
         areas = [arm.auc[c, scale] for c in costs for scale in SCALES]
-        cells = [arm.final, *areas, *(arm.labels[c] for c in costs), *(arm.saved[c] for c in costs)]
+        cells = [arm.final, *areas, *(arm.labels[c] for c in costs)]
         rows.append([arm.arm, arm.seeds, *(number for cell in cells for number in (cell.mean, cell.std, cell.n))])
+        rows[-1] += [number for c in costs for number in _ratio_numbers(arm.ratio.get(c))]
         texts = [cell_text(cell, metric.decimals) for cell in (arm.final, *areas)]
         texts += [cell_text(arm.labels[c], 0, absent="never") for c in costs]
-        saved = ["" if arm.arm == random else cell_text(arm.saved[c], 0, unit="%") for c in costs]
-        shown.append([arm.arm, arm.seeds, *texts, *saved])
+        shown.append([arm.arm, arm.seeds, *texts, *(_ratio_text(arm.ratio.get(c)) for c in costs)])
     groups = [
         ("", 3),
         *((f"AUC of {metric.name} against {c}", len(SCALES)) for c in costs),
@@ -44,13 +49,27 @@ def _summary(name: str, title: str, arms: Sequence[ArmSummary], statistics: Stat
     if random is None:
         shown = [row[: -len(costs)] for row in shown]
     else:
-        groups.append((f"saved against {random}", len(costs)))
+        groups.append((f"cost over {random}'s", len(costs)))
         heads += costs
     return ReportTable(name, title, columns, rows, (heads, shown), groups, note=_note(statistics))
 
 
 def _three(name: str) -> tuple[str, str, str]:
     return f"{name}_mean", f"{name}_std", f"{name}_n"
+
+
+def _ratio_numbers(ratio: CostRatio | None) -> list[float | None]:
+    """Mean, both ends of its 95% interval, and number of seeds."""
+    return [None] * 4 if ratio is None else [ratio.mean, *(ratio.interval() or (None, None)), ratio.n]
+
+
+def _ratio_text(ratio: CostRatio | None) -> str:
+    """ "0.85 (0.78–0.93)"; "2 of 3 seeds" where one is censored."""
+    if ratio is None or not ratio.logs:
+        return ""
+    if ratio.mean is None:
+        return f"{ratio.n} of {count(len(ratio.logs), 'seed')}"
+    return f"{ratio.mean:.2f}" + (" ({:.2f}–{:.2f})".format(*ends) if (ends := ratio.interval()) else "")
 
 
 def target_text(statistics: Statistics) -> str:
@@ -65,9 +84,24 @@ def _note(statistics: Statistics) -> str:
     metric, random = statistics.metric.name, statistics.random
     spans = {cost: statistics.ranges[cost, "linear"] for cost in statistics.task.cost_names}
     covered = [f"{low:.0f} to {high:.0f} {cost}" for cost, span in spans.items() if span for low, high in [span]]
-    text = f"AUC is the mean {metric} over the costs that all runs cover: {' and '.join(covered)}. " if covered else ""
+    whose = f"all arms but {listing(statistics.unequal)}" if statistics.unequal else "all runs"
+    text = f"AUC is the mean {metric} over the costs that {whose} cover: {' and '.join(covered)}. " if covered else ""
+    if covered and len(statistics.arms) > 2:
+        text += "A difference of two arms is taken over the costs that these two cover. "
+    if any(row.adjusted for row in statistics.rounds):
+        text += f"{ADJUSTED} "
     if not statistics.target and random:
         text += f"The target of a seed is {random}'s own final {metric} with that seed. "
+    if random and any(arm.ratio for arm in statistics.arms):
+        at = (
+            f"{target_text(statistics).removeprefix('labels to ')}"
+            if statistics.target
+            else f"all {metric} that both reach"
+        )
+        text += (
+            f"The cost over {random}'s is a ratio at equal {metric} ({at}): geometric mean over seeds, with its own 95% t "
+            "interval; below 1 it saves labels. Where seeds are missing in it, one of the two did not get there. "
+        )
     return text + "Only complete runs count here."
 
 

@@ -13,12 +13,16 @@ Several runs of one arm with one seed count as that seed once, by their mean: th
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from al_cli.report.statistics.blocks import seed_means
+from al_cli.report.statistics.budgets import same_end, unequal_arms
 from al_cli.report.statistics.comparison import Comparison, Measure
 from al_cli.report.statistics.curves import (
     SCALES,
@@ -34,6 +38,7 @@ from al_cli.report.statistics.curves import (
     common_range,
     labels_to_reach,
 )
+from al_cli.report.statistics.savings import CostRatio, cost_ratio
 from al_cli.tasks import Metric, Task
 
 SHARES = (0.90, 0.95)  # of the full-label reference
@@ -43,9 +48,9 @@ SHARES = (0.90, 0.95)  # of the full-label reference
 class ArmSummary:
     """The numbers of one arm's complete runs. A key (cost, share) is such as ("images", 0.95).
 
-    `auc`: the mean of the study's metric over the cost range common to all runs. `labels`: cost at which the target
-    is first reached. `saved`: 100 (1 - labels / labels of the random arm with the same seed), percent, negative where
-    it needs more; for seeds where both reach the target. `share`: the final value in percent of the full-label
+    `auc`: the mean of the study's metric over the range of costs in `Statistics.ranges`. `labels`: cost at which the target
+    is first reached. `ratio`: the cost of equal values over that of the random arm (`savings.py`), empty
+    without one. `share`: the final value in percent of the full-label
     reference of the same seed, and `share_labels` the cost at which 90% and 95% of the reference is first reached.
     """
 
@@ -55,7 +60,7 @@ class ArmSummary:
     final: OverSeeds
     auc: Mapping[tuple[str, Scale], OverSeeds]
     labels: Mapping[str, OverSeeds]
-    saved: Mapping[str, OverSeeds]
+    ratio: Mapping[str, CostRatio]
     share: OverSeeds
     share_labels: Mapping[tuple[str, float], OverSeeds]
 
@@ -65,7 +70,9 @@ class Statistics:
     """Everything that a report tells in numbers.
 
     All is in one `metric` of the task. `comparisons` has the measures AUC (each cost, linear and log), the final
-    value, and that of every round but those that one arm alone has. `ranges` are the costs that areas are taken over.
+    value, and that of every round but those that one arm alone has. `ranges` are the costs that the areas of `arms` are
+    taken over, those that all but the `unequal` arms cover; the difference of two arms has the range that these two cover.
+    `unequal` arms end elsewhere than most in every cost.
     `target` None means: the random arm's own final value, seed by seed. `reference` is the full-label value by seed.
     `random` None: there is no such arm.
     """
@@ -76,6 +83,7 @@ class Statistics:
     rounds: tuple[ArmRound, ...]
     comparisons: Mapping[Measure, Comparison]
     ranges: Mapping[tuple[str, Scale], tuple[float, float] | None]
+    unequal: tuple[str, ...]
     target: Target | None
     reference: OverSeeds
     random: str | None
@@ -113,9 +121,17 @@ def analyse(
     arms, costs, name = by_arm(curves), task.cost_names, metric.name
     random = random if random in arms else None
     done = {arm: [curve for curve in runs if curve.complete] for arm, runs in arms.items()}
-    final = {arm: _over_seeds(runs, lambda curve: curve.final(name)) for arm, runs in done.items()}
+    final = _adjusted({arm: _over_seeds(runs, lambda curve: curve.final(name)) for arm, runs in done.items()})
     full = _over_seeds(reference, lambda curve: curve.metrics[name][0])
-    ranges = {(cost, scale): common_range(curves, name, cost, scale) for cost in costs for scale in SCALES}
+    unequal = unequal_arms(curves, costs)
+    usual = [curve for curve in curves if curve.arm not in unequal]
+    ranges = {(cost, scale): common_range(usual, name, cost, scale) for cost in costs for scale in SCALES}
+    auc = {
+        (cost, scale): _adjusted(
+            {a: _over_seeds(runs, _reader(Measure("AUC", metric, cost, scale), within)) for a, runs in done.items()}
+        )
+        for (cost, scale), within in ranges.items()
+    }
 
     goals = final[random].values if random else {}
     if target:
@@ -131,16 +147,12 @@ def analyse(
             oracle=any(curve.oracle for curve in arms[arm]),
             seeds=len(final[arm].values),
             final=final[arm],
-            auc={
-                (cost, scale): _over_seeds(done[arm], _reader(Measure("AUC", metric, cost, scale), within))
-                for (cost, scale), within in ranges.items()
-            },
+            auc={key: of_arms[arm] for key, of_arms in auc.items()},
             labels={cost: labels[arm, cost] for cost in costs},
-            saved={
-                cost: _by_seed(labels[arm, cost], labels[random, cost], lambda own, base: 100 * (1 - own / base))
-                if random
-                else OverSeeds({})
+            ratio={
+                cost: cost_ratio(done[arm], done[random], to_reach, cost, target.value if target else None)
                 for cost in costs
+                if random and arm != random
             },
             share=_by_seed(final[arm], above_zero, lambda own, base: 100 * own / base),
             share_labels={
@@ -155,6 +167,7 @@ def analyse(
         rounds=tuple(average_rounds(curves)),
         comparisons={measure: compare(curves, measure, alpha) for measure in _measures(arms, task, metric)},
         ranges=ranges,
+        unequal=tuple(unequal),
         target=target,
         reference=full,
         random=random,
@@ -164,16 +177,46 @@ def analyse(
 
 
 def compare(curves: Sequence[RunCurve], measure: Measure, alpha: float = 0.05) -> Comparison:
-    """All arms of the curves against each other in one measure. Seeds in ascending order."""
+    """All arms of the curves against each other in one measure. Seeds in ascending order.
+
+    Two arms' areas are taken over the costs that these two cover, so that no third arm moves their difference. Values after
+    a round are compared where both had paid the same by then in one of the costs.
+    """
     arms = by_arm(curves)
+    costs = list(curves[0].costs) if curves else []
     seeds = sorted({curve.seed for curve in curves}, key=lambda seed: (seed is None, seed or 0))
-    within = common_range(curves, measure.metric.name, measure.cost, measure.scale) if measure.cost else None
-    values = np.full((len(arms), len(seeds)), np.nan)
-    for row, runs in enumerate(arms.values()):
-        for seed, value in _over_seeds(runs, _reader(measure, within)).values.items():
-            values[row, seeds.index(seed)] = np.nan if value is None else value
+    read: dict[tuple[str, tuple[float, float] | None], NDArray[np.float64]] = {}  # most pairs share a range
+
+    def values(arm: str, within: tuple[float, float] | None) -> NDArray[np.float64]:
+        """[S] the arm's value with each seed."""
+        if (arm, within) not in read:
+            own = _over_seeds(arms[arm], _reader(measure, within)).values
+            read[arm, within] = np.array([own.get(seed) for seed in seeds], float)  # None is NaN
+        return read[arm, within]
+
+    def gap(one: str, other: str) -> NDArray[np.float64]:
+        """[S] one arm minus another, NaN where they cannot be compared."""
+        first, second = arms[one], arms[other]
+        if measure.cost is None:
+            k = -1 if measure.round is None else measure.round
+            return values(one, None) - values(other, None) if same_end(first, second, costs, k) else nothing
+        common = {curve.seed for curve in first} & {curve.seed for curve in second}
+        both = [curve for curve in (*first, *second) if curve.seed in common]
+        within = common_range(both, measure.metric.name, measure.cost, measure.scale)
+        return values(one, within) - values(other, within)
+
+    nothing = np.full(len(seeds), np.nan)
+    pairs = list(itertools.combinations(arms, 2))
+    gaps = np.array([gap(one, other) for one, other in pairs]).reshape(len(pairs), len(seeds))
+    if measure.cost is None:
+        shared = None
+    else:
+        unequal = unequal_arms(curves, costs)
+        usual = [curve for curve in curves if curve.arm not in unequal]
+        shared = common_range(usual, measure.metric.name, measure.cost, measure.scale)
+    table = np.array([values(arm, shared) for arm in arms]).reshape(len(arms), len(seeds))
     oracles = frozenset(curve.arm for curve in curves if curve.oracle)
-    return Comparison(measure, tuple(arms), tuple(seeds), values, alpha, oracles=oracles)
+    return Comparison(measure, tuple(arms), tuple(seeds), table, alpha, gaps, oracles)
 
 
 def _measures(arms: Mapping[str, Sequence[RunCurve]], task: Task, metric: Metric) -> list[Measure]:
@@ -200,6 +243,17 @@ def _over_seeds(runs: Iterable[RunCurve], number: Callable[[RunCurve], float | N
     for curve in runs:
         by_seed.setdefault(curve.seed, []).append(number(curve))
     return OverSeeds({seed: _mean(values) for seed, values in by_seed.items()})
+
+
+def _adjusted(of_arms: Mapping[str, OverSeeds]) -> dict[str, OverSeeds]:
+    """The same, with means that allow for the seeds which an arm lacks and others have."""
+    known = {arm: [(seed, v) for seed, v in of_arm.values.items() if v is not None] for arm, of_arm in of_arms.items()}
+    seeds = {seed for values in known.values() for seed, _ in values}
+    means = seed_means(known)
+    return {
+        arm: of_arm if len(known[arm]) == len(seeds) else replace(of_arm, adjusted=means[arm])
+        for arm, of_arm in of_arms.items()
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

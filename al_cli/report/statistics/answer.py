@@ -9,16 +9,20 @@ import numpy as np
 
 from al_cli.progress import count, listing
 from al_cli.report.statistics.analyse import ArmSummary, Statistics
+from al_cli.report.statistics.blocks import block_means
+from al_cli.report.statistics.budgets import same_end
 from al_cli.report.statistics.comparison import Comparison, Measure, Pair
 from al_cli.report.statistics.curves import RunCurve, Seed
 from al_cli.report.statistics.in_words import describe, seeds_sentence
+from al_cli.report.statistics.savings import saving
+from al_cli.report.statistics.warnings import unequal_budgets
 
 
 def answer(statistics: Statistics) -> list[str]:
     """What the study shows, in words, the comparison with random first; oracles are left out. Nothing for no arms.
 
     Per cost: how many arms are better and worse than random in the area under the curve, and the difference of the best.
-    Without a random arm the two best are compared. Then what the best needs to reach the target, what cannot be said
+    Without a random arm the two best are compared. Then what the best pays for equal values, what cannot be said
     with so few seeds, and the smallest difference that could have been found. Runs of one training have no area: their values
     are compared. Where nothing can be compared: why not.
     """
@@ -40,6 +44,7 @@ def answer(statistics: Statistics) -> list[str]:
         sentences.append(describe(top, comparison.measure, comparison.alpha))
     if not sentences:
         return [_nothing_to_compare(statistics, practical)] if practical else []
+    sentences += unequal_budgets(statistics)
     if statistics.random:
         sentences += [_saving(statistics.of_arm(arm), statistics) for arm in dict.fromkeys(best.values())]
     sentences.append(seeds_sentence(common, statistics.alpha) or "")
@@ -79,6 +84,9 @@ def why_no_difference(curves: Sequence[RunCurve], arm: str, other: str, measure:
     runs = [curve for curve in curves if curve.arm in (arm, other) and curve.complete and curve.seed in seeds]
     if empty := [curve for curve in runs if all(value is None for value in curve.metrics[metric])]:
         return f"{empty[0].run} is complete, but has no value of {metric}"
+    first, second = ([run for run in runs if run.arm == name] for name in (arm, other))
+    if cost is None and not same_end(first, second, runs[0].costs):
+        return "the two end with other costs, so their final values are not compared"
     if cost is None:
         return f"the runs are complete, but not all of them have a value of {metric} there"
     if any(curve.points(metric, cost) is None for curve in runs):
@@ -94,12 +102,8 @@ def _common_seeds(curves: Sequence[RunCurve], arm: str, other: str) -> set[Seed]
 
 def _highest(comparison: Comparison, arms: Sequence[str]) -> str | None:
     """The arm with the highest mean; None where none has a value."""
-    means = {
-        arm: np.nanmean(row)
-        for arm, row in zip(comparison.arms, comparison.values, strict=True)
-        if np.isfinite(row).any()
-    }
-    return max((arm for arm in arms if arm in means), key=lambda arm: means[arm], default=None)
+    means = dict(zip(comparison.arms, block_means(comparison.values), strict=True))
+    return max((arm for arm in arms if np.isfinite(means[arm])), key=lambda arm: means[arm], default=None)
 
 
 def _counted(pairs: Sequence[Pair], measure: Measure) -> str:
@@ -119,20 +123,8 @@ def _counted(pairs: Sequence[Pair], measure: Measure) -> str:
 
 
 def _saving(arm: ArmSummary, statistics: Statistics) -> str:
-    """The labels an arm needs to reach the target, in percent of what random needs."""
-    target = statistics.target
-    goal = (
-        f"{target.metric.name} {target.value:g}"
-        if target
-        else f"the final {statistics.metric.name} of {statistics.random} with its seed"
-    )
-    saved = {cost: over.mean for cost, over in arm.saved.items()}
-    if saved and all(p is not None and abs(p) < 0.5 for p in saved.values()):  # the last round labels the whole pool
-        same = f"{arm.arm} needs as many labels as {statistics.random}"
-        return f"To reach {goal}, {same}: a lower --target may show a difference."
-    known = [f"{abs(p):.0f}% {'fewer' if p >= 0 else 'more'} {cost}" for cost, p in saved.items() if p is not None]
-    if known:
-        seeds = count(arm.seeds, "seed")
-        return f"To reach {goal}, {arm.arm} needs {listing(known)} than {statistics.random} (mean over {seeds})."
-    reached = arm.labels[statistics.task.cost_names[0]].n
-    return f"{arm.arm} reaches {goal} with {reached} of {count(arm.seeds, 'seed')}: a saving cannot be given for all."
+    """What an arm saves against random; corrected for all ratios that the study has, for this arm was picked among them."""
+    target, random = statistics.target, statistics.random or ""
+    goal = f"To reach {target.metric.name} {target.value:g}" if target else f"For equal {statistics.metric.name}"
+    family = sum(ratio.mean is not None for one in statistics.arms if not one.oracle for ratio in one.ratio.values())
+    return saving(arm.arm, random, arm.ratio, goal, family, statistics.alpha)

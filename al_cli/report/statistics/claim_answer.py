@@ -88,8 +88,8 @@ def answer_claim(
         return ClaimAnswer(
             claim, "exploratory", f"{stated} {head}: {difference(pair, measure, claim.alpha)}{p}).", pair
         )
-    one, other = (comparison.values[comparison.arms.index(arm)] for arm in (claim.arm, claim.against))
-    same = equivalence_p(one - other, claim.margin) if claim.margin and pair.n >= FEWEST_SEEDS else None
+    each = comparison.each(claim.arm, claim.against)
+    same = equivalence_p(each, claim.margin) if claim.margin and pair.n >= FEWEST_SEEDS else None
     if same is not None and same < claim.alpha and decision == "undecided":
         within = measure.metric.amount_of(f"{claim.margin:g}", measure.label)
         head = f"The two are equal within {within} (two one-sided t-tests {p_sentence(same)})"
@@ -175,7 +175,8 @@ def when_claimed(plan: StudyFile) -> str:
     if seal.stored is None:
         known = "its runs use no store, so nothing says whether results were known"
     elif seal.stored:
-        known = f"{seal.stored} of its {trainings} {'was' if seal.stored == 1 else 'were'} in the store by then, so results may have been known"
+        were = "was" if seal.stored == 1 else "were"
+        known = f"{seal.stored} of its {trainings} {were} in the store by then, so results may have been known"
     else:
         known = f"none of its {trainings} was in the store by then"
     seeds = f"{count(len(seal.arms), 'arm')} and {count(len(seal.seeds), 'seed')}"

@@ -72,7 +72,9 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """`values` [A, S]: each arm's value with each seed, NaN where it has none. Higher is better.
+    """`values` [A, S]: each arm's value with each seed, NaN where it has none. Higher is better. `gaps` [A (A - 1) / 2, S]:
+    row minus column of the upper triangle where these are not the differences of `values` (areas over the costs that the
+    two cover), NaN where the two cannot be compared.
 
     Arrays [A, A] are row against column, NaN where unknown: their mirror holds the same p, and the difference with the
     other sign. On the diagonal the difference is 0 and p is 1, as in Lund tables 4.3-4.5, for an arm with two seeds at
@@ -85,12 +87,8 @@ class Comparison:
     seeds: tuple[Seed, ...]
     values: Array
     alpha: float = 0.05
+    gaps: Array | None = None
     oracles: frozenset[str] = frozenset()
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The arms that are no oracles."""
-        return tuple(arm for arm in self.arms if arm not in self.oracles)
 
     @cached_property
     def _family(self) -> NDArray[np.bool_]:  # [A, A] pairs of methods
@@ -100,7 +98,7 @@ class Comparison:
     @cached_property
     def _differences(self) -> Array:  # [A (A - 1) / 2, S] upper triangle, row minus column
         first, second = np.triu_indices(len(self.arms), 1)
-        return paired_tests.clean(self.values[first] - self.values[second])
+        return paired_tests.clean(self.values[first] - self.values[second] if self.gaps is None else self.gaps)
 
     def _matrix(self, upper: ArrayLike, diagonal: ArrayLike, sign: float = 1.0) -> Array:
         count = len(self.arms)
@@ -118,8 +116,7 @@ class Comparison:
     @cached_property
     def n(self) -> NDArray[np.int64]:
         """[A, A] seeds that both arms have."""
-        known = np.isfinite(self.values).astype(np.int64)
-        return known @ known.T
+        return self._matrix(np.isfinite(self._differences).sum(1), self._own).astype(np.int64)
 
     @cached_property
     def difference(self) -> Array:

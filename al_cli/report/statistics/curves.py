@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.errors import RunError, suggest
+from al_cli.records.rounds import CHECKPOINT
 from al_cli.records.stop import Stop
+from al_cli.report.statistics.blocks import seed_means
 from al_cli.tasks import Metric, Task
 from al_cli.tasks.base import PERCENT
 from al_cli.types import MEASURED, RoundRecord
@@ -33,7 +35,8 @@ class RunCurve:
 
     `complete`: it has all the rounds it was to have. `start` and `end` name the sets of images labeled after the first
     and the last round here (a hash: equal sets, equal names); `start` is empty where the starting weights chose the first.
-    `stopped`: the value that ended the run early, a metric and a number.
+    `stopped`: the value that ended the run early, a metric and a number. `trainings` has a digest of what each round's
+    training gave, its weights or else its predictions: equal ones are one training that arms share; empty where none is known.
     """
 
     run: str
@@ -46,6 +49,7 @@ class RunCurve:
     start: str = ""
     end: str = ""
     stopped: str = ""
+    trainings: tuple[str, ...] = ()
 
     @property
     def rounds(self) -> int:
@@ -93,7 +97,13 @@ def curve_of(
         start=_name_set(records[0].labeled) if drawn else "",
         end=_name_set(records[-1].labeled),
         stopped=f"{stop.metric.name} {stop.at:g}" if stop and stop.rounds(records) else "",
+        trainings=tuple(training_of(record) for record in records),
     )
+
+
+def training_of(record: RoundRecord) -> str:
+    """The digest of the weights that a round's training gave, or of its predictions where none were kept."""
+    return record.hashes.get(CHECKPOINT) or record.hashes.get("predictions.npz") or ""
 
 
 def _name_set(ids: Iterable[int]) -> str:
@@ -178,10 +188,12 @@ class OverSeeds:
     """One number per seed (None where a seed has none), their mean and their deviation.
 
     Mean and deviation exist only where every seed has its number: the mean labels of the seeds that reached a target
-    would flatter an arm whose other seeds never did.
+    would flatter an arm whose other seeds never did. `adjusted`: the mean for the seeds that other arms have and this one
+    has not (`block_means`); None where it lacks none.
     """
 
     values: Mapping[Seed, float | None]
+    adjusted: float | None = None
 
     @property
     def known(self) -> list[float]:
@@ -194,7 +206,9 @@ class OverSeeds:
 
     @property
     def mean(self) -> float | None:
-        return statistics.fmean(self.known) if self.values and self.n == len(self.values) else None
+        if not self.values or self.n < len(self.values):
+            return None
+        return statistics.fmean(self.known) if self.adjusted is None else self.adjusted
 
     @property
     def std(self) -> float | None:
@@ -207,7 +221,8 @@ class ArmRound:
     """One round of one arm over the `n` runs that finished it: mean costs, and mean and deviation of each metric.
 
     Seeds differ in most costs, so a curve is drawn at their mean. A deviation is that of a sample (n - 1), and None
-    for one run.
+    for one run. `adjusted`: other arms have seeds that this one lacks in this round, and the means allow for that
+    (`block_means`); deviations are those of its own runs.
     """
 
     arm: str
@@ -216,29 +231,39 @@ class ArmRound:
     costs: Mapping[str, float]
     mean: Mapping[str, float | None]
     std: Mapping[str, float | None]
+    adjusted: bool = False
 
 
 def average_rounds(curves: Sequence[RunCurve]) -> list[ArmRound]:
     """Every arm and round that at least one run has finished, arms in the order they come in."""
-    rows = []
-    for arm, members in by_arm(curves).items():
-        for k in range(max(curve.rounds for curve in members)):
-            there = [curve for curve in members if curve.rounds > k]
-            known = {
-                name: [value for curve in there if (value := curve.metrics[name][k]) is not None]
-                for name in there[0].metrics
-            }
-            rows.append(
+    arms = by_arm(curves)
+    rows: dict[str, list[ArmRound]] = {arm: [] for arm in arms}
+    for k in range(max((curve.rounds for curve in curves), default=0)):
+        there = {arm: [run for run in runs if run.rounds > k] for arm, runs in arms.items()}
+        there = {arm: runs for arm, runs in there.items() if runs}
+        first, seeds = next(iter(there.values()))[0], {run.seed for runs in there.values() for run in runs}
+        known = {
+            name: {a: [(r.seed, v) for r in runs if (v := r.metrics[name][k]) is not None] for a, runs in there.items()}
+            for name in first.metrics
+        }
+        paid = {
+            c: {a: [(r.seed, float(r.costs[c][k])) for r in runs] for a, runs in there.items()} for c in first.costs
+        }
+        costs, means = ({name: seed_means(of_arms) for name, of_arms in one.items()} for one in (paid, known))
+        for arm, runs in there.items():
+            own = {name: [value for _, value in of_arms[arm]] for name, of_arms in known.items()}
+            rows[arm].append(
                 ArmRound(
                     arm,
                     k,
-                    len(there),
-                    {cost: statistics.fmean(curve.costs[cost][k] for curve in there) for cost in there[0].costs},
-                    {name: statistics.fmean(v) if v else None for name, v in known.items()},
-                    {name: statistics.stdev(v) if len(v) > 1 else None for name, v in known.items()},
+                    len(runs),
+                    {cost: mean for cost, of_arms in costs.items() if (mean := of_arms[arm]) is not None},
+                    {name: of_arms[arm] for name, of_arms in means.items()},
+                    {name: statistics.stdev(v) if len(v) > 1 else None for name, v in own.items()},
+                    adjusted={run.seed for run in runs} != seeds,
                 )
             )
-    return rows
+    return [row for of_arm in rows.values() for row in of_arm]
 
 
 def by_arm(curves: Iterable[RunCurve]) -> dict[str, list[RunCurve]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from al_cli.progress import count, listing
 from al_cli.report.statistics.analyse import Statistics
-from al_cli.report.statistics.curves import RunCurve, Seed
-from al_cli.report.statistics.paired_tests import ROUNDING
+from al_cli.report.statistics.budgets import mean_end, usual_end
+from al_cli.report.statistics.comparison import FEWEST_SEEDS, Measure
+from al_cli.report.statistics.curves import RunCurve, Seed, common_range
+from al_cli.report.statistics.in_words import difference
+from al_cli.report.statistics.paired_tests import LEVEL
 from al_cli.tasks import Metric
 
 # How far the metric of equal trainings may differ, as a share of its highest value.
@@ -37,6 +41,7 @@ def warnings_of_study(
         *unequal_starts(statistics.curves, statistics.metric, environments),
         *same_images_other_value(statistics.curves, statistics.metric, environments),
         *flipped_rankings(statistics),
+        *shared_trainings(statistics.curves),
         *oracles(statistics.curves),
         *ended_early(statistics.curves),
         *mixed_environments(environments),
@@ -70,26 +75,67 @@ def _measures_on_scored(config: Mapping[str, Any]) -> bool:
     return any(str(score.get("_target_")).rpartition(".")[2] in MEASURE_INFLUENCE for score in scores)
 
 
+def unequal_budgets(statistics: Statistics) -> list[str]:
+    """A sentence for each arm that ends elsewhere than most: what is compared of it. With the answer, for it limits that."""
+    cost, curves = statistics.task.cost_names[0], statistics.curves
+    others = [curve for curve in curves if curve.arm not in statistics.unequal]
+    full, usual = statistics.ranges[cost, "linear"], usual_end(others, cost)
+    lines = []
+    for arm in statistics.unequal:
+        own = [curve for curve in curves if curve.arm == arm]
+        ends = f"`{arm}` ends at {mean_end(own, cost):.0f} {cost}, the others at {usual:.0f}"
+        within = common_range([*own, *others], statistics.metric.name, cost)
+        if within is None or full is None:
+            lines.append(
+                f"{ends}: they share no range that an area could be taken over, and final values are not compared."
+            )
+            continue
+        share = 100 * (within[1] - within[0]) / (full[1] - full[0])
+        used = f"areas use {share:.0f}% of the others' range" if share < 99.5 else "areas end with theirs"
+        lines.append(f"{ends}: against it {used}, and final values are not compared.")
+    return lines
+
+
 def flipped_rankings(statistics: Statistics) -> list[str]:
-    """Pairs of arms whose mean areas are in one order against the first cost and in the other against the second."""
+    """Pairs of arms where one has the larger area against the first cost and the other against the second, both beyond luck:
+    each difference's 95% t interval leaves 0 out, which is a p of the t-test below 0.05."""
     if len(statistics.task.costs) < 2:
         return []
     first, second = statistics.task.cost_names[:2]
-    means = {arm.arm: (arm.auc[first, "linear"].mean, arm.auc[second, "linear"].mean) for arm in statistics.arms}
-    flips = []
-    for (one, (i, b)), (other, (j, c)) in itertools.combinations(means.items(), 2):
-        if i is not None and b is not None and j is not None and c is not None and (i - j) * (b - c) < 0:
-            ahead, behind = (one, other) if i > j else (other, one)
-            flips.append((min(abs(i - j), abs(b - c)), ahead, behind, abs(i - j), abs(b - c)))
-    if not (flips := [flip for flip in flips if flip[0] > ROUNDING]):
+    measures = [Measure("AUC", statistics.metric, cost) for cost in (first, second)]
+    one, other = (statistics.comparisons[measure] for measure in measures)
+    clear = (one.t_p < 1 - LEVEL) & (other.t_p < 1 - LEVEL) & (np.minimum(one.n, other.n) >= FEWEST_SEEDS)
+    ahead = np.argwhere(
+        clear & (one.difference > 0) & (other.difference < 0)
+    )  # each pair once: the mirror is < 0 and > 0
+    if not len(ahead):
         return []
-    _, ahead, behind, by_first, by_second = max(flips)
-    metric = statistics.metric
-    more = f" ({count(len(flips), 'pair')} of arms change places; this one most clearly)" if len(flips) > 1 else ""
+    i, j = max(ahead.tolist(), key=lambda pair: min(one.difference[*pair], -other.difference[*pair]))
+    pairs = [comparison.pair(one.arms[i], one.arms[j]) for comparison in (one, other)]
+    leads = [f"{difference(pair, measure)})" for pair, measure in zip(pairs, measures, strict=True)]
+    more = f" ({count(len(ahead), 'pair')} of arms change places; this one most clearly)" if len(ahead) > 1 else ""
+    return [f"The ranking depends on the cost: {' but '.join(leads)}{more}."]
+
+
+def shared_trainings(curves: Sequence[RunCurve]) -> list[str]:
+    """Arms that are one training in a round, where not all are (as all are in a common first round): they agree by
+    construction, and are no independent evidence."""
+    arms: dict[str, dict[str, None]] = {}  # training -> arms, in their order
+    rounds: dict[tuple[str, ...], set[int]] = {}  # arms that share -> where
+    known = [(run.arm, k, name) for run in curves for k, name in enumerate(run.trainings) if name]
+    for arm, _, name in known:
+        arms.setdefault(name, {})[arm] = None
+    for _, k, name in known:
+        if 1 < len(arms[name]) < len({run.arm for run in curves}):
+            rounds.setdefault(tuple(arms[name]), set()).add(k)
+    if not rounds:
+        return []
+    by_round = sorted(rounds.items(), key=lambda group: min(group[1]))
+    groups = [f"{listing(names)} share that of round {listing(sorted(where))}" for names, where in by_round]
+    some = "; ".join(groups[:3]) + (f"; and {count(len(groups) - 3, 'more group')}" if len(groups) > 3 else "")
     return [
-        f"The ranking depends on the cost: against {first} {ahead} is ahead of {behind} by "
-        f"{metric.amount_of(metric.text(by_first), f'AUC of {metric.name}')}, "
-        f"against {second} {behind} is ahead by {metric.text(by_second)}{more}."
+        f"Arms share trainings: the {count(len(known), 'round')} of all runs are {count(len(arms), 'training')}. {some}. "
+        "There they agree by construction, and do not confirm one another."
     ]
 
 
@@ -146,7 +192,7 @@ def ended_early(curves: Sequence[RunCurve]) -> list[str]:
         lines.append(
             f"{runs} of {count(len(curves), 'run')} stopped at {value}, so their final values say little, and where their "
             "arms `never` reach another value, they ended before: compare the labels that they needed. Once a run of an arm "
-            "has ended, the arm's curve is the mean of those that went on."
+            "has ended, the arm's curve rests on those that went on."
         )
     return lines
 
