@@ -7,6 +7,10 @@ HELP = "does A beat B? a page with statistics, tables and figures of a study"
 EPILOG = """\
 al report outputs/digits --metric METRIC: every curve, area and test in that metric, such as the one that a paper reports.
 The study's task.json has the names, and a wrong one is answered with all of them.
+
+Files next to the page, in STUDY/report/: each table as csv, md and LaTeX, each figure as png and svg. runs.csv has a row
+for each run and round (study, run, arm, seed, state, round, costs, all metrics), for other programs;
+pairs.csv has every pair of arms.
 """
 
 
@@ -31,17 +35,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="html",
         help="html: writes STUDY/report/; md: prints, writes nothing",
     )
+    parser.add_argument(
+        "--section",
+        metavar="NAME",
+        help="of --format md: one section alone, for example answer (a wrong name lists all)",
+    )
 
 
 def act(args: argparse.Namespace) -> None:
+    from al_cli.errors import ConfigError
     from al_cli.experiment.moved import Moved
     from al_cli.progress import say
     from al_cli.report import write
 
     load = Moved(args.overrides, "report").load
     if args.format == "md":
-        say(write.report_text(args.study, target=args.target, metric=args.metric))
+        say(write.report_text(args.study, target=args.target, metric=args.metric, section=args.section))
         return
+    if args.section:
+        raise ConfigError(
+            "a section is printed, not written", where=f"--section {args.section}", remedy="add --format md"
+        )
     written = write.report(args.study, target=args.target, metric=args.metric, dataset=load)
     say(written.opening)
     say(f"wrote {written.page}, and {len(written.files)} tables and figures next to it")

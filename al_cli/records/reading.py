@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -159,11 +158,6 @@ class RunFiles(RoundTables):
                 shown_columns(task, also), [round_texts(record, task, also) for record in records]
             ),
         }
-
-    def written_at(self, round: int) -> datetime | None:
-        """When the record of a round was written, with a zone; None for an unfinished round."""
-        path = self.round_path(round) / "record.json"
-        return datetime.fromtimestamp(path.stat().st_mtime).astimezone() if path.exists() else None
 
     @property
     def began(self) -> bool:

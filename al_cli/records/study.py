@@ -12,6 +12,7 @@ from typing import Any
 
 from al_cli.errors import RunError
 from al_cli.records.formats import json_text
+from al_cli.records.seal import Seal, parse_seal
 from al_cli.system import lock, open_own, read_regular, write_atomic
 
 STUDY_FILE = "study.json"
@@ -19,8 +20,9 @@ STUDY_FILE = "study.json"
 
 @dataclass(frozen=True)
 class StudyFile:
-    """`arms`: name -> overrides of its runs, in order. `claim` is as written (`records.claim` parses it). Times are ISO 8601
-    with a zone. All is empty where no sweep wrote the study."""
+    """`arms`: name -> overrides of its runs, in order. `claim` is as written (`records.claim` parses it); earlier versions
+    left it without a `seal`. `changed`: sealed arms that a later command ran with other settings. Times are ISO 8601 with a
+    zone. All is empty where no sweep wrote the study."""
 
     name: str = ""
     source: str = ""
@@ -29,6 +31,8 @@ class StudyFile:
     reference: bool = False
     claim: Mapping[str, Any] | None = None
     claim_written_at: str | None = None
+    seal: Seal | None = None
+    changed: tuple[str, ...] = ()
     written_at: str = ""
     command: str = ""
 
@@ -48,6 +52,8 @@ def read_study_file(folder: Path) -> StudyFile:
             reference=bool(content.get("reference")),
             claim=content.get("claim"),
             claim_written_at=content.get("claim_written_at"),
+            seal=parse_seal(content.get("seal")),
+            changed=tuple(content.get("changed") or ()),
             written_at=content.get("written_at") or "",
             command=content.get("command") or "",
         )

@@ -12,15 +12,14 @@ from al_cli.progress import count
 from al_cli.records.claim import Claim, parse_claim
 from al_cli.report.drawing import curves as curve_figures
 from al_cli.report.drawing import style
-from al_cli.report.drawing.ranking import plot_ranking
 from al_cli.report.page import Block, Bullets, Document, Figure, Paragraph, Photo, Section
 from al_cli.report.sections import comparison as comparing
-from al_cli.report.sections import costs, hardest, numbers, selected, summary
+from al_cli.report.sections import costs, figures, hardest, numbers, selected, summary
 from al_cli.report.sections.differences import difference_table
 from al_cli.report.sections.measured import measured_figures
 from al_cli.report.statistics.analyse import Statistics, analyse
 from al_cli.report.statistics.answer import answer, lead_measures
-from al_cli.report.statistics.claim_answer import answer_claim, measure_of, written_before
+from al_cli.report.statistics.claim_answer import answer_claim, measure_of, when_claimed, why_two_verdicts
 from al_cli.report.statistics.comparison import Measure
 from al_cli.report.statistics.curves import SCALES, Target
 from al_cli.report.statistics.in_words import capitalised
@@ -30,8 +29,8 @@ from al_cli.report.study import StudyFolder, curves_of, find_in_vain, find_missi
 from al_cli.report.table import ReportTable
 from al_cli.tasks import Metric
 
-ALPHA = 0.05  # where the study claims nothing
 BEST, WORST = 3, 2  # arms that have a colour where there are too many for all
+BULLETS = 3  # sentences of the answer that are not folded
 
 
 def tell(
@@ -49,16 +48,18 @@ def tell(
         return Document(study.name, story.subtitle(), [*sections, story.missing()], [numbers.every_round_table(study)])
     sections = [
         story.answer(),
+        story.more(),
+        story.missing(),
+        story.summary(),
+        story.comparison(),
         story.curves(),
         story.rounds(),
         story.measured(),
-        story.summary(),
-        story.comparison(),
-        story.numbers(),
         story.selected(),
         story.costs(),
         story.differences(),
-        story.missing(),
+        story.numbers(),
+        story.pairs(),
     ]
     return Document(study.name, story.subtitle(), sections, story.attached)
 
@@ -88,29 +89,29 @@ class Story:
             random=study.random,
             target=target,
             metric=self.metric,
-            alpha=self.claim.alpha if self.claim else ALPHA,
         )
         self.cost = self.claim.cost if self.claim else self.task.cost_names[0]
         self.area = Measure("AUC", self.metric, cost=self.cost)
         self.baseline = study.random if study.random in study.arms and len(study.arms) > 1 else None
-        self.distinct = self.arms_with_colour()
+        self.distinct = study.arms if len(study.arms) <= style.DISTINCT else self.arms_with_colour(BEST, WORST)
         self.looks = style.assign_looks(study.arms, study.random, self.distinct)
+        self.curve_looks: curve_figures.Looks = self.looks  # fewer of many: their bands would lie on one another
+        if len(study.arms) >= style.MANY:
+            self.curve_looks = style.only_some(self.looks, self.arms_with_colour(1, 1))
         self.references = [value for value in self.statistics.reference.values.values() if value is not None]
+        self.sentences = answer(self.statistics)
         self.attached: list[ReportTable | Photo] = [numbers.every_round_table(study)]
         configs = {run.arm: run.config for run in study.runs if run.records}
         self.warnings = warnings_of_study(self.statistics, study.environments, find_in_vain(study), configs)
 
-    def arms_with_colour(self) -> list[str]:
-        """The arms with a colour of their own: all, or random, the claim's arms, the best and the worst of many."""
+    def arms_with_colour(self, best: int, worst: int) -> list[str]:
+        """Random, the claim's arms, the best and the worst by area."""
         arms = self.study.arms
-        if len(arms) <= style.DISTINCT:
-            return arms
         areas = {arm.arm: arm.auc[self.cost, "linear"].mean for arm in self.statistics.arms}
-        order = (
-            sorted((arm for arm in arms if areas.get(arm) is not None), key=lambda arm: -(areas[arm] or 0.0)) or arms
-        )
+        known = [arm for arm in arms if areas.get(arm) is not None and arm != self.study.random]
+        order = sorted(known, key=lambda arm: -(areas[arm] or 0.0)) or arms
         claimed = [self.claim.arm, self.claim.against] if self.claim else []
-        wanted = {self.study.random, *claimed, *order[:BEST], *order[-WORST:]}
+        wanted = {self.study.random, *claimed, *order[:best], *order[-worst:]}
         return [arm for arm in arms if arm in wanted]
 
     def subtitle(self) -> str:
@@ -130,49 +131,36 @@ class Story:
     def answer(self) -> Section:
         blocks: list[Block] = []
         if self.claim:
-            claimed = answer_claim(self.claim, self.statistics, self.study.plan.arms)
-            blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(self.when_claimed())]
-        sentences = answer(self.statistics)
+            plan = self.study.plan
+            claimed = answer_claim(self.claim, self.statistics, plan.arms, plan.seal, plan.changed)
+            blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(when_claimed(plan))]
+            if why := why_two_verdicts(claimed, self.statistics):
+                blocks.append(Paragraph(why))
+        sentences = self.sentences
         if sentences and not self.claim:
             blocks.append(Paragraph(sentences.pop(0), strong=True))
+        if self.baseline:
+            comparison = self.statistics.comparisons[self.area]
+            blocks += figures.ranking(comparison, self.baseline, self.looks)
         if sentences:
-            blocks.append(Bullets(sentences))
+            blocks.append(Bullets(sentences[:BULLETS]))
         incomplete = len(self.unfinished)
         if incomplete or self.warnings:
             notes = [count(incomplete, "note") + " on what is missing"] * bool(incomplete)
             notes += [count(len(self.warnings), "warning")] * bool(self.warnings)
-            blocks.append(Paragraph(f"Read with care: {' and '.join(notes)} at the end."))
+            blocks.append(Paragraph(f"Read with care: {' and '.join(notes)} below."))
         blocks.append(self.curve_figure(self.metric.slug, self.cost))
-        if self.baseline:
-            comparison = self.statistics.comparisons[self.area]
-            if gains := comparing.gains(comparison, self.baseline, self.study.oracles):
-                draw = partial(plot_ranking, gains, self.looks, self.baseline, capitalised(self.area.label))
-                caption = f"Every arm's {self.area.label}: mean difference to {self.baseline} over common seeds."
-                if any(gain.low is not None for gain in gains):
-                    caption += " Lines are 95% bootstrap intervals of the paired difference."
-                blocks.append(Figure("ranking", caption, draw))
         return Section("answer", "The answer", blocks)
 
-    def when_claimed(self) -> str:
-        written, first = self.study.plan.claim_written_at, self.study.first_record_at
-        if written is None or first is None:
-            return "When the claim was written is not known."
-        if written_before(written, first):
-            return "The claim was written before the study's first record."
-        return "The claim was written after the study's first record, so it is no prediction: results may have suggested it."
+    def more(self) -> Section:
+        """What the answer has no room for; call `answer` first."""
+        rest = self.sentences[BULLETS:]
+        return Section("more", "More on the answer", [Bullets(rest)] if rest else [])
 
     def curve_figure(self, name: str, cost: str) -> Figure:
-        others = len(self.study.arms) - len(self.distinct)
-        metric = self.metric
-        caption = f"{metric.name} against labeled {cost}: mean over seeds, one standard deviation shaded."
-        if others:
-            caption += f" {count(others, 'arm')} in the middle of the field are grey."
-        if any(row.adjusted for row in self.statistics.rounds):
-            caption += f" {summary.ADJUSTED}"
-        if self.references:
-            caption += " The dash-dotted line is a training on all labels."
-        draw = partial(curve_figures.plot_curves, self.statistics.rounds, metric, cost, self.looks, self.references)
-        return Figure(name, caption, draw)
+        return figures.curve(
+            name, self.statistics.rounds, self.metric, cost, self.curve_looks, self.references, self.area.cost
+        )
 
     def curves(self) -> Section:
         """Against the costs that the answer's figure does not show; nothing where there is none."""
@@ -183,18 +171,21 @@ class Story:
     def rounds(self) -> Section:
         rounds, metric, breakdown = self.statistics.rounds, self.metric, self.task.breakdown
         blocks: list[Block] = []
+        if len(self.study.arms) >= style.MANY:
+            blocks.append(figures.each_arm(rounds, metric, self.cost, self.looks, self.baseline))
         if len(self.study.arms) > 1:
             bars = partial(curve_figures.plot_bars, rounds, metric, self.looks)
             caption = f"{metric.name} after each round, arm by arm; lines are one standard deviation."
             blocks.append(Figure(f"{metric.slug}_by_round", caption, bars))
         if breakdown and any(row.mean[key] is not None for row in rounds for key in breakdown.labels):
-            by_group = partial(curve_figures.plot_breakdown, rounds, self.task, self.looks)
+            by_group = partial(curve_figures.plot_breakdown, rounds, self.task, self.curve_looks)
             caption = f"{self.task.primary.name} of {breakdown.groups}. The scales differ."
+            caption += curve_figures.hollow_note(rounds, self.curve_looks)
             blocks.append(Figure(f"{self.task.primary.slug}_by_{breakdown.name}", caption, by_group))
         return Section("sizes", f"By round and {breakdown.what}" if breakdown else "By round", blocks)
 
     def measured(self) -> Section:
-        figures = measured_figures(self.study, self.statistics.rounds, self.cost, self.looks)
+        figures = measured_figures(self.study, self.statistics.rounds, self.cost, self.curve_looks)
         return Section("measured", capitalised(" and ".join(figure.name for figure in figures)), [*figures])
 
     def summary(self) -> Section:
@@ -203,19 +194,29 @@ class Story:
         return Section("summary", "Summary", [*tables, *([reference] if reference else [])])
 
     def comparison(self) -> Section:
-        """Everyone against random, the matrices, wins and losses; matrices show the arms that have a colour."""
-        section = Section("comparison", "Arm against arm")
+        """Everyone against random."""
+        section = Section("comparison", f"Against {self.baseline}")
+        if not self.baseline:
+            return section
+        every = self.statistics.comparisons
+        rounds = [every[m] for m in sorted((m for m in every if m.kind == "round"), key=lambda m: m.round or 0)]
+        section.blocks += [comparing.against_table(every[measure], self.baseline) for measure in self.main_measures()]
+        if rounds:
+            section.blocks.append(comparing.by_round_table(rounds, self.baseline))
+        return section
+
+    def main_measures(self) -> list[Measure]:
+        areas = sorted(lead_measures(self.statistics), key=lambda measure: measure.cost != self.cost)
+        return list(dict.fromkeys((*areas, Measure("final", self.metric))))
+
+    def pairs(self) -> Section:
+        """The matrices of p-values, wins and losses, of the arms that have a colour."""
+        section = Section("pairs", "Every pair of arms: p-values, wins and losses")
         if len(self.study.arms) < 2:
             return section
         every, shown, metric = self.statistics.comparisons, self.distinct, self.metric
         costs, final = self.task.cost_names, Measure("final", metric)
-        areas = sorted(lead_measures(self.statistics), key=lambda measure: measure.cost != self.cost)
-        main, *rest = dict.fromkeys((*areas, final))
-        rounds = [every[m] for m in sorted((m for m in every if m.kind == "round"), key=lambda m: m.round or 0)]
-        if self.baseline:
-            section.blocks += [comparing.against_table(every[measure], self.baseline) for measure in (main, *rest)]
-            if rounds:
-                section.blocks.append(comparing.by_round_table(rounds, self.baseline))
+        main, *rest = self.main_measures()
         if len(shown) < len(self.study.arms):
             text = f"The matrices show {len(shown)} of {len(self.study.arms)} arms; pairs.csv next to this page has all pairs."
             section.blocks.append(Paragraph(text))
@@ -234,7 +235,11 @@ class Story:
     def numbers(self) -> Section:
         more = numbers.more_table(self.statistics.rounds, self.task)
         tables = [numbers.arms_table(self.statistics.rounds, self.task), *numbers.appendix_tables(self.study)]
-        return Section("numbers", "All numbers", [*tables, *([more] if more else [])])
+        files = (
+            "runs.csv next to this page has every run, seed and round with its costs and all metrics, for other programs; "
+            "each table of this page is there too, as csv, Markdown and LaTeX."
+        )
+        return Section("numbers", "All numbers", [Paragraph(files), *tables, *([more] if more else [])])
 
     def selected(self) -> Section:
         section = Section("selected", "What was selected")

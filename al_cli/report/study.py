@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +82,6 @@ class StudyFolder:
         """The first round whose images samplers chose: 0 where nothing was labeled before (`initial=0`), else 1."""
         return 0 if self.runs and all(run.config.get("initial") == 0 for run in self.runs) else 1
 
-    @property
-    def oracles(self) -> set[str]:
-        """Arms that read labels which nobody has yet, as the records of their stages say."""
-        return {run.arm for run in self.runs if any(record.oracle for record in run.records)}
-
     def of_arm(self, arm: str) -> list[Run]:
         """The runs of an arm that have a finished round, by seed."""
         begun = [run for run in self.runs if run.arm == arm and run.records]
@@ -98,12 +92,6 @@ class StudyFolder:
         """Run name -> versions, machine and device, for the runs of arms where that can be read."""
         read = {run.name: RunFolder(run.path).environment() for run in self.runs}
         return {name: environment for name, environment in read.items() if environment}
-
-    @property
-    def first_record_at(self) -> datetime | None:
-        """When the study's first record was written: the time of the oldest record file. None before there is one."""
-        times = (RunFolder(run.path).written_at(0) for run in (*self.runs, *self.references))
-        return min((time for time in times if time is not None), default=None)
 
 
 def read_study(study_dir: Path | str) -> StudyFolder:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from al_cli.records.formats import csv_text, markdown_text
+from al_cli.report.latex import latex_table
 from al_cli.system import write_atomic
 
 LONG = 48  # characters of a cell that may be broken into lines
@@ -20,9 +21,6 @@ LONG = 48  # characters of a cell that may be broken into lines
 _NUMBERS = re.compile(  # also "3.1 ± 0.2", "+1.2 to +3.4", "2 of 3 seeds", "4 min 05 s"
     r"[-−+±–%<>≥ ()0-9.,/]*|never|\d+ of \d+ seeds|[-+0-9.]+ to [-+0-9.]+|(\d[\d.]* (h|min|s) ?)+"
 )
-_TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--"}
-_TEX |= {"−": "$-$", "…": r"\ldots{}", "×": r"$\times$", "≥": r"$\geq$", "⟨": "<", "⟩": ">"}
-_TEX |= {char: f"\\{char}" for char in "&%$#_{}"}
 
 
 @dataclass(frozen=True)
@@ -62,15 +60,10 @@ class ReportTable:
         return markdown_text(columns, rows) + (f"\n{self.note}\n" if self.note else "")
 
     def latex(self) -> str:
-        """A tabular between booktabs rules, to be put into a table environment."""
+        """Tables between booktabs rules (`latex.latex_table`); title and note are the caption."""
         columns, rows = self.for_people
-        side = "".join("r" if right else "l" for right in self.aligned_right)
-        lines = ["% needs \\usepackage{booktabs}", f"% {self.title}", f"\\begin{{tabular}}{{{side}}}", "\\toprule"]
-        if self.groups:
-            lines.append(_row(f"\\multicolumn{{{width}}}{{c}}{{{tex(label)}}}" for label, width in self.groups))
-        lines += [_row(map(tex, columns)), "\\midrule"]
-        lines += [_row(map(tex, row)) for row in rows]
-        return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+        caption = f"{self.title}. {self.note}" if self.note else self.title
+        return latex_table(self.name, caption, columns, rows, self.aligned_right, self.groups, self.upright)
 
     def html(self) -> str:
         columns, rows = self.for_people
@@ -125,14 +118,6 @@ def mean_and_std(mean: float | None, std: float | None, digits: int = 2) -> str:
     if mean is None:
         return ""
     return f"{mean:.{digits}f}" if std is None else f"{mean:.{digits}f} ± {std:.{digits}f}"
-
-
-def tex(text: str) -> str:
-    return "".join(_TEX.get(char, char) for char in text)
-
-
-def _row(cells: Any) -> str:
-    return " & ".join(cells) + r" \\"
 
 
 def _numeric(text: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from al_cli.errors import RunError, suggest
 from al_cli.progress import phase
 from al_cli.records.stop import stop_of
-from al_cli.report.page import html, markdown, write_files
+from al_cli.report.page import html, markdown, section_markdown, write_files
 from al_cli.report.sections.hardest import Load
 from al_cli.report.statistics.curves import Target, parse_target
 from al_cli.report.story import tell
@@ -54,10 +54,20 @@ def report(
     return WrittenReport(page, written, markdown(replace(document, sections=document.sections[:1])))
 
 
-def report_text(study_dir: Path | str, *, target: str | None = None, metric: str | None = None) -> str:
-    """The sentences and tables of the report as Markdown; writes nothing. RunError as `report`."""
+def report_text(
+    study_dir: Path | str, *, target: str | None = None, metric: str | None = None, section: str | None = None
+) -> str:
+    """The sentences and tables of the report, or of one `section` of it, as Markdown; writes nothing. RunError as `report`,
+    and for a section that this report has not."""
     study = read_study(study_dir)
-    return markdown(tell(study, target=target_of(study, target), metric=metric_of(study, metric)))
+    document = tell(study, target=target_of(study, target), metric=metric_of(study, metric))
+    if section is None:
+        return markdown(document)
+    there = {each.id: each for each in document.sections if each.blocks}
+    if section not in there:
+        what = f"the report of this study has no section {section!r}"
+        raise RunError(what, where=f"--section {section}", remedy=suggest(section, there))
+    return section_markdown(there[section])
 
 
 def target_of(study: StudyFolder, text: str | None) -> Target | None:

@@ -6,7 +6,7 @@ Yang, Huang and Crowley 2022 (PPAL); thesis section 2.3.2, eq. 5 and 6. For imag
                                                     m_i = 0 where B has none
     CCMS(A, B) = (AB + BA) / 2
 
-The published programs do this pair by pair; here each class is one matrix product, cut into blocks.
+PPAL's program does this image by image, each against all others; here each class is one matrix product, cut into blocks.
 """
 
 import itertools
@@ -80,17 +80,21 @@ def _add_class(
     edges = np.concatenate([[0], np.cumsum(np.bincount(rank))])  # rank r is edges[r]:edges[r+1]
     others = image[: edges[1]]  # every image that has the class, once
     height = max(1, BLOCK // len(x))
+    scratch = np.empty((min(height, edges[1]), len(x)), np.float32)
     for low, high in itertools.pairwise(edges):
         for a in range(low, high, height):
             block = slice(a, min(a + height, high))
-            cosine = x[block] @ x.T  # [rows of the block, K]
+            cosine = np.matmul(x[block], x.T, out=scratch[: block.stop - a])  # [rows of the block, K]
             best = cosine[:, : len(others)]
             for r in range(1, len(edges) - 1):
                 more = cosine[:, edges[r] : edges[r + 1]]
                 np.maximum(best[:, : more.shape[1]], more, out=best[:, : more.shape[1]])
             best += 1
             best *= share[block, None]
-            similarity[image[block, None], others] += best
+            for row, of_row in zip(
+                image[block].tolist(), best, strict=True
+            ):  # half the time of one scatter in two axes
+                similarity[row][others] += of_row
 
 
 def _normalised(features: NDArray[np.float32]) -> NDArray[np.float32]:

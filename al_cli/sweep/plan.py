@@ -27,7 +27,8 @@ REFUSED = {"seed": "write seeds=[...] for the seeds of a sweep", "run_name": "a 
 
 @dataclass(frozen=True)
 class Study:
-    """What one command asks for. `arms` have all overrides of their runs but the seed, those of the command line included."""
+    """What one command asks for. `arms` have all overrides of their runs but the seed, those of the command line included;
+    `all_arms` are those of the file with the same words, also where the command runs some of them."""
 
     sweep: Sweep
     name: str
@@ -37,6 +38,8 @@ class Study:
     reference: bool
     jobs: tuple[Job, ...]
     command: str
+    all_arms: tuple[Arm, ...]
+    known: Known
 
 
 class Asked(NamedTuple):
@@ -47,6 +50,7 @@ class Asked(NamedTuple):
     runs: tuple[Arm, ...]
     seeds: tuple[int, ...]
     known: Known
+    all_arms: tuple[Arm, ...]  # of the file, with the same words
 
     @property
     def reference(self) -> bool:
@@ -69,7 +73,18 @@ def plan_study(sweep: Sweep, words: Sequence[str]) -> Study:
         check_claim(sweep.claim, jobs[0].experiment.task)
     folder = jobs[0].folder.parent
     line = command("al", "sweep", path_word(sweep.typed), *words)
-    return Study(sweep, folder.name, folder, asked.arms, asked.seeds, asked.reference, tuple(jobs), line)
+    return Study(
+        sweep,
+        folder.name,
+        folder,
+        asked.arms,
+        asked.seeds,
+        asked.reference,
+        tuple(jobs),
+        line,
+        asked.all_arms,
+        asked.known,
+    )
 
 
 def asked_of(sweep: Sweep, words: Sequence[str]) -> Asked:
@@ -81,7 +96,8 @@ def asked_of(sweep: Sweep, words: Sequence[str]) -> Asked:
     changed = read_arm_words(said, arms, SEVERAL_OF_SWEEP)
     shared = merge([f"study={literal(sweep.name)}"], sweep.base)
     check_random(arms, shared, rest, changed)
-    whole = tuple(Arm(arm.name, merge(shared, arm.overrides, rest, changed.get(arm.name, ()))) for arm in arms)
+    every = tuple(Arm(arm.name, merge(shared, arm.overrides, rest, changed.get(arm.name, ()))) for arm in sweep.arms)
+    whole = tuple(arm for arm in every if arm.name in [chosen.name for chosen in arms])
     check_distinct(whole, [word for word in words if key_of(word) not in OWN])
     runs = whole
     if reference:
@@ -90,7 +106,7 @@ def asked_of(sweep: Sweep, words: Sequence[str]) -> Asked:
         what = f"{len(runs)} arms with {len(seeds)} seeds are {count:,} runs"
         remedy = f"one command makes at most {compose.MAX_RUNS:,}: a study can be run in parts, with arms=[...] or seeds=[...]"
         raise ConfigError(what, remedy=remedy)
-    return Asked(whole, runs, seeds, known_from([*others, *itertools.chain(*changed.values())]))
+    return Asked(whole, runs, seeds, known_from([*others, *itertools.chain(*changed.values())]), every)
 
 
 def _split(words: Sequence[str]) -> tuple[dict[str, Any], tuple[str, ...]]:

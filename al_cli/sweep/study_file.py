@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from al_cli.experiment.job import Job
 from al_cli.masked import hide_words
 from al_cli.records.study import StudyFile, update_study_file
 from al_cli.sweep.file import REFERENCE
 from al_cli.sweep.plan import Study
+from al_cli.sweep.sealing import Counted, changed_arms, count_known, seal_for
 
 
 def now() -> str:
@@ -17,16 +19,19 @@ def now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def write(study: Study, clock: Callable[[], str] = now) -> StudyFile:
+def write(
+    study: Study, clock: Callable[[], str] = now, count: Callable[[Sequence[Job]], Counted] = count_known
+) -> StudyFile:
     """Write what the study is, and return it.
 
-    A claim keeps the time it was first written at for as long as it says the same. Arms, seeds and reference of earlier
-    commands stay listed if they have runs here, so that a study can be run in parts (`arms=[a]`, `seeds=[3]`).
+    A claim is sealed when it is new (`seal_for`), and keeps its seal and time for as long as it says the same. Arms, seeds and
+    reference of earlier commands stay listed if they have runs here, so that a study can be run in parts (`arms=[a]`,
+    `seeds=[3]`).
     """
-    return update_study_file(study.folder, lambda before: _merged(study, before, clock()))
+    return update_study_file(study.folder, lambda before: _merged(study, before, clock(), count))
 
 
-def _merged(study: Study, before: StudyFile, time: str) -> StudyFile:
+def _merged(study: Study, before: StudyFile, time: str, count: Callable[[Sequence[Job]], Counted]) -> StudyFile:
     def has_runs(pattern: str) -> bool:
         return any(study.folder.glob(pattern))
 
@@ -36,7 +41,8 @@ def _merged(study: Study, before: StudyFile, time: str) -> StudyFile:
     names = sorted(arms, key=lambda name: order.index(name) if name in order else len(order))
     seeds = {*study.seeds, *(seed for seed in before.seeds if has_runs(f"*_s{seed}"))}
     claim = dict(study.sweep.claim) if study.sweep.claim else None
-    same = claim is not None and before.claim == claim
+    seal = seal_for(study, before, time, count)
+    kept = seal == before.seal
     return StudyFile(
         name=study.name,
         source=study.sweep.source,
@@ -44,7 +50,9 @@ def _merged(study: Study, before: StudyFile, time: str) -> StudyFile:
         seeds=tuple(sorted(seeds)),
         reference=study.reference or has_runs(f"{REFERENCE}_s*"),
         claim=claim,
-        claim_written_at=before.claim_written_at if same else (time if claim else None),
+        claim_written_at=(before.claim_written_at if kept else time) if claim else None,
+        seal=seal,
+        changed=changed_arms(study, seal, before.changed if kept else ()),
         written_at=time,
         command=shlex.join(hide_words(shlex.split(study.command))),
     )

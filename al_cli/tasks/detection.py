@@ -35,9 +35,8 @@ def evaluate(predictions: Predictions, dataset: Dataset) -> Evaluation:
     _check(predictions, dataset)
     numbered = _renumbered(dataset)
     truth = COCO(coco_ground_truth(numbered), print_function=_silent)
-    detected = truth.loadRes(
-        coco_results(replace(predictions, image_ids=numbered.ids), numbered)
-    )  # takes [] as "detected nothing"; pycocotools fails there
+    found_boxes = coco_results(replace(predictions, image_ids=numbered.ids), numbered)
+    detected = COCO({**truth.dataset, "annotations": found_boxes}, print_function=_silent)  # loadRes goes box by box
     run = COCOeval_faster(truth, detected, "bbox", print_function=_silent)
     run.run()
     # [T,R,K,A,M]: IoU thresholds, recall points, classes by ascending category id, areas (0 is all), detection limits
@@ -76,17 +75,18 @@ def coco_ground_truth(dataset: Dataset) -> dict[str, Any]:
     """
     annotations: list[dict[str, Any]] = []
     for image in dataset.images:
-        for box, label, crowd, area in zip(image.boxes, image.classes, image.crowd, image.areas, strict=True):
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image.id,
-                    "category_id": dataset.category_ids[label],
-                    "bbox": _xywh(box),
-                    "area": float(area),
-                    "iscrowd": int(crowd),
-                }
-            )
+        columns = (_xywh(image.boxes), image.classes.tolist(), image.crowd.tolist(), image.areas.tolist())
+        annotations += [
+            {
+                "id": number,
+                "image_id": image.id,
+                "category_id": dataset.category_ids[label],
+                "bbox": box,
+                "area": area,
+                "iscrowd": int(crowd),
+            }
+            for number, (box, label, crowd, area) in enumerate(zip(*columns, strict=True), len(annotations) + 1)
+        ]
     return {
         "images": [
             {"id": image.id, "file_name": image.name, "width": image.width, "height": image.height}
@@ -101,17 +101,25 @@ def coco_ground_truth(dataset: Dataset) -> dict[str, Any]:
 
 
 def coco_results(predictions: Predictions, dataset: Dataset) -> list[dict[str, Any]]:
-    """The predictions as the content of a COCO results file: one entry per box, the source's category ids."""
-    image_ids = predictions.image_ids[predictions.row_image].tolist()
+    """The predictions as the content of a COCO results file: one entry per box, the source's category ids, and what reading
+    such a file adds to it (id, area of the box, iscrowd)."""
+    columns = (
+        predictions.image_ids[predictions.row_image].tolist(),
+        np.asarray(dataset.category_ids)[predictions.classes].tolist(),
+        _xywh(predictions.boxes),
+        predictions.scores.tolist(),
+    )
     return [
-        {"image_id": image_id, "category_id": dataset.category_ids[label], "bbox": _xywh(box), "score": score}
-        for image_id, label, box, score in zip(
-            image_ids,
-            predictions.classes.tolist(),
-            predictions.boxes.astype(np.float64),
-            predictions.scores.tolist(),
-            strict=True,
-        )
+        {
+            "image_id": image_id,
+            "category_id": category,
+            "bbox": box,
+            "score": score,
+            "id": number,
+            "area": box[2] * box[3],
+            "iscrowd": 0,
+        }
+        for number, (image_id, category, box, score) in enumerate(zip(*columns, strict=True), 1)
     ]
 
 
@@ -129,9 +137,10 @@ def _check(predictions: Predictions, dataset: Dataset) -> None:
         raise ValueError(f"predictions of {predictions.num_classes} classes for {len(dataset.class_names)} class names")
 
 
-def _xywh(box: np.ndarray) -> list[float]:
-    x0, y0, x1, y1 = (float(value) for value in box)
-    return [x0, y0, x1 - x0, y1 - y0]
+def _xywh(boxes: np.ndarray) -> list[list[float]]:
+    """[K,4] corners -> x, y, width, height of each, in float64."""
+    corner, far = np.split(boxes.astype(np.float64), 2, axis=1)
+    return np.hstack([corner, far - corner]).tolist()
 
 
 def _percent(share: float) -> float | None:

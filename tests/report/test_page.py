@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from latex_reader import read
 from PIL import Image as PILImage
 from sample_runs import SampleRuns, build_samples
 
@@ -82,6 +83,16 @@ def test_the_page_is_one_file_that_asks_for_nothing(report):
     assert len(text) < 2_000_000
 
 
+def test_one_screen_answers_and_the_rest_is_folded_with_the_matrices_last(report):
+    text = report.page.read_text()
+    opening, *folded = text.split('<details class="section">')
+    assert opening.count("<svg") == 2 and "<table" not in opening and opening.count("<li>") <= 3
+    ids = [re.search(r'<section id="(\w+)">', section)[1] for section in folded]
+    order = "more missing summary comparison curves sizes selected costs differences numbers pairs"
+    assert ids == order.split()
+    assert "p-values of the" in folded[-1] and not any("p-values of the" in section for section in folded[:-1])
+
+
 def test_every_table_and_figure_lies_beside_the_page(report):
     names = {path.name for path in report.files}
     assert all(path.parent == report.page.parent and path.stat().st_size > 20 for path in report.files)
@@ -102,6 +113,16 @@ def test_every_table_and_figure_lies_beside_the_page(report):
         assert {f"{table}.csv", f"{table}.md", f"{table}.tex"} <= names
 
 
+def test_every_table_is_latex_that_compiles(report):
+    texts = [path.read_text() for path in report.files if path.suffix == ".tex"]
+    tables = [table for text in texts for table in read(text)]
+    assert len(texts) > 10 and len({label for label, *_ in tables}) == len(tables) > len(texts), "one is split"
+    parts = [heads[1:] for label, heads, _ in tables if label.startswith("tab:against-random-auc-images")]
+    against = [name for heads in parts for name in heads]
+    assert "95\\% interval" in against
+    assert len(set(against)) == len(against), "no two columns of one name"
+
+
 def test_the_same_runs_give_the_same_bytes(report, again):
     first = {path.name: path.read_bytes() for path in (report.page, *report.files)}
     second = again()
@@ -113,7 +134,8 @@ def test_the_same_runs_give_the_same_bytes(report, again):
 @needs_browser
 def test_a_browser_shows_it_in_both_themes(report, tmp_path):
     probe = (
-        "<script>window.onload = () => { document.title = JSON.stringify({"
+        "<script>window.onload = () => { document.querySelectorAll('details').forEach(d => d.open = true);"
+        "document.title = JSON.stringify({"
         "images: [...document.images].map(i => i.complete && i.naturalWidth > 0),"
         "drawn: [...document.querySelectorAll('svg')].map(s => s.getBoundingClientRect().width > 100),"
         "wide: document.documentElement.scrollWidth - innerWidth,"
@@ -167,16 +189,22 @@ def test_a_table_in_every_format(tmp_path):
     assert table.markdown() == (
         "| arm  |    seed 1 AP |\n| ---- | ------------ |\n| a_b  | 31.20 ± 0.50 |\n| c\\|d |              |\n"
     ).replace("|    seed 1 AP |", "| seed 1 AP    |")
-    assert table.latex().splitlines()[2:] == [
+    assert table.latex().splitlines() == [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering\small\setlength{\tabcolsep}{4pt}",
+        r"\caption{A $<$title$>$}\label{tab:t}",
         r"\begin{tabular}{lr}",
         r"\toprule",
         r"\multicolumn{1}{c}{} & \multicolumn{1}{c}{seed 1} \\",
+        r"\cmidrule(lr){2-2}",
         r"arm & AP \\",
         r"\midrule",
         r"a\_b & 31.20 $\pm$ 0.50 \\",
-        r"c|d &  \\",
+        r"c\textbar{}d &  \\",
         r"\bottomrule",
         r"\end{tabular}",
+        r"\end{table}",
     ]
     html = table.html()
     assert "<caption>A &lt;title&gt;</caption>" in html and '<td class="n" style="--d:0.50">31.20 ± 0.50</td>' in html
@@ -188,6 +216,7 @@ def test_thirteen_arms_look_different_and_more_are_grey():
     looks = assign_looks(arms, "random", arms)
     seen = {(look["color"], look["linestyle"], look["marker"]) for look in looks.values()}
     assert len(seen) == 13 and [look["color"] for look in looks.values()].count("#000000") == 1
+    assert not any("markerfacecolor" in look for look in looks.values()), "hollow is kept for means over fewer seeds"
     many = assign_looks(arms, "random", ["arm3"])
     assert len({look["color"] for look in many.values()}) == 3, "random's, one arm's, and grey for all others"
     assert many["arm3"]["linestyle"] == "-"

@@ -1,12 +1,12 @@
 """Reading a study: its arms, its plan, what is missing; and the files of a report against pandas."""
 
+import argparse
 import io
 import json
 import re
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,8 @@ import pytest
 from rich.console import Console
 from sample_runs import SampleRuns, build_samples
 
-from al_cli.errors import RunError
+from al_cli.cli import report as verb
+from al_cli.errors import ConfigError, RunError
 from al_cli.report import page as page_module
 from al_cli.report import study, write
 from al_cli.report.of_run.terminal import rounds_table
@@ -63,7 +64,9 @@ def test_tables_against_pandas(samples, tmp_path):
             block.write(folder)
 
     runs = pd.read_csv(folder / "runs.csv")
-    assert len(runs) == 3 * 3 + 3 + 1 + 1
+    assert len(runs) == 3 * 3 + 3 + 1 + 1 and runs["study"].unique().tolist() == ["study"]
+    assert len(runs.groupby(["study", "arm", "seed", "round"])) == 3 * 3 + 3 + 1, "a key of each round"
+    assert {"images", "boxes", *TASK.metric_names} <= set(runs.columns)
     own = pd.read_csv(samples.root / "random_s10/rounds.csv")
     of_run = runs[runs["run"] == "random_s10"].reset_index(drop=True)
     pd.testing.assert_frame_equal(of_run[own.columns], own, check_dtype=False)
@@ -112,6 +115,22 @@ def test_text_for_a_terminal_writes_nothing(samples):
     assert not (samples.root / "report").exists()
     assert all(f"- {line}" in text for line in MISSING)
     assert "## Summary" in text and "| ccms_ud1-0.5 |" in text
+
+
+def test_one_section_as_text(samples):
+    build(samples)
+    whole = write.report_text(samples.root)
+    answer = write.report_text(samples.root, section="answer")
+    assert answer.startswith("## The answer\n") and answer in whole and answer.count("## ") == 1
+    with pytest.raises(RunError, match=r"no section 'answr'.*did you mean answer\? valid: answer, .*summary"):
+        write.report_text(samples.root, section="answr")
+
+
+def test_a_section_is_for_text(tmp_path):
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+    with pytest.raises(ConfigError, match="add --format md"):
+        verb.act(parser.parse_args([str(tmp_path), "--section", "answer"]))
 
 
 def test_arms_differ_in_more_than_seeds(samples):
@@ -197,15 +216,11 @@ def test_a_plan_names_arms_references_and_what_is_not_there(samples):
         "random_s11 and reference_s11 were not started",
         "random has 1 of 2 seeds",
     ]
-    before = {
-        run.path.name: (run.path / "round_00/record.json").stat().st_mtime for run in (*found.runs, *found.references)
-    }
-    assert found.first_record_at.timestamp() == pytest.approx(min(before.values()), abs=1e-5)
-
-    earlier = (found.first_record_at - timedelta(hours=1)).isoformat()
-    write_plan(samples, claim_written_at=earlier)
+    write_plan(samples, claim_written_at="2026-01-01T10:00:00+01:00")
     text = write.report_text(samples.root)
-    assert text.index("Claim: a is better than random") < text.index("written before the study's first record")
+    assert text.index("Claim: a is better than random") < text.index(
+        "The claim was written at 2026-01-01T10:00:00+01:00 and"
+    )
     samples.run("reference_s11", seed=11, rounds=1, reference=True, sampler={"name": "random"})
     text = write.report_text(samples.root)
     found = study.read_study(samples.root)
@@ -213,9 +228,18 @@ def test_a_plan_names_arms_references_and_what_is_not_there(samples):
     share = np.mean([100 * run.records[-1].metrics["AP"] / full[run.seed] for run in found.of_arm("a")])
     assert any(line.startswith("| a ") and f" {share:.1f} ± " in line for line in text.splitlines())
     assert "All labels reach AP" in text and "reference_s11" not in text
-    later = datetime.now().astimezone() + timedelta(hours=1)
-    write_plan(samples, claim_written_at=later.isoformat())
-    assert "written after the study's first record" in write.report_text(samples.root)
+
+
+def test_a_claims_alpha_is_the_claims_alone(samples):
+    """It once became that of every verdict, and took the warning of few seeds away."""
+    for seed in (10, 11, 12):
+        for arm, sampler in (("a", "ccms"), ("b", "entropy"), ("random", "random")):
+            samples.run(f"{arm}_s{seed}", seed=seed, rounds=2, sampler={"name": sampler})
+    texts = []
+    for alpha in (0.05, 0.9):
+        write_plan(samples, claim=PLAN["claim"] | {"alpha": alpha})
+        texts.append([line for line in write.report_text(samples.root).splitlines() if "Claim: " not in line])
+    assert texts[0] == texts[1] and any("seeds are few" in line for line in texts[1])
 
 
 def test_a_broken_plan_is_named(samples):
@@ -361,10 +385,10 @@ def test_oracles_stand_apart(samples):
         text = path.read_text().replace('"ccms"', '"true_loss (oracle)"')
         path.write_text(re.sub(r'\n "digest": "\w+",', "", text))  # as format 1 had it
     found = study.read_study(samples.root)
-    assert found.oracles == {"best"}
     tables = {block.name: block for block in tell(found).blocks() if isinstance(block, ReportTable)}
     assert {row[0] for row in tables["summary"].rows} == {"random", "ccms"}
     assert [row[0] for row in tables["oracles"].rows] == ["best"]
+    assert {row[0]: row[-1] for row in tables["against_random_final"].rows} == {"ccms": "unknown", "best": "oracle"}
 
 
 def test_images_of_another_dataset_are_not_shown(samples, data):

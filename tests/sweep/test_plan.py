@@ -124,7 +124,7 @@ def whole():
 
 
 def test_study_json_says_what_the_study_is(tmp_path, whole):
-    study_file.write(replace(whole, folder=tmp_path), lambda: "2026-01-01T10:00:00+01:00")
+    study_file.write(replace(whole, folder=tmp_path), lambda: "2026-01-01T10:00:00+01:00", lambda jobs: (0, 0))
     content = json.loads((tmp_path / "study.json").read_text())
     assert (content["name"], content["source"], content["seeds"], content["reference"]) == (
         "mine",
@@ -142,7 +142,7 @@ def test_study_json_says_what_the_study_is(tmp_path, whole):
 def test_a_claim_keeps_its_time_until_it_changes(tmp_path, whole):
     def written(claim, time):
         study = replace(whole, folder=tmp_path, sweep=replace(whole.sweep, claim=claim))
-        return study_file.write(study, lambda: time).claim_written_at
+        return study_file.write(study, lambda: time, lambda jobs: (0, 0)).claim_written_at
 
     claim = CONTENT["claim"]
     assert written(claim, "first") == written(claim, "second") == "first"
@@ -153,7 +153,8 @@ def test_a_claim_keeps_its_time_until_it_changes(tmp_path, whole):
 def test_a_study_run_in_parts_lists_what_has_runs(tmp_path, whole):
     def written(arms, seeds):
         some = tuple(arm for arm in whole.arms if arm.name in arms)
-        content = study_file.write(replace(whole, folder=tmp_path, arms=some, seeds=seeds, reference=False))
+        part = replace(whole, folder=tmp_path, arms=some, seeds=seeds, reference=False)
+        content = study_file.write(replace(part, sweep=replace(whole.sweep, claim=None)))
         return list(content.arms), list(content.seeds), content.reference
 
     written(["plain"], (3,))

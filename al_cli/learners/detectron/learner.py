@@ -28,6 +28,7 @@ from al_cli.learners.detectron.training.difficulty import ClassDifficulty
 from al_cli.learners.detectron.training.joined import Joined
 from al_cli.learners.detectron.training.loss import mean_loss
 from al_cli.learners.detectron.training.loss_prediction import LossPrediction
+from al_cli.learners.detectron.training.roi_align import use_row_backward
 from al_cli.learners.detectron.training.solver import (
     Numbers,
     make_optimizer,
@@ -137,6 +138,7 @@ class DetectronLearner(Learner):
         seed_everything(seed)
         with deterministic(self.reader.threads):
             model = self._start_model(init)
+            use_row_backward(model)
             optimizer = make_optimizer(self.config, spec, self.numbers, model)
             average = None if spec.ema is None else WeightAverage(model, spec.ema)
             batches = training_batches(

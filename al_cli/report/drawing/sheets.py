@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from al_cli.errors import DatasetError
+from al_cli.report.drawing.letters import font_for
 from al_cli.report.drawing.style import COLORS, GREY
 from al_cli.system import write_atomic
 from al_cli.types import Dataset, Image, LabelKind, Predictions, RoundRecord
@@ -154,12 +155,12 @@ def _scaled(box: Sequence[float], scale: float, left: int, top: int, cell_px: in
 
 def _write_label(draw: Any, mark: Mark, x0: float, y0: float, y1: float, cell_px: int) -> None:
     """Above the box; below it where there is no room; never outside the cell."""
-    font = _font()
-    width, height = draw.textlength(mark.text, font=font) + 4, FONT_PX + 3
+    font, text = _font_for(mark.text)
+    width, height = draw.textlength(text, font=font) + 4, FONT_PX + 3
     x = min(max(0.0, x0), max(0.0, cell_px - width))
     y = y0 - height if y0 >= height else min(y1, cell_px - height)
     draw.rectangle((x, y, x + width, y + height), fill=mark.color)
-    draw.text((x + 2, y + height / 2), mark.text, fill="white", font=font, anchor="lm")
+    draw.text((x + 2, y + height / 2), text, fill="white", font=font, anchor="lm")
 
 
 def grid(cells: Sequence[tuple[Picture, str]], title: str, columns: int | None = None) -> Picture:
@@ -173,12 +174,13 @@ def grid(cells: Sequence[tuple[Picture, str]], title: str, columns: int | None =
     step_x, step_y = cell_w + GAP_PX, cell_h + CAPTION_PX + GAP_PX
     sheet = PILImage.new("RGB", (columns * step_x + GAP_PX, TITLE_PX + rows * step_y + GAP_PX), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP_PX, TITLE_PX / 2 + 2), title, fill="#222222", font=_font(FONT_PX + 3), anchor="lm")
+    font, title = _font_for(title, FONT_PX + 3)
+    draw.text((GAP_PX, TITLE_PX / 2 + 2), title, fill="#222222", font=font, anchor="lm")
     for number, (cell, caption) in enumerate(cells):
         x, y = GAP_PX + number % columns * step_x, TITLE_PX + number // columns * step_y
         sheet.paste(cell, (x, y))
-        text = _shorten(draw, caption, cell_w)
-        draw.text((x, y + cell_h + CAPTION_PX / 2), text, fill="#444444", font=_font(), anchor="lm")
+        font, text = _shorten(draw, caption, cell_w)
+        draw.text((x, y + cell_h + CAPTION_PX / 2), text, fill="#444444", font=font, anchor="lm")
     return sheet
 
 
@@ -197,32 +199,38 @@ def rows_sheet(rows: Sequence[tuple[str, Sequence[tuple[Picture, str]]]]) -> Pic
     draw = ImageDraw.Draw(sheet)
     top = 0
     for title, cells in rows:
-        draw.text((GAP_PX, top + TITLE_PX / 2 + 2), title, fill="#222222", font=_font(FONT_PX + 3), anchor="lm")
+        font, title = _font_for(title, FONT_PX + 3)
+        draw.text((GAP_PX, top + TITLE_PX / 2 + 2), title, fill="#222222", font=font, anchor="lm")
         for number, (cell, caption) in enumerate(cells):
             x, y = GAP_PX + number * step_x, top + TITLE_PX
             sheet.paste(cell, (x, y))
-            text = _shorten(draw, caption, cell_px)
-            draw.text((x, y + cell_px + CAPTION_PX / 2), text, fill="#444444", font=_font(), anchor="lm")
+            font, text = _shorten(draw, caption, cell_px)
+            draw.text((x, y + cell_px + CAPTION_PX / 2), text, fill="#444444", font=font, anchor="lm")
         top += step_y if cells else TITLE_PX
     return sheet
 
 
-def _shorten(draw: Any, text: str, width_px: int) -> str:
-    """The end of a long text, where file names differ."""
-    if draw.textlength(text, font=_font()) <= width_px:
-        return text
-    while text and draw.textlength("…" + text, font=_font()) > width_px:
+def _shorten(draw: Any, text: str, width_px: int) -> tuple[Any, str]:
+    """A font, and the end of a long text, where file names differ."""
+    font, text = _font_for(text)
+    if draw.textlength(text, font=font) <= width_px:
+        return font, text
+    while text and draw.textlength("…" + text, font=font) > width_px:
         text = text[1:]
-    return "…" + text
+    return font, "…" + text
+
+
+def _font_for(text: str, size_px: int = FONT_PX) -> tuple[Any, str]:
+    """A font that has the letters of the text, and the text; it is spelled in other letters where no font has them."""
+    path, text = font_for(text)
+    return _font(path, size_px), text
 
 
 @lru_cache
-def _font(size_px: int = FONT_PX) -> Any:
-    """The font of the plots: it comes with matplotlib and has the letters that Pillow's own lacks."""
-    import matplotlib
+def _font(path: Path, size_px: int) -> Any:
     from PIL import ImageFont
 
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size_px)
+    return ImageFont.truetype(path, size_px)
 
 
 def save_sheet(sheet: Picture, path: Path) -> Path:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from al_cli.report.drawing.letters import HOUSE, drawable, show_letters
 from al_cli.system import write_atomic
 
 if TYPE_CHECKING:
@@ -27,13 +28,15 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":", "-.")
 GREY = "#6B6B6B"
 FAINT = "#C4C4C4"  # curves that are there without a look of their own
+MANY = 8  # arms from which on only some curves of a figure have a band and a look
 DISTINCT = 13  # curves that colour, dashes and marker together still distinguish
+FAINT_LOOK = {"color": FAINT, "marker": None, "linestyle": "-", "linewidth": 0.8, "zorder": 1}
 WIDTH_IN, HEIGHT_IN = 4.6, 3.1
 DPI = 200
 SURELY_FITS = 50  # characters below the axis of the narrowest figure
 
 _LOOK: Any = {
-    "font.family": "DejaVu Sans",
+    "font.family": HOUSE,
     "font.size": 9,
     "text.parse_math": False,  # a $ in a class name is a dollar
     "axes.labelsize": 9,
@@ -83,7 +86,8 @@ def panels(columns: int, rows: int, width_in: float, height_in: float, **sharing
 
 
 def save(made: Figure, *paths: Path) -> list[Path]:
-    """Write the figure once for each path, in the format that its suffix names."""
+    """Write the figure once for each path, in the format that its suffix names; names in any script are readable."""
+    show_letters(made)
     for path in paths:
         buffer = io.BytesIO()
         kind = path.suffix.removeprefix(".")
@@ -103,6 +107,11 @@ def line_style(number: int) -> dict[str, Any]:
     }
 
 
+def only_some(looks: Mapping[str, Mapping[str, Any]], arms: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """The looks of these arms as they are; all others are thin and grey."""
+    return {arm: look if arm in arms else FAINT_LOOK for arm, look in looks.items()}
+
+
 def assign_looks(arms: Sequence[str], random: str | None, distinct: Collection[str]) -> dict[str, dict[str, Any]]:
     """Arm -> how its curve is drawn, in every figure of a study. Random is black; arms not in `distinct` are grey.
 
@@ -114,22 +123,23 @@ def assign_looks(arms: Sequence[str], random: str | None, distinct: Collection[s
         if arm == random:
             looks[arm] = {"color": "#000000", "marker": "X", "linestyle": "-", "linewidth": 1.8, "zorder": 3}
         elif arm not in distinct:
-            looks[arm] = {"color": FAINT, "marker": None, "linestyle": "-", "linewidth": 0.8, "zorder": 1}
+            looks[arm] = dict(FAINT_LOOK)
         else:
             colors = len(COLORS) - 1  # black is random's
             cycle, place = divmod(number, colors)
             marker = MARKERS[(place + 3 * cycle) % colors]
-            face = {} if cycle % 2 == 0 else {"markerfacecolor": "white"}
-            looks[arm] = {"color": COLORS[place], "marker": marker, "linestyle": DASHES[cycle % len(DASHES)]} | face
+            looks[arm] = {"color": COLORS[place], "marker": marker, "linestyle": DASHES[cycle % len(DASHES)]}
             number += 1
     return looks
 
 
 def label_x(made: Figure, axes: Axes, text: str) -> None:
     """Name the x axis. A text that would leave the figure is broken into as many lines as it needs."""
+    text = drawable(text)
     axes.set_xlabel(text)
     if len(text) <= SURELY_FITS:
         return
+    show_letters(made)
     characters = len(text)
     while characters > 8:
         made.draw_without_rendering()

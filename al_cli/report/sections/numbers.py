@@ -17,18 +17,19 @@ SEEDS_A_TABLE = 3  # as wide as a page
 
 
 def every_round_table(study: StudyFolder) -> ReportTable:
-    """A row for each run and round; a run without a finished round has one row without numbers."""
+    """A row for each run and round with its costs and all metrics; a run without a finished round has one row without
+    numbers. The file also names the study, so that the files of several studies can be joined."""
     task = study.task
     also = measured(record for run in (*study.runs, *study.references) for record in run.records)
-    columns = ["run", "arm", "seed", "state", *round_columns(task, also)]
+    columns = ["study", "run", "arm", "seed", "state", *round_columns(task, also)]
     rows: list[list[Any]] = []
     shown: list[list[Any]] = []
     for run in (*study.runs, *study.references):
         head = [run.name, run.arm, run.seed, run.summary.state]
-        rows += [head + round_row(record, task, also) for record in run.records]
+        rows += [[study.name, *head, *round_row(record, task, also)] for record in run.records]
         shown += [head + round_texts(record, task, also) for record in run.records]
         if not run.records:
-            rows.append(head + [None] * len(round_columns(task, also)))
+            rows.append([study.name, *head] + [None] * len(round_columns(task, also)))
             shown.append(head + [None] * len(shown_columns(task, also)))
     for_people = ["run", "arm", "seed", "state", *shown_columns(task, also)]
     return ReportTable("runs", "Every round of every run", columns, rows, (for_people, shown))

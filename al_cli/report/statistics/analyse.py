@@ -215,7 +215,8 @@ def compare(curves: Sequence[RunCurve], measure: Measure, alpha: float = 0.05) -
         usual = [curve for curve in curves if curve.arm not in unequal]
         shared = common_range(usual, measure.metric.name, measure.cost, measure.scale)
     table = np.array([values(arm, shared) for arm in arms]).reshape(len(arms), len(seeds))
-    return Comparison(measure, tuple(arms), tuple(seeds), table, alpha, gaps)
+    oracles = frozenset(curve.arm for curve in curves if curve.oracle)
+    return Comparison(measure, tuple(arms), tuple(seeds), table, alpha, gaps, oracles)
 
 
 def _measures(arms: Mapping[str, Sequence[RunCurve]], task: Task, metric: Metric) -> list[Measure]:

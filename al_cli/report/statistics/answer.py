@@ -29,6 +29,7 @@ def answer(statistics: Statistics) -> list[str]:
     practical = [arm.arm for arm in statistics.arms if not arm.oracle]
     sentences, metric = [], statistics.metric
     best: dict[Measure, str] = {}
+    common = 0  # seeds that random, or the best arm, shares with any other: what an arm has beyond them is in no test
     for measure in lead_measures(statistics):
         comparison = statistics.comparisons[measure]
         baseline = statistics.random or _highest(comparison, practical)
@@ -39,14 +40,14 @@ def answer(statistics: Statistics) -> list[str]:
         if len(pairs) > 1:
             sentences.append(_counted(pairs, comparison.measure))
         top = max(pairs, key=lambda pair: pair.difference or 0.0)
-        best[measure] = top.arm
-        sentences.append(describe(top, comparison.measure))
+        best[measure], common = top.arm, max(common, *(pair.n for pair in pairs))
+        sentences.append(describe(top, comparison.measure, comparison.alpha))
     if not sentences:
         return [_nothing_to_compare(statistics, practical)] if practical else []
     sentences += unequal_budgets(statistics)
     if statistics.random:
         sentences += [_saving(statistics.of_arm(arm), statistics) for arm in dict.fromkeys(best.values())]
-    sentences.append(seeds_sentence(statistics.seeds, statistics.alpha) or "")
+    sentences.append(seeds_sentence(common, statistics.alpha) or "")
     for comparison in map(statistics.comparisons.__getitem__, best):
         if comparison.detectable:
             sentences.append(
@@ -106,17 +107,17 @@ def _highest(comparison: Comparison, arms: Sequence[str]) -> str | None:
 
 
 def _counted(pairs: Sequence[Pair], measure: Measure) -> str:
-    """How many arms win and lose against the one they are all compared with."""
+    """How many arms are better and worse than the one they are all compared with."""
     names = {
         outcome: [pair.arm for pair in pairs if pair.outcome == outcome]
-        for outcome in ("win", "loss", "tie", "unknown")
+        for outcome in ("better", "worse", "undecided", "unknown")
     }
     parts = [
         f"{len(arms)} {'is' if len(arms) == 1 else 'are'} {word} ({listing(arms)})"
-        for word, arms in (("better", names["win"]), ("worse", names["loss"]))
-        if arms
+        for word in ("better", "worse")
+        if (arms := names[word])
     ]
-    if rest := len(names["tie"]) + len(names["unknown"]):
+    if rest := len(names["undecided"]) + len(names["unknown"]):
         parts.append(f"{rest} {'is' if rest == 1 else 'are'} undecided")
     return f"In {measure.label}, of {count(len(pairs), 'arm')} against {pairs[0].against}, {listing(parts)}."
 

@@ -7,27 +7,28 @@ from al_cli.report.statistics.comparison import FEWEST_SEEDS, Measure, Pair
 from al_cli.report.statistics.paired_tests import smallest_wilcoxon_p
 
 
-def describe(pair: Pair, measure: Measure) -> str:
-    """One sentence on one arm against another (of a pair that has a difference), with the verdict of its comparison.
+def describe(pair: Pair, measure: Measure, alpha: float = 0.05) -> str:
+    """One sentence on one method against another (of a pair that has a difference), with the verdict of its comparison.
 
     "ccms against random: +1.20 points of AUC of accuracy against images (95% interval +0.30 to +2.10, 6 seeds, paired t-test
     p = 0.004, p = 0.012 after Holm's correction): ccms is better."
     """
     verdict = {
-        "win": f"{pair.arm} is better.",
-        "loss": f"{pair.arm} is worse.",
-        "tie": "this is undecided.",
+        "better": f"{pair.arm} is better.",
+        "worse": f"{pair.arm} is worse.",
+        "undecided": "this is undecided.",
         "unknown": f"{count(pair.n, 'seed')} cannot tell this from luck.",
     }[pair.outcome]
     p = ""
     if pair.t_p is not None and pair.t_holm is not None:
         p = f", paired t-test {p_sentence(pair.t_p)}, {p_sentence(pair.t_holm)} after Holm's correction"
-    return f"{difference(pair, measure)}{p}): {verdict}"
+    return f"{difference(pair, measure, alpha)}{p}): {verdict}"
 
 
-def difference(pair: Pair, measure: Measure) -> str:
-    """The beginning of a sentence, its bracket still open: difference, interval where there is one, number of seeds."""
-    between = f"95% interval {interval(pair, measure)}, " if interval(pair, measure) else ""
+def difference(pair: Pair, measure: Measure, alpha: float = 0.05) -> str:
+    """The beginning of a sentence, its bracket still open: difference, interval where there is one, number of seeds.
+    `alpha` is that of the pair's comparison."""
+    between = f"{percent(1 - alpha)} interval {interval(pair, measure)}, " if interval(pair, measure) else ""
     gap = measure.metric.amount_of(measure.metric.signed(pair.difference or 0.0), measure.label)
     return f"{pair.arm} against {pair.against}: {gap} ({between}{count(pair.n, 'seed')}"
 
@@ -37,6 +38,11 @@ def interval(pair: Pair, measure: Measure) -> str:
     if pair.low is None or pair.high is None:
         return ""
     return f"{measure.metric.signed(pair.low)} to {measure.metric.signed(pair.high)}"
+
+
+def percent(level: float) -> str:
+    """`95%`, `99.5%`."""
+    return f"{100 * level:.6g}%"
 
 
 def p_number(p: float | None) -> str:
@@ -67,6 +73,5 @@ def seeds_sentence(n: int, alpha: float = 0.05) -> str | None:
         )
     return (
         f"{n} seeds are few: the Wilcoxon test cannot give a p below {smallest_wilcoxon_p(n):.4g}, however large the "
-        f"difference (it takes {enough} seeds to go below {alpha:g}), and between equal arms the bootstrap interval leaves "
-        f"0 out in 1 of {2 ** (n - 1)} studies or more."
+        f"difference (it takes {enough} seeds to go below {alpha:g})."
     )

@@ -16,7 +16,6 @@ Array = NDArray[np.float64]
 ROUNDING = 1e-9
 POWER = 0.8
 LEVEL = 0.95
-RESAMPLES = 10_000
 
 
 def clean(differences: ArrayLike) -> Array:
@@ -100,23 +99,15 @@ def holm(p: ArrayLike) -> Array:
     return corrected
 
 
-def bootstrap_interval(differences: Array, level: float = LEVEL) -> tuple[Array, Array]:
-    """[K] lower and [K] upper end of the percentile bootstrap interval of the mean of each row of [K, S].
+def t_interval(differences: Array, level: float = LEVEL) -> tuple[Array, Array]:
+    """[...] lower and [...] upper end of Student's t interval of the mean: mean +- t (sd / sqrt(n)) with n - 1 degrees of
+    freedom (Student 1908).
 
-    RESAMPLES draws of as many seeds as there are, with replacement, the same for every row and every call. NaN for fewer
-    than three differences. Few seeds make it too narrow: with three it is the range from the smallest to the largest
-    difference, which covers the true median in 3 of 4 studies, not in 19 of 20.
+    It leaves 0 out exactly where `paired_t` is below 1 - level. NaN for fewer than two differences.
     """
-    n = np.isfinite(differences).sum(-1)
-    low, high = np.full(len(differences), np.nan), np.full(len(differences), np.nan)
-    for count in set(n[n >= 3].tolist()):
-        rng = np.random.default_rng(count)
-        shares = rng.multinomial(count, np.full(count, 1 / count), RESAMPLES) / count  # [B, n]
-        rows = np.flatnonzero(n == count)
-        values = differences[rows][np.isfinite(differences[rows])].reshape(-1, count)
-        means = values @ shares.T  # [K', B]
-        low[rows], high[rows] = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=1)
-    return low, high
+    n, mean, sd = moments(differences)
+    half = stats.t.isf((1 - level) / 2, np.maximum(n - 1, 1)) * sd / np.sqrt(np.maximum(n, 1))
+    return mean - half, mean + half
 
 
 @lru_cache(maxsize=256)
