@@ -32,11 +32,13 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Figure:
-    """A vector figure: `draw` writes it to each path in the format that its suffix names. The caption is read aloud too."""
+    """A vector figure: `draw` writes it to each path in the format that its suffix names. The caption is read aloud too.
+    `folded`: the page shows its title alone until one clicks on it (empty: it is not folded)."""
 
     name: str
     caption: str
     draw: Callable[..., None]
+    folded: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def write_files(document: Document, folder: Path, step: Callable[[], None]) -> l
 
 
 def html(document: Document, folder: Path) -> str:
-    """The page, with the figures that `write_files` wrote into the folder inside it."""
+    """The page, with the figures that `write_files` wrote into the folder inside it: its first section open, the others
+    folded."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -123,7 +126,8 @@ def _html_block(block: Block, folder: Path) -> str:
     caption = f"<figcaption>{escape(block.caption)}</figcaption>"
     if isinstance(block, Figure):
         svg = inline_svg((folder / f"{block.name}.svg").read_text(encoding="utf-8"), block.name, block.caption)
-        return f'<figure><div class="card" tabindex="0">{svg}</div>{caption}</figure>'
+        figure = f'<figure><div class="card" tabindex="0">{svg}</div>{caption}</figure>'
+        return f"<details><summary>{escape(block.folded)}</summary>{figure}</details>" if block.folded else figure
     data = base64.b64encode((folder / f"{block.name}.jpg").read_bytes()).decode()
     image = f'<img src="data:image/jpeg;base64,{data}" alt="{escape(block.caption)}">'
     return f'<figure><div class="card" tabindex="0">{image}</div>{caption}</figure>'

@@ -12,10 +12,9 @@ from al_cli.progress import count
 from al_cli.records.claim import Claim, parse_claim
 from al_cli.report.drawing import curves as curve_figures
 from al_cli.report.drawing import style
-from al_cli.report.drawing.ranking import plot_ranking
 from al_cli.report.page import Block, Bullets, Document, Figure, Paragraph, Photo, Section
 from al_cli.report.sections import comparison as comparing
-from al_cli.report.sections import costs, hardest, numbers, selected, summary
+from al_cli.report.sections import costs, figures, hardest, numbers, selected, summary
 from al_cli.report.sections.differences import difference_table
 from al_cli.report.sections.measured import measured_figures
 from al_cli.report.statistics.analyse import Statistics, analyse
@@ -31,6 +30,7 @@ from al_cli.report.table import ReportTable
 from al_cli.tasks import Metric
 
 BEST, WORST = 3, 2  # arms that have a colour where there are too many for all
+BULLETS = 3  # sentences of the answer that are not folded
 
 
 def tell(
@@ -48,16 +48,18 @@ def tell(
         return Document(study.name, story.subtitle(), [*sections, story.missing()], [numbers.every_round_table(study)])
     sections = [
         story.answer(),
+        story.more(),
+        story.missing(),
+        story.summary(),
+        story.comparison(),
         story.curves(),
         story.rounds(),
         story.measured(),
-        story.summary(),
-        story.comparison(),
-        story.numbers(),
         story.selected(),
         story.costs(),
         story.differences(),
-        story.missing(),
+        story.numbers(),
+        story.pairs(),
     ]
     return Document(study.name, story.subtitle(), sections, story.attached)
 
@@ -91,24 +93,25 @@ class Story:
         self.cost = self.claim.cost if self.claim else self.task.cost_names[0]
         self.area = Measure("AUC", self.metric, cost=self.cost)
         self.baseline = study.random if study.random in study.arms and len(study.arms) > 1 else None
-        self.distinct = self.arms_with_colour()
+        self.distinct = study.arms if len(study.arms) <= style.DISTINCT else self.arms_with_colour(BEST, WORST)
         self.looks = style.assign_looks(study.arms, study.random, self.distinct)
+        self.curve_looks: curve_figures.Looks = self.looks  # fewer of many: their bands would lie on one another
+        if len(study.arms) >= style.MANY:
+            self.curve_looks = style.only_some(self.looks, self.arms_with_colour(1, 1))
         self.references = [value for value in self.statistics.reference.values.values() if value is not None]
+        self.sentences = answer(self.statistics)
         self.attached: list[ReportTable | Photo] = [numbers.every_round_table(study)]
         configs = {run.arm: run.config for run in study.runs if run.records}
         self.warnings = warnings_of_study(self.statistics, study.environments, find_in_vain(study), configs)
 
-    def arms_with_colour(self) -> list[str]:
-        """The arms with a colour of their own: all, or random, the claim's arms, the best and the worst of many."""
+    def arms_with_colour(self, best: int, worst: int) -> list[str]:
+        """Random, the claim's arms, the best and the worst by area."""
         arms = self.study.arms
-        if len(arms) <= style.DISTINCT:
-            return arms
         areas = {arm.arm: arm.auc[self.cost, "linear"].mean for arm in self.statistics.arms}
-        order = (
-            sorted((arm for arm in arms if areas.get(arm) is not None), key=lambda arm: -(areas[arm] or 0.0)) or arms
-        )
+        known = [arm for arm in arms if areas.get(arm) is not None and arm != self.study.random]
+        order = sorted(known, key=lambda arm: -(areas[arm] or 0.0)) or arms
         claimed = [self.claim.arm, self.claim.against] if self.claim else []
-        wanted = {self.study.random, *claimed, *order[:BEST], *order[-WORST:]}
+        wanted = {self.study.random, *claimed, *order[:best], *order[-worst:]}
         return [arm for arm in arms if arm in wanted]
 
     def subtitle(self) -> str:
@@ -133,38 +136,31 @@ class Story:
             blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(when_claimed(plan))]
             if why := why_two_verdicts(claimed, self.statistics):
                 blocks.append(Paragraph(why))
-        sentences = answer(self.statistics)
+        sentences = self.sentences
         if sentences and not self.claim:
             blocks.append(Paragraph(sentences.pop(0), strong=True))
+        if self.baseline:
+            comparison = self.statistics.comparisons[self.area]
+            blocks += figures.ranking(comparison, self.baseline, self.looks)
         if sentences:
-            blocks.append(Bullets(sentences))
+            blocks.append(Bullets(sentences[:BULLETS]))
         incomplete = len(self.unfinished)
         if incomplete or self.warnings:
             notes = [count(incomplete, "note") + " on what is missing"] * bool(incomplete)
             notes += [count(len(self.warnings), "warning")] * bool(self.warnings)
-            blocks.append(Paragraph(f"Read with care: {' and '.join(notes)} at the end."))
+            blocks.append(Paragraph(f"Read with care: {' and '.join(notes)} below."))
         blocks.append(self.curve_figure(self.metric.slug, self.cost))
-        if self.baseline:
-            comparison = self.statistics.comparisons[self.area]
-            if gains := comparing.gains(comparison, self.baseline):
-                draw = partial(plot_ranking, gains, self.looks, self.baseline, capitalised(self.area.label))
-                caption = comparing.ranking_caption(comparison, self.baseline)
-                blocks.append(Figure("ranking", caption, draw))
         return Section("answer", "The answer", blocks)
 
+    def more(self) -> Section:
+        """What the answer has no room for; call `answer` first."""
+        rest = self.sentences[BULLETS:]
+        return Section("more", "More on the answer", [Bullets(rest)] if rest else [])
+
     def curve_figure(self, name: str, cost: str) -> Figure:
-        others = len(self.study.arms) - len(self.distinct)
-        metric = self.metric
-        caption = f"{metric.name} against labeled {cost}: mean over seeds, one standard deviation shaded."
-        if others:
-            caption += f" {count(others, 'arm')} in the middle of the field are grey."
-        if any(row.adjusted for row in self.statistics.rounds):
-            caption += f" {summary.ADJUSTED}"
-        if self.references:
-            caption += " The dash-dotted line is a training on all labels."
-        caption += curve_figures.hollow_note(self.statistics.rounds, self.looks)
-        draw = partial(curve_figures.plot_curves, self.statistics.rounds, metric, cost, self.looks, self.references)
-        return Figure(name, caption, draw)
+        return figures.curve(
+            name, self.statistics.rounds, self.metric, cost, self.curve_looks, self.references, self.area.cost
+        )
 
     def curves(self) -> Section:
         """Against the costs that the answer's figure does not show; nothing where there is none."""
@@ -175,19 +171,21 @@ class Story:
     def rounds(self) -> Section:
         rounds, metric, breakdown = self.statistics.rounds, self.metric, self.task.breakdown
         blocks: list[Block] = []
+        if len(self.study.arms) >= style.MANY:
+            blocks.append(figures.each_arm(rounds, metric, self.cost, self.looks, self.baseline))
         if len(self.study.arms) > 1:
             bars = partial(curve_figures.plot_bars, rounds, metric, self.looks)
             caption = f"{metric.name} after each round, arm by arm; lines are one standard deviation."
             blocks.append(Figure(f"{metric.slug}_by_round", caption, bars))
         if breakdown and any(row.mean[key] is not None for row in rounds for key in breakdown.labels):
-            by_group = partial(curve_figures.plot_breakdown, rounds, self.task, self.looks)
+            by_group = partial(curve_figures.plot_breakdown, rounds, self.task, self.curve_looks)
             caption = f"{self.task.primary.name} of {breakdown.groups}. The scales differ."
-            caption += curve_figures.hollow_note(rounds, self.looks)
+            caption += curve_figures.hollow_note(rounds, self.curve_looks)
             blocks.append(Figure(f"{self.task.primary.slug}_by_{breakdown.name}", caption, by_group))
         return Section("sizes", f"By round and {breakdown.what}" if breakdown else "By round", blocks)
 
     def measured(self) -> Section:
-        figures = measured_figures(self.study, self.statistics.rounds, self.cost, self.looks)
+        figures = measured_figures(self.study, self.statistics.rounds, self.cost, self.curve_looks)
         return Section("measured", capitalised(" and ".join(figure.name for figure in figures)), [*figures])
 
     def summary(self) -> Section:
@@ -196,19 +194,29 @@ class Story:
         return Section("summary", "Summary", [*tables, *([reference] if reference else [])])
 
     def comparison(self) -> Section:
-        """Everyone against random, the matrices, the verdicts; matrices show the arms that have a colour."""
-        section = Section("comparison", "Arm against arm")
+        """Everyone against random."""
+        section = Section("comparison", f"Against {self.baseline}")
+        if not self.baseline:
+            return section
+        every = self.statistics.comparisons
+        rounds = [every[m] for m in sorted((m for m in every if m.kind == "round"), key=lambda m: m.round or 0)]
+        section.blocks += [comparing.against_table(every[measure], self.baseline) for measure in self.main_measures()]
+        if rounds:
+            section.blocks.append(comparing.by_round_table(rounds, self.baseline))
+        return section
+
+    def main_measures(self) -> list[Measure]:
+        areas = sorted(lead_measures(self.statistics), key=lambda measure: measure.cost != self.cost)
+        return list(dict.fromkeys((*areas, Measure("final", self.metric))))
+
+    def pairs(self) -> Section:
+        """The matrices of p-values, wins and losses, of the arms that have a colour."""
+        section = Section("pairs", "Every pair of arms: p-values, wins and losses")
         if len(self.study.arms) < 2:
             return section
         every, shown, metric = self.statistics.comparisons, self.distinct, self.metric
         costs, final = self.task.cost_names, Measure("final", metric)
-        areas = sorted(lead_measures(self.statistics), key=lambda measure: measure.cost != self.cost)
-        main, *rest = dict.fromkeys((*areas, final))
-        rounds = [every[m] for m in sorted((m for m in every if m.kind == "round"), key=lambda m: m.round or 0)]
-        if self.baseline:
-            section.blocks += [comparing.against_table(every[measure], self.baseline) for measure in (main, *rest)]
-            if rounds:
-                section.blocks.append(comparing.by_round_table(rounds, self.baseline))
+        main, *rest = self.main_measures()
         if len(shown) < len(self.study.arms):
             text = f"The matrices show {len(shown)} of {len(self.study.arms)} arms; pairs.csv next to this page has all pairs."
             section.blocks.append(Paragraph(text))

@@ -83,6 +83,16 @@ def test_the_page_is_one_file_that_asks_for_nothing(report):
     assert len(text) < 2_000_000
 
 
+def test_one_screen_answers_and_the_rest_is_folded_with_the_matrices_last(report):
+    text = report.page.read_text()
+    opening, *folded = text.split('<details class="section">')
+    assert opening.count("<svg") == 2 and "<table" not in opening and opening.count("<li>") <= 3
+    ids = [re.search(r'<section id="(\w+)">', section)[1] for section in folded]
+    order = "more missing summary comparison curves sizes selected costs differences numbers pairs"
+    assert ids == order.split()
+    assert "p-values of the" in folded[-1] and not any("p-values of the" in section for section in folded[:-1])
+
+
 def test_every_table_and_figure_lies_beside_the_page(report):
     names = {path.name for path in report.files}
     assert all(path.parent == report.page.parent and path.stat().st_size > 20 for path in report.files)
@@ -124,7 +134,8 @@ def test_the_same_runs_give_the_same_bytes(report, again):
 @needs_browser
 def test_a_browser_shows_it_in_both_themes(report, tmp_path):
     probe = (
-        "<script>window.onload = () => { document.title = JSON.stringify({"
+        "<script>window.onload = () => { document.querySelectorAll('details').forEach(d => d.open = true);"
+        "document.title = JSON.stringify({"
         "images: [...document.images].map(i => i.complete && i.naturalWidth > 0),"
         "drawn: [...document.querySelectorAll('svg')].map(s => s.getBoundingClientRect().width > 100),"
         "wide: document.documentElement.scrollWidth - innerWidth,"

@@ -230,6 +230,18 @@ def test_a_plan_names_arms_references_and_what_is_not_there(samples):
     assert "All labels reach AP" in text and "reference_s11" not in text
 
 
+def test_a_claims_alpha_is_the_claims_alone(samples):
+    """It once became that of every verdict, and took the warning of few seeds away."""
+    for seed in (10, 11, 12):
+        for arm, sampler in (("a", "ccms"), ("b", "entropy"), ("random", "random")):
+            samples.run(f"{arm}_s{seed}", seed=seed, rounds=2, sampler={"name": sampler})
+    texts = []
+    for alpha in (0.05, 0.9):
+        write_plan(samples, claim=PLAN["claim"] | {"alpha": alpha})
+        texts.append([line for line in write.report_text(samples.root).splitlines() if "Claim: " not in line])
+    assert texts[0] == texts[1] and any("seeds are few" in line for line in texts[1])
+
+
 def test_a_broken_plan_is_named(samples):
     samples.run("a_s10", done=1)
     (samples.root / "study.json").write_text("{")

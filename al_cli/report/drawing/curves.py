@@ -6,6 +6,7 @@ Drawn from the rounds of the arms (`statistics.curves.average_rounds`); an arm l
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,39 @@ def plot_curves(
             _few_ticks(axes)
         columns = 1 if on_the_right or max(map(len, names), default=0) > 24 else 2
         _legend(made, axes, names, looks, "outside right upper" if on_the_right else "outside upper center", columns)
+        style.save(made, *paths)
+
+
+def plot_each(
+    arms: Sequence[ArmRound], metric: Metric, cost: str, looks: Looks, random: str | None, *paths: Path
+) -> None:
+    """A panel an arm: its mean and band, the random arm in black, and the means of all others in grey; one scale for all."""
+    names = [name for name in looks if any(row.arm == name and row.mean[metric.name] is not None for row in arms)]
+    columns = min(4, len(names))
+    lines = -(-len(names) // columns)
+    with style.panels(columns, lines, 7.2, 0.6 + 1.35 * lines, sharex=True, sharey=True) as (made, grid):
+        for number, axes in enumerate(grid.flat):
+            axes.set_visible(number < len(names))
+            axes.tick_params(labelbottom=number + columns >= len(names))  # nothing below it
+        every_x: list[float] = []
+        every_y: list[float] = []
+        for axes, arm in zip(grid.flat, names, strict=False):
+            for name in names:
+                rows = [row for row in arms if row.arm == name and row.mean[metric.name] is not None]
+                if name == arm:
+                    look = style.line_style(0) if is_faint(looks[name]) else looks[name]
+                    x, low, high = draw_arm(axes, rows, cost, metric.name, look, 1)
+                    every_x, every_y = every_x + x, every_y + low + high
+                else:
+                    color = "#000000" if name == random else style.FAINT
+                    means = [row.mean[metric.name] or 0.0 for row in rows]
+                    axes.plot([row.costs[cost] for row in rows], means, color=color, linewidth=0.8, zorder=1)
+            axes.set_title(textwrap.fill(arm, 26), fontsize=8)
+        for axes in grid.flat:
+            _frame(axes, every_x, every_y, "", "", metric.highest)
+            _few_ticks(axes)
+        made.supxlabel(f"labeled {cost}", fontsize=9)
+        made.supylabel(_mean_label(metric), fontsize=9)
         style.save(made, *paths)
 
 

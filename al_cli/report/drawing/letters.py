@@ -30,11 +30,11 @@ def show_letters(made: Figure) -> None:
     for axis in (axis for axes in made.axes for axis in (axes.xaxis, axes.yaxis)):
         labels = [label.get_text() for label in axis.get_ticklabels()] if _is(axis, FixedLocator) else []
         if not all(map(str.isascii, labels)):
-            axis.set_ticklabels([readable(label) for label in labels])
+            axis.set_ticklabels([drawable(label) for label in labels])
     for text in made.findobj(Text):
         assert isinstance(text, Text)
         if not text.get_text().isascii():
-            text.set_text(readable(text.get_text()))
+            text.set_text(drawable(text.get_text()))
             text.set_fontfamily([HOUSE, *families(text.get_text())])
 
 
@@ -47,11 +47,11 @@ def families(text: str) -> list[str]:
     return list(dict.fromkeys(font[0] for char in text if not in_house(char) and (font := font_with(char))))
 
 
-def readable(text: str) -> str:
+def drawable(text: str) -> str:
     """The text with each letter that no installed font has spelled by its sound where its Unicode name says it, and as an
     escape (\\u732b) else. Warns once of each script or letter.
 
-    >>> readable("cat é")
+    >>> drawable("cat é")
     'cat é'
     """
     lacking = [char for char in text if not in_house(char) and font_with(char) is None]
@@ -60,12 +60,12 @@ def readable(text: str) -> str:
         _warned.update(new)
         log.warning(
             "no installed font has %s: figures spell it %s; install a font for that script (for example Noto Sans)",
-            "".join(sorted(new)[:5]), " ".join(map(spelled, sorted(new)[:5])),
+            "".join(sorted(new)[:5]), " ".join(map(spelling, sorted(new)[:5])),
         )  # fmt: skip
-    return "".join(spelled(char) if char in lacking else char for char in text)
+    return "".join(spelling(char) if char in lacking else char for char in text)
 
 
-def spelled(char: str) -> str:
+def spelling(char: str) -> str:
     """A letter in ASCII: its sound (unicodedata.name), nothing for a mark above or below another letter, else an escape."""
     found = _LETTER.fullmatch(unicodedata.name(char, ""))
     if found:
@@ -77,13 +77,13 @@ def spelled(char: str) -> str:
 
 def font_for(text: str) -> tuple[Path, str]:
     """(file of one font, text) for what can draw with one font only: the house font, or the first that has all letters, else
-    the house font and the text spelled in its letters."""
+    the house font and the text spelled_out in its letters."""
     strange = [char for char in text if not in_house(char)]
     fonts = {font_with(char) for char in strange}
     if len(fonts) == 1 and (font := fonts.pop()) and all(_has(font[1], char) for char in text):
         return Path(font[1]), text
-    plain = readable(text)
-    return _house(), "".join(char if in_house(char) else spelled(char) for char in plain)
+    plain = drawable(text)
+    return _house(), "".join(char if in_house(char) else spelling(char) for char in plain)
 
 
 @cache

@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from al_cli.report.drawing.letters import HOUSE, readable, show_letters
+from al_cli.report.drawing.letters import HOUSE, drawable, show_letters
 from al_cli.system import write_atomic
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":", "-.")
 GREY = "#6B6B6B"
 FAINT = "#C4C4C4"  # curves that are there without a look of their own
+MANY = 8  # arms from which on only some curves of a figure have a band and a look
 DISTINCT = 13  # curves that colour, dashes and marker together still distinguish
+FAINT_LOOK = {"color": FAINT, "marker": None, "linestyle": "-", "linewidth": 0.8, "zorder": 1}
 WIDTH_IN, HEIGHT_IN = 4.6, 3.1
 DPI = 200
 SURELY_FITS = 50  # characters below the axis of the narrowest figure
@@ -105,6 +107,11 @@ def line_style(number: int) -> dict[str, Any]:
     }
 
 
+def only_some(looks: Mapping[str, Mapping[str, Any]], arms: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """The looks of these arms as they are; all others are thin and grey."""
+    return {arm: look if arm in arms else FAINT_LOOK for arm, look in looks.items()}
+
+
 def assign_looks(arms: Sequence[str], random: str | None, distinct: Collection[str]) -> dict[str, dict[str, Any]]:
     """Arm -> how its curve is drawn, in every figure of a study. Random is black; arms not in `distinct` are grey.
 
@@ -116,7 +123,7 @@ def assign_looks(arms: Sequence[str], random: str | None, distinct: Collection[s
         if arm == random:
             looks[arm] = {"color": "#000000", "marker": "X", "linestyle": "-", "linewidth": 1.8, "zorder": 3}
         elif arm not in distinct:
-            looks[arm] = {"color": FAINT, "marker": None, "linestyle": "-", "linewidth": 0.8, "zorder": 1}
+            looks[arm] = dict(FAINT_LOOK)
         else:
             colors = len(COLORS) - 1  # black is random's
             cycle, place = divmod(number, colors)
@@ -128,7 +135,7 @@ def assign_looks(arms: Sequence[str], random: str | None, distinct: Collection[s
 
 def label_x(made: Figure, axes: Axes, text: str) -> None:
     """Name the x axis. A text that would leave the figure is broken into as many lines as it needs."""
-    text = readable(text)
+    text = drawable(text)
     axes.set_xlabel(text)
     if len(text) <= SURELY_FITS:
         return

@@ -17,7 +17,7 @@ def forget(monkeypatch):
 
 
 def test_a_letter_that_no_font_has_is_spelled():
-    assert [letters.readable(name) for name in NAMES] == [
+    assert [letters.drawable(name) for name in NAMES] == [
         "cat é",
         "\\u732b",
         "neko",
