@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from sklearn.datasets import load_digits
 
 from al_cli.datasets.unpacked import kept
 from al_cli.errors import DatasetError
@@ -116,6 +115,8 @@ def _parameters_hash() -> str:
 
 def _scans(seed: int) -> dict[str, list[list[Float]]]:
     """Per split and class the scans as [GLYPH_PX, GLYPH_PX] ink 0..1. Every scan is in exactly one split."""
+    from sklearn.datasets import load_digits  # a second, which only who writes them pays
+
     data = load_digits()
     rng = rng_for(seed, 0, "digits/scans")
     split: dict[str, list[list[Float]]] = {name: [] for name in SCAN_SHARES}

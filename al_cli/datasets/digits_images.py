@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
-from sklearn.datasets import load_digits
 
 from al_cli.datasets.unpacked import kept
 from al_cli.rng import rng_for
@@ -27,6 +26,8 @@ def digits_images_root() -> Path:
 
 def write_digits_images(folder: Path) -> None:
     """Write {train,test}/DIGIT/NUMBER.png, 8-bit grey; NUMBER is the scan's place in scikit-learn's copy, from 0."""
+    from sklearn.datasets import load_digits  # a second, which only who writes them pays
+
     data, rng = load_digits(), rng_for(0, 0, "digits_images")
     pixels = np.round(data.images * (255 / 16)).astype(np.uint8)
     for digit in range(10):

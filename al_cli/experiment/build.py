@@ -74,7 +74,7 @@ def read_images(root: Path, dataset: Mapping[str, Any], notes: Notes) -> OwnSpli
 def dataset_root(dataset: Mapping[str, Any]) -> Path:
     """The folder (or file) that a dataset is read from; the built-in ones are written first."""
     if dataset["format"] == "digits":
-        from al_cli.datasets import digits  # imports scikit-learn: two seconds
+        from al_cli.datasets import digits
 
         return digits.digits_root()
     if dataset["format"] == "digits_images":

@@ -140,7 +140,7 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
         check_learner(experiment, splits.train.class_names)  # now that the starting weights are here
     if experiment.config["portable"] and learner.device.startswith("cuda"):
         log.warning("portable=true caps the kernels of the CPU, and this run uses a GPU: device=cpu keeps the promise")
-    plotted = time.monotonic()
+    plotted, sheets = time.monotonic(), 0
     strategy: Selector = experiment.strategy
     extra_timing: Callable[[], Mapping[str, Any]] = dict
     if experiment.config["store"]:
@@ -156,10 +156,10 @@ def run_in(folder: RunFolder, experiment: Experiment, started: Callable[[], None
         if console.is_terminal:
             console.print(rounds_table(folder.readable_records(), experiment.task))
         if wanted and time.monotonic() - plotted > PLOT_EVERY_S:
-            draw(folder, splits)
+            sheets = sheets if draw(folder, splits, sheets) is None else record.round + 1
             plotted = time.monotonic()
     folder.mark_done()  # before the plots: a picture that cannot be drawn takes nothing from a finished run
-    if wanted and (drawn := draw(folder, splits)) is not None:
+    if wanted and (drawn := draw(folder, splits, sheets)) is not None:
         folder.mark_done(drawn)
     if why := folder.why_ended:
         log.info("%s", why)
@@ -216,14 +216,15 @@ def lost_of(folder: RunFolder, experiment: Experiment, read_weights: bool = True
     return lost
 
 
-def draw(folder: RunFolder, splits: Splits) -> list[Path] | None:
-    """The run's plots. One that cannot be drawn is a warning, and the same command tries again."""
+def draw(folder: RunFolder, splits: Splits, sheets: int) -> list[Path] | None:
+    """The run's plots; the contact sheets of the first `sheets` rounds are there. One that cannot be drawn is a warning,
+    and the same command tries again."""
     from al_cli.report.of_run import plots
 
     try:
         if (folder.path / "plots").is_symlink():
             raise RunError("plots is a symbolic link", where=str(folder.path), remedy="remove the link")
-        return plots.plot_run(folder.path, splits)
+        return plots.plot_run(folder.path, splits, sheets)
     except Exception as error:
         log.warning("the plots could not be drawn: %s: %s", type(error).__name__, error)
         traceback_log.warning("the plots could not be drawn", exc_info=True)

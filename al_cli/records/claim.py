@@ -3,11 +3,12 @@
 claim: {arm: ccms, against: random, metric: AUC, cost: images, alpha: 0.05}
 
 `metric` is `AUC` or `AUC_log` of the task's primary metric, `AUC of METRIC` or `AUC_log of METRIC` of any, or `METRIC`, the
-final value.
+final value. `margin: 0.5`, which may be left out, is the difference in the metric's unit within which the two count as equal.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 from al_cli.errors import RunError, suggest, written
 from al_cli.tasks import Metric, Task
 
-CLAIM_KEYS = ("arm", "against", "metric", "cost", "alpha")
+CLAIM_KEYS = ("arm", "against", "metric", "cost", "alpha")  # a sweep file gives all of these
+MARGIN = "margin"
 AREAS = ("AUC", "AUC_log")  # over a linear and a logarithmic cost
 
 
@@ -32,6 +34,7 @@ class Claim:
     metric: str
     cost: str
     alpha: float = 0.05
+    margin: float | None = None  # within it, in the unit of the metric, the two count as equal
 
 
 def parse_claim(claim: Mapping[str, Any], task: Task) -> Claim:
@@ -41,9 +44,9 @@ def parse_claim(claim: Mapping[str, Any], task: Task) -> Claim:
     def wrong(what: str, remedy: str) -> RunError:
         return RunError(what, where="claim", remedy=remedy)
 
-    unknown = [str(key) for key in claim if key not in CLAIM_KEYS]
+    unknown = [str(key) for key in claim if key not in (*CLAIM_KEYS, MARGIN)]
     if unknown:
-        raise wrong(f"a claim has no key {unknown[0]}", suggest(unknown[0], CLAIM_KEYS))
+        raise wrong(f"a claim has no key {unknown[0]}", suggest(unknown[0], (*CLAIM_KEYS, MARGIN)))
     missing = [key for key in ("arm", "against") if not isinstance(claim.get(key), str)]
     if missing:
         raise wrong(f"the claim does not name its {missing[0]!r}", "give the names of two arms")
@@ -56,7 +59,12 @@ def parse_claim(claim: Mapping[str, Any], task: Task) -> Claim:
     alpha = claim.get("alpha", 0.05)
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha < 1:
         raise wrong(f"alpha is {alpha!r}", "give 0 < alpha < 1, for example 0.05")
-    return Claim(claim["arm"], claim["against"], metric, cost, float(alpha))
+    if MARGIN not in claim:
+        return Claim(claim["arm"], claim["against"], metric, cost, float(alpha))
+    margin = claim[MARGIN]
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 < margin < math.inf:
+        raise wrong(f"margin is {margin!r}", "give a difference above 0, in the unit of the metric, or leave it out")
+    return Claim(claim["arm"], claim["against"], metric, cost, float(alpha), float(margin))
 
 
 def what_is_claimed(metric: Any, task: Task) -> tuple[str | None, Metric]:

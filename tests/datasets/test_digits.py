@@ -1,6 +1,8 @@
 """The built-in digits: what the issue promises of them, measured on the files that a user would get."""
 
 import dataclasses
+import subprocess
+import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +46,11 @@ def test_the_pool_has_a_long_tail_and_the_test_set_has_not(folder: Path) -> None
     assert pool.argmax() == 0 and pool.argmin() == 9
     test = np.bincount(np.vstack(labels(folder, "test"))[:, 0].astype(int), minlength=10)
     assert test.max() / test.min() < 1.1
+
+
+def test_who_finds_the_digits_written_does_not_import_scikit_learn() -> None:
+    imports = "import sys; from al_cli.datasets import digits, digits_images; sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", imports], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])

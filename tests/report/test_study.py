@@ -230,6 +230,22 @@ def test_a_plan_names_arms_references_and_what_is_not_there(samples):
     assert "All labels reach AP" in text and "reference_s11" not in text
 
 
+def test_a_claims_alpha_is_the_claims_alone(samples):
+    """It once became that of every verdict, and took the warning of few seeds away."""
+    for seed in (10, 11, 12):
+        for arm, sampler in (("a", "ccms"), ("b", "entropy"), ("random", "random")):
+            samples.run(f"{arm}_s{seed}", seed=seed, rounds=2, sampler={"name": sampler})
+    texts = []
+    for alpha in (0.05, 0.9):
+        write_plan(samples, claim=PLAN["claim"] | {"alpha": alpha})
+        lines = write.report_text(samples.root).splitlines()
+        texts.append(
+            "\n".join(line for line in lines if not line.startswith(("**Claim: ", "Where all arms are compared")))
+        )
+    texts = [re.sub(r"\n\n+", "\n\n", text) for text in texts]
+    assert texts[0] == texts[1] and "seeds are few" in texts[1]
+
+
 def test_a_broken_plan_is_named(samples):
     samples.run("a_s10", done=1)
     (samples.root / "study.json").write_text("{")

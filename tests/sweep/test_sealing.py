@@ -122,3 +122,10 @@ def test_a_claim_of_what_the_store_knows_says_so_in_every_copy(planned):
     for path in Path("copy").rglob("*"):
         os.utime(path, (0, 0))
     assert write.report_text(Path("copy/mine")) == text
+
+
+def test_a_margin_may_be_sealed_and_another_one_is_another_claim(planned):
+    seal = sealed(planned(claim=CLAIM | {"margin": 0.5}))
+    assert seal.claim["margin"] == 0.5 and seal.intact
+    begin(planned())
+    assert sealed(planned(claim=CLAIM | {"margin": 2}), "later").records == 1

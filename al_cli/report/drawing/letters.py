@@ -77,7 +77,7 @@ def spelling(char: str) -> str:
 
 def font_for(text: str) -> tuple[Path, str]:
     """(file of one font, text) for what can draw with one font only: the house font, or the first that has all letters, else
-    the house font and the text spelled in its letters."""
+    the house font and the text spelled_out in its letters."""
     strange = [char for char in text if not in_house(char)]
     fonts = {font_with(char) for char in strange}
     if len(fonts) == 1 and (font := fonts.pop()) and all(_has(font[1], char) for char in text):

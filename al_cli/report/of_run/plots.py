@@ -24,11 +24,11 @@ EPOCHS = {"epochs": "epochs"}  # Lund, figures 4.27 and 4.28
 CLASSES_IN_PLOT = 60  # bars that still fit on one page; the most frequent are shown and the title says so
 
 
-def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
-    """Draw everything of a run into its plots/ folder; returns what was written.
+def plot_run(path: Path | str, splits: Splits | None = None, sheets: int = 0) -> list[Path]:
+    """Draw everything of a run into its plots/ folder; returns what is there now.
 
     Without `splits` there are no contact sheets; without recorded losses, no loss plot; without a finished round,
-    nothing.
+    nothing. The first `sheets` rounds keep the contact sheet that the caller has drawn: it never changes.
     """
     folder = RunFolder(path)
     records = folder.records()
@@ -60,7 +60,9 @@ def plot_run(path: Path | str, splits: Splits | None = None) -> list[Path]:
     if splits is not None:
         for record in records:
             target = plots / f"contact_sheet_{round_name(record.round)}.png"
-            written.append(save_sheet(contact_sheet(record, splits.train, label=task.label), target))
+            if record.round >= sheets or not target.is_file():
+                save_sheet(contact_sheet(record, splits.train, label=task.label), target)
+            written.append(target)
     return written
 
 

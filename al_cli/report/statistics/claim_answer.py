@@ -18,10 +18,11 @@ from al_cli.report.statistics.analyse import Statistics, compare
 from al_cli.report.statistics.answer import why_no_difference
 from al_cli.report.statistics.comparison import FEWEST_SEEDS, VERDICTS, Measure, Pair
 from al_cli.report.statistics.curves import RunCurve
+from al_cli.report.statistics.equivalence import equivalence_p
 from al_cli.report.statistics.in_words import difference, p_sentence
 from al_cli.tasks import Task
 
-Decision = Literal["holds", "the opposite holds", "undecided", "interim", "exploratory"]
+Decision = Literal["holds", "the opposite holds", "equal", "undecided", "interim", "exploratory"]
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ def answer_claim(
     that ran with other settings than the sealed ones.
 
     It holds where the paired difference is positive and the two-sided p of the paired t-test is below the claim's alpha,
-    the opposite holds where it is negative; else, and always with fewer than FEWEST_SEEDS common seeds, it is undecided.
-    With a seal there is no verdict before all sealed seeds of both arms are complete (interim), and none where the runs are
-    not the sealed ones (exploratory).
+    the opposite holds where it is negative; where neither does, the two may be equal within a stated margin; else, and
+    always with fewer than FEWEST_SEEDS common seeds, it is undecided. With a seal there is no verdict before all sealed
+    seeds of both arms are complete (interim), and none where the runs are not the sealed ones (exploratory).
     RunError for an arm that is neither in the study nor planned.
     """
     begun = [summary.arm for summary in statistics.arms]
@@ -64,7 +65,8 @@ def answer_claim(
             known = suggest(arm, {*begun, *planned})
             raise RunError(f"the claim names {arm!r}, which is no arm of this study", where="claim", remedy=known)
     measure = measure_of(claim, statistics.task)
-    stated = f"Claim: {claim.arm} is better than {claim.against} in {measure.label} (alpha {claim.alpha:g})."
+    margin = f", margin {measure.metric.amount(f'{claim.margin:g}')}" if claim.margin else ""
+    stated = f"Claim: {claim.arm} is better than {claim.against} in {measure.label} (alpha {claim.alpha:g}{margin})."
     beyond = beyond_seal(claim, seal, statistics, changed) if seal else ""
     missing = missing_of_seal(claim, seal, statistics.curves) if seal else ""
     if missing and not beyond:
@@ -72,7 +74,8 @@ def answer_claim(
     late = [arm for arm in (claim.arm, claim.against) if arm not in begun]
     if late:
         return ClaimAnswer(claim, "undecided", f"{stated} Undecided: {late[0]} has no finished round yet.", None)
-    pair = compare(statistics.curves, measure, claim.alpha).pair(claim.arm, claim.against)
+    comparison = compare(statistics.curves, measure, claim.alpha)
+    pair = comparison.pair(claim.arm, claim.against)
     if pair.difference is None:
         why = why_no_difference(statistics.curves, claim.arm, claim.against, measure)
         return ClaimAnswer(claim, "undecided", f"{stated} Undecided: {why}.", pair)
@@ -85,6 +88,12 @@ def answer_claim(
         return ClaimAnswer(
             claim, "exploratory", f"{stated} {head}: {difference(pair, measure, claim.alpha)}{p}).", pair
         )
+    each = comparison.each(claim.arm, claim.against)
+    same = equivalence_p(each, claim.margin) if claim.margin and pair.n >= FEWEST_SEEDS else None
+    if same is not None and same < claim.alpha and decision == "undecided":
+        within = measure.metric.amount_of(f"{claim.margin:g}", measure.label)
+        head = f"The two are equal within {within} (two one-sided t-tests {p_sentence(same)})"
+        return ClaimAnswer(claim, "equal", f"{stated} {head}: {difference(pair, measure, claim.alpha)}{p}).", pair)
     reason = f", {count(pair.n, 'seed')} being too few" if pair.n < FEWEST_SEEDS else ""
     head = {
         "holds": "The claim holds",

@@ -90,11 +90,6 @@ class Comparison:
     gaps: Array | None = None
     oracles: frozenset[str] = frozenset()
 
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """The arms that are no oracles."""
-        return tuple(arm for arm in self.arms if arm not in self.oracles)
-
     @cached_property
     def _family(self) -> NDArray[np.bool_]:  # [A, A] pairs of methods
         method = np.array([arm not in self.oracles for arm in self.arms], bool)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_cli.errors import RunError, suggest
+from al_cli.records.rounds import CHECKPOINT
 from al_cli.records.stop import Stop
 from al_cli.report.statistics.blocks import seed_means
 from al_cli.tasks import Metric, Task
@@ -34,7 +35,8 @@ class RunCurve:
 
     `complete`: it has all the rounds it was to have. `start` and `end` name the sets of images labeled after the first
     and the last round here (a hash: equal sets, equal names); `start` is empty where the starting weights chose the first.
-    `stopped`: the value that ended the run early, a metric and a number.
+    `stopped`: the value that ended the run early, a metric and a number. `trainings` has a digest of what each round's
+    training gave, its weights or else its predictions: equal ones are one training that arms share; empty where none is known.
     """
 
     run: str
@@ -47,6 +49,7 @@ class RunCurve:
     start: str = ""
     end: str = ""
     stopped: str = ""
+    trainings: tuple[str, ...] = ()
 
     @property
     def rounds(self) -> int:
@@ -94,7 +97,13 @@ def curve_of(
         start=_name_set(records[0].labeled) if drawn else "",
         end=_name_set(records[-1].labeled),
         stopped=f"{stop.metric.name} {stop.at:g}" if stop and stop.rounds(records) else "",
+        trainings=tuple(training_of(record) for record in records),
     )
+
+
+def training_of(record: RoundRecord) -> str:
+    """The digest of the weights that a round's training gave, or of its predictions where none were kept."""
+    return record.hashes.get(CHECKPOINT) or record.hashes.get("predictions.npz") or ""
 
 
 def _name_set(ids: Iterable[int]) -> str:

@@ -41,6 +41,7 @@ def warnings_of_study(
         *unequal_starts(statistics.curves, statistics.metric, environments),
         *same_images_other_value(statistics.curves, statistics.metric, environments),
         *flipped_rankings(statistics),
+        *shared_trainings(statistics.curves),
         *oracles(statistics.curves),
         *ended_early(statistics.curves),
         *mixed_environments(environments),
@@ -114,6 +115,28 @@ def flipped_rankings(statistics: Statistics) -> list[str]:
     leads = [f"{difference(pair, measure)})" for pair, measure in zip(pairs, measures, strict=True)]
     more = f" ({count(len(ahead), 'pair')} of arms change places; this one most clearly)" if len(ahead) > 1 else ""
     return [f"The ranking depends on the cost: {' but '.join(leads)}{more}."]
+
+
+def shared_trainings(curves: Sequence[RunCurve]) -> list[str]:
+    """Arms that are one training in a round, where not all are (as all are in a common first round): they agree by
+    construction, and are no independent evidence."""
+    arms: dict[str, dict[str, None]] = {}  # training -> arms, in their order
+    rounds: dict[tuple[str, ...], set[int]] = {}  # arms that share -> where
+    known = [(run.arm, k, name) for run in curves for k, name in enumerate(run.trainings) if name]
+    for arm, _, name in known:
+        arms.setdefault(name, {})[arm] = None
+    for _, k, name in known:
+        if 1 < len(arms[name]) < len({run.arm for run in curves}):
+            rounds.setdefault(tuple(arms[name]), set()).add(k)
+    if not rounds:
+        return []
+    by_round = sorted(rounds.items(), key=lambda group: min(group[1]))
+    groups = [f"{listing(names)} share that of round {listing(sorted(where))}" for names, where in by_round]
+    some = "; ".join(groups[:3]) + (f"; and {count(len(groups) - 3, 'more group')}" if len(groups) > 3 else "")
+    return [
+        f"Arms share trainings: the {count(len(known), 'round')} of all runs are {count(len(arms), 'training')}. {some}. "
+        "There they agree by construction, and do not confirm one another."
+    ]
 
 
 def unequal_starts(curves: Sequence[RunCurve], metric: Metric, environments: Environments) -> list[str]:

@@ -47,6 +47,24 @@ def test_plot_run_writes_what_it_says_and_the_same_again(run, samples):
     assert {path: path.read_bytes() for path in plots.plot_run(run.path, samples.splits)} == first
 
 
+def test_a_contact_sheet_that_is_drawn_is_not_drawn_again(samples, monkeypatch):
+    """What is returned and lies there is the same as without the shortcut; one that is gone is drawn."""
+    folder = samples.run("sheets_s10", rounds=3)
+    first = {path: path.read_bytes() for path in plots.plot_run(folder.path, samples.splits)}
+    sheet = plots.contact_sheet
+    rounds = []
+
+    def drawn(record, *args, **options):
+        rounds.append(record.round)
+        return sheet(record, *args, **options)
+
+    monkeypatch.setattr(plots, "contact_sheet", drawn)
+    (folder.path / "plots/contact_sheet_round_00.png").unlink()
+    again = plots.plot_run(folder.path, samples.splits, sheets=2)
+    assert rounds == [0, 2]
+    assert {path: path.read_bytes() for path in again} == first
+
+
 def test_without_the_dataset_there_are_no_contact_sheets(samples):
     folder = samples.run("no_dataset_s10", rounds=5, done=1)  # and one round is a curve of one point
     assert names(plots.plot_run(folder.path)) == CURVES

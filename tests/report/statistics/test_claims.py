@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from scipy import stats
 from statistics_samples import analyse, curve, noisy_curves
 
 from al_cli.records.claim import parse_claim
 from al_cli.records.seal import Seal
 from al_cli.records.study import StudyFile
 from al_cli.report.statistics.claim_answer import answer_claim, when_claimed
+from al_cli.report.statistics.equivalence import equivalence_p
 from al_cli.tasks.detection import TASK
 
 WRITTEN = {"arm": "ccms", "against": "random", "metric": "AUC", "cost": "images", "alpha": 0.05}
@@ -66,6 +69,40 @@ def test_other_settings_and_an_edited_file_are_exploratory():
     for seal in (replace(SEAL, seeds=(0, 1, 2)), replace(SEAL, claim=WRITTEN | {"alpha": 0.2}).closed()):
         answered = told(RUNS, seal)
         assert answered.decision == "exploratory" and "study.json was changed after it was sealed" in answered.sentence
+
+
+@pytest.mark.parametrize("margin", [0.2, 0.5, 3])
+@pytest.mark.parametrize("alpha", [0.01, 0.05])
+def test_equivalence_is_an_interval_within_the_margin(margin, alpha):
+    """Two one-sided tests of scipy, and the 1 - 2 alpha interval."""
+    differences = np.random.default_rng(1).normal(0.2, 0.4, 6)
+    tests = [
+        stats.ttest_1samp(differences, bound, alternative=side).pvalue
+        for bound, side in ((-margin, "greater"), (margin, "less"))
+    ]
+    p = equivalence_p([*differences, np.nan], margin)
+    assert p == pytest.approx(max(tests))
+    low, high = stats.ttest_1samp(differences, 0).confidence_interval(1 - 2 * alpha)
+    assert (p < alpha) == (-margin < low and high < margin)
+
+
+def test_equivalence_of_equal_and_of_too_few():
+    assert equivalence_p([0, 0, 0], 0.1) == 0 and equivalence_p([1, 1, 1], 0.1) == 1
+    assert equivalence_p([0.0, np.nan], 0.1) is None
+
+
+def test_a_claim_with_a_margin_may_end_as_equal():
+    runs = noisy_curves({"random": 0, "ccms": 0}, range(10))
+    wide, narrow = (parse_claim(WRITTEN | {"margin": margin}, TASK) for margin in (20, 0.001))
+    answered = answer_claim(wide, analyse(runs, random="random"))
+    assert answered.decision == "equal" and "(alpha 0.05, margin 20 points)." in answered.sentence
+    assert (
+        "The two are equal within 20 points of AUC of AP against images (two one-sided t-tests p < 0.001)"
+        in answered.sentence
+    )
+    assert answer_claim(narrow, analyse(runs, random="random")).decision == "undecided"
+    assert answer_claim(CLAIM, analyse(runs, random="random")).decision == "undecided"
+    assert answer_claim(wide, analyse(RUNS, random="random")).decision == "holds"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What is compared of arms that paid unequally, and what labels an arm saves: by hand, and over simulated studies."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from scipy import stats
 from statistics_samples import analyse, curve, measure, noisy_curves
 
 from al_cli.records.claim import parse_claim
+from al_cli.report.sections.costs import spent_by_arm, spent_table
 from al_cli.report.sections.numbers import arms_table
 from al_cli.report.sections.summary import ADJUSTED, summary_tables
 from al_cli.report.statistics.answer import answer
@@ -15,6 +17,7 @@ from al_cli.report.statistics.blocks import block_means
 from al_cli.report.statistics.claim_answer import answer_claim
 from al_cli.report.statistics.curves import Target
 from al_cli.report.statistics.savings import cost_ratio, saving
+from al_cli.report.statistics.warnings import shared_trainings
 from al_cli.tasks.detection import TASK
 
 SEEDS = range(3)
@@ -178,3 +181,33 @@ def test_equal_arms_save_nothing_in_19_of_20_studies(seeds):
         best = min(ratios, key=lambda ratio: ratio.mean or 9)
         said += "fewer images" in saving("a", "random", {"images": best}, "For equal AP", len(arms), 0.05)
     assert said <= 0.05 * studies
+
+
+# ---- shared trainings
+
+
+def test_arms_that_are_one_training_in_a_round_are_named():
+    def arm(name, *trainings):
+        return curve(name, 1, [10, 20, 30], trainings=trainings)
+
+    runs = [arm("random", "s", "r", "e"), arm("a", "s", "x", "e"), arm("b", "s", "x", "e"), arm("c", "s", "y", "")]
+    (line,) = shared_trainings(runs)  # 11 known rounds: s, r, e, x, y
+    assert line.startswith(
+        "Arms share trainings: the 11 rounds of all runs are 5 trainings. a and b share that of round 1; "
+    )
+    assert "; random, a and b share that of round 2. There they agree" in line
+    assert shared_trainings(runs[:2]) == []  # what all share, the start and the end, goes without saying
+    assert shared_trainings([curve("a", 1, [10, 20]), curve("b", 1, [10, 20])]) == []
+
+
+def test_costs_count_the_rounds_that_arms_share(tmp_path):
+    def record(k, weights):
+        return SimpleNamespace(round=k, hashes={"checkpoint.pth": weights} if weights else {"predictions.npz": "p"})
+
+    def runs(*weights):
+        return [SimpleNamespace(path=tmp_path, records=[record(k, name) for k, name in enumerate(weights)])]
+
+    arms = {"a": runs("s", "x", None), "b": runs("s", "y", None), "c": runs("s", "x", "z")}
+    spent = spent_by_arm(SimpleNamespace(arms=list(arms), of_arm=arms.__getitem__, references=[]))
+    assert {arm: one.shared for arm, one in spent.items()} == {"a": 3, "b": 2, "c": 2}
+    assert [row[3] for row in spent_table(spent).for_people[1]] == ["3", "2", "2"]
