@@ -7,6 +7,7 @@ from typing import Any
 
 from al_cli.progress import count, listing
 from al_cli.report.statistics.analyse import SHARES, ArmSummary, Statistics
+from al_cli.report.statistics.budgets import mean_end
 from al_cli.report.statistics.curves import SCALES, OverSeeds
 from al_cli.report.statistics.savings import CostRatio
 from al_cli.report.table import ReportTable, mean_and_std
@@ -38,7 +39,7 @@ def _summary(name: str, title: str, arms: Sequence[ArmSummary], statistics: Stat
         rows.append([arm.arm, arm.seeds, *(number for cell in cells for number in (cell.mean, cell.std, cell.n))])
         rows[-1] += [number for c in costs for number in _ratio_numbers(arm.ratio.get(c))]
         texts = [cell_text(cell, metric.decimals) for cell in (arm.final, *areas)]
-        texts += [cell_text(arm.labels[c], 0, absent="never") for c in costs]
+        texts += [cell_text(arm.labels[c], 0, absent=_never(arm.arm, c, statistics)) for c in costs]
         shown.append([arm.arm, arm.seeds, *texts, *(_ratio_text(arm.ratio.get(c)) for c in costs)])
     groups = [
         ("", 3),
@@ -56,6 +57,12 @@ def _summary(name: str, title: str, arms: Sequence[ArmSummary], statistics: Stat
 
 def _three(name: str) -> tuple[str, str, str]:
     return f"{name}_mean", f"{name}_std", f"{name}_n"
+
+
+def _never(arm: str, cost: str, statistics: Statistics) -> str:
+    """For an arm that never reaches the target: with another budget than the rest, all that is known is that it takes more."""
+    end = mean_end((curve for curve in statistics.curves if curve.arm == arm), cost)
+    return f">{end:.0f}" if arm in statistics.unequal and end is not None else "never"
 
 
 def _ratio_numbers(ratio: CostRatio | None) -> list[float | None]:

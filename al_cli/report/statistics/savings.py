@@ -134,11 +134,12 @@ def saving(arm: str, against: str, ratios: Mapping[str, CostRatio], goal: str, f
         if interval is None or p is None:
             open_.append(f"{mean:.2f} times the {cost}")
             continue
-        shown = f"95% interval {interval[0]:.2f} to {interval[1]:.2f}"
         corrected = min(1.0, p * family)
+        shown = f"95% interval {interval[0]:.2f} to {interval[1]:.2f}, {p_sentence(corrected)}"
+        shown += f" after correction for {family}" if family > 1 else ""
         if corrected < alpha:
             words = f"{100 * abs(1 - mean):.0f}% {'fewer' if mean < 1 else 'more'} {cost}"
-            clear.append(f"{words} (ratio {mean:.2f}, {shown}, {p_sentence(corrected)} after correction for {family})")
+            clear.append(f"{words} (ratio {mean:.2f}, {shown})")
         else:
             open_.append(f"{mean:.2f} times the {cost} ({shown})")
     if not clear and not open_:

@@ -131,7 +131,10 @@ def shared_trainings(curves: Sequence[RunCurve]) -> list[str]:
     if not rounds:
         return []
     by_round = sorted(rounds.items(), key=lambda group: min(group[1]))
-    groups = [f"{listing(names)} share that of round {listing(sorted(where))}" for names, where in by_round]
+    groups = [
+        f"{listing(names)} share that of {'round' if len(where) == 1 else 'rounds'} {listing(sorted(where))}"
+        for names, where in by_round
+    ]
     some = "; ".join(groups[:3]) + (f"; and {count(len(groups) - 3, 'more group')}" if len(groups) > 3 else "")
     return [
         f"Arms share trainings: the {count(len(known), 'round')} of all runs are {count(len(arms), 'training')}. {some}. "

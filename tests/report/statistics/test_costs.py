@@ -59,7 +59,11 @@ def test_unequal_budgets_are_said_with_the_answer_and_final_values_are_not_compa
     assert [one.pair("small", "random").n for one in rounds] == [0, 3]  # both began with 64 images
     claim = parse_claim({"arm": "small", "against": "random", "metric": "AP"}, TASK)
     assert answer_claim(claim, found).sentence.endswith("end with other costs, so their final values are not compared.")
-    assert "that all arms but small cover: 64 to 224 images" in summary_tables(found, "images")[0].note
+    beyond = analyse(with_a_short_arm(), random="random", target=Target(TASK.primary, 60))
+    (table,) = summary_tables(beyond, "images")
+    assert "that all arms but small cover: 64 to 224 images" in table.note
+    needed = {row[0]: row[7] for row in table.shown[1]}
+    assert needed == {"ccms": "never", "random": "never", "small": ">144"}  # who ended early is censored there
 
 
 def test_equal_boxes_are_an_equal_budget_and_a_longer_arm_is_one_too():
