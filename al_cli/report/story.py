@@ -100,6 +100,7 @@ class Story:
             self.curve_looks = style.only_some(self.looks, self.arms_with_colour(1, 1))
         self.references = [value for value in self.statistics.reference.values.values() if value is not None]
         self.sentences = answer(self.statistics)
+        self.headline = self.sentences.pop(0) if self.sentences and not self.claim else None
         self.attached: list[ReportTable | Photo] = [numbers.every_round_table(study)]
         configs = {run.arm: run.config for run in study.runs if run.records}
         self.warnings = warnings_of_study(self.statistics, study.environments, find_in_vain(study), configs)
@@ -136,14 +137,13 @@ class Story:
             blocks += [Paragraph(claimed.sentence, strong=True), Paragraph(when_claimed(plan))]
             if why := why_two_verdicts(claimed, self.statistics):
                 blocks.append(Paragraph(why))
-        sentences = self.sentences
-        if sentences and not self.claim:
-            blocks.append(Paragraph(sentences.pop(0), strong=True))
+        if self.headline:
+            blocks.append(Paragraph(self.headline, strong=True))
         if self.baseline:
             comparison = self.statistics.comparisons[self.area]
             blocks += figures.ranking(comparison, self.baseline, self.looks)
-        if sentences:
-            blocks.append(Bullets(sentences[:BULLETS]))
+        if self.sentences:
+            blocks.append(Bullets(self.sentences[:BULLETS]))
         incomplete = len(self.unfinished)
         if incomplete or self.warnings:
             notes = [count(incomplete, "note") + " on what is missing"] * bool(incomplete)
@@ -153,7 +153,7 @@ class Story:
         return Section("answer", "The answer", blocks)
 
     def more(self) -> Section:
-        """What the answer has no room for; call `answer` first."""
+        """What the answer has no room for."""
         rest = self.sentences[BULLETS:]
         return Section("more", "More on the answer", [Bullets(rest)] if rest else [])
 
@@ -210,8 +210,8 @@ class Story:
         return list(dict.fromkeys((*areas, Measure("final", self.metric))))
 
     def pairs(self) -> Section:
-        """The matrices of p-values, wins and losses, of the arms that have a colour."""
-        section = Section("pairs", "Every pair of arms: p-values, wins and losses")
+        """The matrices of p-values and verdicts, of the arms that have a colour."""
+        section = Section("pairs", "Every pair of arms: p-values and verdicts")
         if len(self.study.arms) < 2:
             return section
         every, shown, metric = self.statistics.comparisons, self.distinct, self.metric

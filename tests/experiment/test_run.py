@@ -13,6 +13,7 @@ import PIL.Image
 import pytest
 from shapes import tree_bytes, with_words, write_yolo
 
+from al_cli.experiment import run as run_module
 from al_cli.experiment.job import jobs_of
 from al_cli.experiment.run import run_job
 
@@ -175,3 +176,13 @@ def test_early_stopping_needs_a_validation_set(al, tmp_path):
     words = ["run", "dataset=yolo", f"dataset.root={root}", "model=fake", "training=lund", "sampler=random"]
     assert "add dataset.val=20%" in al(*words, code=2).stderr
     al(*words, "dataset.val=25% of initial")
+
+
+def test_rounds_whose_contact_sheet_is_drawn_are_not_drawn_again(al, fake, monkeypatch):
+    """After each round; where a drawing failed (the second here) the sheets of that round are still to be drawn."""
+    asked, answers = [], iter([[], None, [], []])
+    monkeypatch.setattr(run_module, "PLOT_EVERY_S", -1)
+    monkeypatch.setattr(run_module, "draw", lambda folder, splits, sheets: asked.append(sheets) or next(answers))
+    [job] = jobs_of([*with_words(fake, "plots=true")[1:], "study=s", "sampler=random", "rounds=2"])
+    run_job(job)
+    assert asked == [0, 1, 1, 3]

@@ -76,9 +76,9 @@ def plot_each(
                     x, low, high = draw_arm(axes, rows, cost, metric.name, look, 1)
                     every_x, every_y = every_x + x, every_y + low + high
                 else:
-                    color = "#000000" if name == random else style.FAINT
+                    color, order = ("#000000", 2) if name == random else (style.FAINT, 1)
                     means = [row.mean[metric.name] or 0.0 for row in rows]
-                    axes.plot([row.costs[cost] for row in rows], means, color=color, linewidth=0.8, zorder=1)
+                    axes.plot([row.costs[cost] for row in rows], means, color=color, linewidth=0.8, zorder=order)
             axes.set_title(textwrap.fill(arm, 26), fontsize=8)
         for axes in grid.flat:
             _frame(axes, every_x, every_y, "", "", metric.highest)

@@ -84,7 +84,7 @@ def answer_claim(
         decision = "holds" if pair.difference > 0 else "the opposite holds"
     p = "" if pair.t_p is None else f", paired t-test {p_sentence(pair.t_p)}"
     if beyond:
-        head = f"Exploratory, no test of the claim, for {beyond}"
+        head = f"Exploratory, no test of the claim ({beyond})"
         return ClaimAnswer(
             claim, "exploratory", f"{stated} {head}: {difference(pair, measure, claim.alpha)}{p}).", pair
         )
@@ -106,7 +106,9 @@ def answer_claim(
 def why_two_verdicts(told: ClaimAnswer, statistics: Statistics) -> str | None:
     """Why the claim's pair has another verdict where all arms are compared; None where it has the same, or none."""
     claim, comparison = told.claim, statistics.comparisons.get(measure_of(told.claim, statistics.task))
-    own = {"holds": "better", "the opposite holds": "worse", "undecided": "undecided"}.get(told.decision)
+    own = {"holds": "better", "the opposite holds": "worse", "equal": "undecided", "undecided": "undecided"}.get(
+        told.decision
+    )
     if comparison is None or told.pair is None or own is None:
         return None
     if statistics.random in (claim.arm, claim.against):
@@ -173,7 +175,8 @@ def when_claimed(plan: StudyFile) -> str:
     if seal.stored is None:
         known = "its runs use no store, so nothing says whether results were known"
     elif seal.stored:
-        known = f"{seal.stored} of its {trainings} were in the store by then, so results may have been known"
+        were = "was" if seal.stored == 1 else "were"
+        known = f"{seal.stored} of its {trainings} {were} in the store by then, so results may have been known"
     else:
         known = f"none of its {trainings} was in the store by then"
     seeds = f"{count(len(seal.arms), 'arm')} and {count(len(seal.seeds), 'seed')}"

@@ -44,8 +44,8 @@ OTHER = {
     "an arm": [*RUNS, curve("extra", 0, [10] * ROUNDS)],
 }
 SAID = {
-    "a seed": "for seed 7 is beyond the sealed ones: ",
-    "an arm": "for arm extra is beyond the sealed ones: ",
+    "a seed": "(seed 7 is beyond the sealed ones): ",
+    "an arm": "(arm extra is beyond the sealed ones): ",
 }
 
 
@@ -53,13 +53,13 @@ SAID = {
 def test_other_runs_than_the_sealed_ones_are_exploratory(what):
     answered = told(OTHER[what])
     assert answered.decision == "exploratory" and "holds" not in answered.sentence
-    assert f"Exploratory, no test of the claim, {SAID[what]}ccms against random: +" in answered.sentence
+    assert f"Exploratory, no test of the claim {SAID[what]}ccms against random: +" in answered.sentence
 
 
 @pytest.mark.parametrize("rounds", [ROUNDS - 1, ROUNDS + 1])
 def test_another_number_of_rounds_is_exploratory(rounds):
     seal = replace(SEAL, rounds={"random": ROUNDS, "ccms": rounds}).closed()
-    assert "for ccms took another number of rounds than sealed: " in told(RUNS, seal).sentence
+    assert "(ccms took another number of rounds than sealed): " in told(RUNS, seal).sentence
     stopped = [replace(run, stopped="AP >= 40") for run in RUNS]
     assert told(stopped, seal).decision == ("holds" if rounds > ROUNDS else "exploratory"), "a stop ends runs early"
 
