@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from al_cli.progress import count, listing
 from al_cli.report.statistics.comparison import FEWEST_SEEDS
 from al_cli.report.statistics.curves import RunCurve, Seed, labels_to_reach
 from al_cli.report.statistics.in_words import p_sentence
-from al_cli.report.statistics.paired_tests import LEVEL, paired_t
+from al_cli.report.statistics.paired_tests import LEVEL, paired_t, t_interval
 
 _SAME = 1e-9  # logs of ratios below it are those of equal costs
 _LEVELS = 100  # values between the lowest and the highest that both reach
@@ -59,8 +58,8 @@ class CostRatio:
         """Student's t interval of the mean on the log scale. None for fewer than FEWEST_SEEDS seeds."""
         if not self.whole or self.n < FEWEST_SEEDS:
             return None
-        half = float(stats.t.ppf((1 + level) / 2, self.n - 1) * self.known.std(ddof=1) / math.sqrt(self.n))
-        return math.exp(self.known.mean() - half), math.exp(self.known.mean() + half)
+        low, high = t_interval(self.known, level)
+        return math.exp(low), math.exp(high)
 
     @property
     def p(self) -> float | None:
