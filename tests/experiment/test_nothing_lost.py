@@ -49,6 +49,6 @@ def test_a_plot_that_fails_is_a_warning(al, fake, monkeypatch):
     al(*words, "rounds=1", "run_name=r", "study=s")
     assert RunFolder(RUN).state == "done"
     assert "the plots could not be drawn: ValueError" in (RUN / "run.log").read_text()
-    monkeypatch.setattr(plots, "plot_run", lambda path, splits: [])
+    monkeypatch.setattr(plots, "plot_run", lambda path, splits, sheets: [])
     assert "not all of it is as it was written: plots" in al(*words, "rounds=1", "run_name=r", "study=s").stderr
     assert "is done already" in al(*words, "rounds=1", "run_name=r", "study=s").stderr
