@@ -49,7 +49,9 @@ def test_a_study_of_such_runs_compares_their_values(al, once):
     for kept in (4, 12):  # all have 16 labeled images, of which so many train
         for seed in range(2):
             words = with_words(once, "initial=16", f"seed={seed}")
-            [job] = jobs_of([*words, f"dataset.val='{100 - kept / 0.16:g}% of initial'", f"run_name=from{kept}_s{seed}"])
+            [job] = jobs_of(
+                [*words, f"dataset.val='{100 - kept / 0.16:g}% of initial'", f"run_name=from{kept}_s{seed}"]
+            )
             run_job(job)
     finals = {run.name: RunFolder(run).records()[0].metrics["AP"] for run in Path("outputs/s").iterdir()}
     gap = sum(finals[f"from12_s{seed}"] - finals[f"from4_s{seed}"] for seed in range(2)) / 2

@@ -93,6 +93,7 @@ def test_a_new_process_trains_the_same_bytes(learner, bars, tmp_path):
     one.save(fit(one, bars, seed=3), tmp_path / "here.pth")
     code = f"""
 import pickle, sys
+from al_cli.learners.classifier.learner import ClassifierLearner
 make, images, path = pickle.load(open({str(tmp_path / "job")!r}, "rb"))
 one = ClassifierLearner(*make, images.class_names, iterations=5, device="cpu")
 one.save(one.fit(images, val=None, seed=3, init=None), path)
