@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from al_cli.report.statistics.paired_tests import POWER, Array, clean, moments
@@ -77,13 +77,9 @@ def verdicts(table: ArrayLike, baseline: int, alpha: float = 0.05) -> list[ArmVe
     """
     values = np.asarray(table, float)
     arms = [arm for arm in range(values.shape[1]) if arm != baseline]
-    differences = clean(values[:, arms] - values[:, [baseline]]).T
-    n, mean, _ = moments(differences)
-    same = (n > 0) & (np.nan_to_num(np.abs(differences)).max(1, initial=0.0) == 0)
-    member = (n >= FEWEST) & ~same
-    size = int(member.sum())
-    error = np.full(len(arms), np.nan)
-    error[member] = _errors(differences[member])
+    n, mean, sd, member = _against(values, baseline)
+    size, pooled = int(member.sum()), _pooled(n, sd, member)
+    error = np.sqrt(np.maximum(sd**2, pooled) / np.maximum(n, 1))
     found = []
     for k, arm in enumerate(arms):
         low = high = p = np.nan
@@ -93,18 +89,24 @@ def verdicts(table: ArrayLike, baseline: int, alpha: float = 0.05) -> list[ArmVe
             low, high = mean[k] - half, mean[k] + half
             with np.errstate(divide="ignore"):
                 p = min(1.0, 2 * size * float(stats.t.sf(np.abs(mean[k]) / error[k], df)))
-        elif same[k] and n[k] >= FEWEST:
+        elif n[k] >= FEWEST:  # the same as the baseline
             low, high, p = 0.0, 0.0, 1.0
         word: Word = "undecided" if not p < alpha else "better" if mean[k] > 0 else "worse"
         found.append(ArmVerdict(arm, int(n[k]), len(values), float(mean[k]), float(low), float(high), float(p), word))
     return found
 
 
-def _errors(differences: Array) -> Array:
-    """[K] standard errors sqrt(max(v_a, V) / n_a) of the mean of each row of [K, S], NaN where a seed is missing."""
-    n, _, sd = moments(differences)
-    pooled = np.average(sd**2, weights=n - 1) if len(sd) else np.nan
-    return np.asarray(np.sqrt(np.maximum(sd**2, pooled) / n))
+def _against(values: Array, baseline: int) -> tuple[NDArray[np.int64], Array, Array, NDArray[np.bool_]]:
+    """[K] common seeds, mean and SD of each arm's differences to the baseline, and whether it is a member of the family."""
+    arms = [arm for arm in range(values.shape[1]) if arm != baseline]
+    differences = clean(values[:, arms] - values[:, [baseline]]).T
+    n, mean, sd = moments(differences)
+    return n, mean, sd, (n >= FEWEST) & (np.nan_to_num(np.abs(differences)).max(1, initial=0.0) > 0)
+
+
+def _pooled(n: NDArray[np.int64], sd: Array, member: NDArray[np.bool_]) -> float:
+    """V: the mean variance of the members by n_a - 1; NaN where there are none."""
+    return float(np.average(sd[member] ** 2, weights=n[member] - 1)) if member.any() else float("nan")
 
 
 def pooled_sd(table: ArrayLike, baseline: int) -> float:
@@ -112,11 +114,8 @@ def pooled_sd(table: ArrayLike, baseline: int) -> float:
 
     What `power` and `seeds_needed` ask for. NaN where no arm has FEWEST common seeds and a difference.
     """
-    values = np.asarray(table, float)
-    differences = clean(np.delete(values, baseline, 1) - values[:, [baseline]]).T
-    n, _, sd = moments(differences)
-    member = (n >= FEWEST) & (np.nan_to_num(np.abs(differences)).max(1, initial=0.0) > 0)
-    return float(np.sqrt(np.average(sd[member] ** 2, weights=n[member] - 1))) if member.any() else float("nan")
+    n, _, sd, member = _against(np.asarray(table, float), baseline)
+    return float(np.sqrt(_pooled(n, sd, member)))
 
 
 def degrees_of_freedom(seeds: int, arms: int) -> float:
