@@ -18,9 +18,8 @@ from al_cli.progress import count, listing
 from al_cli.report.statistics.comparison import FEWEST_SEEDS
 from al_cli.report.statistics.curves import RunCurve, Seed, labels_to_reach
 from al_cli.report.statistics.in_words import p_sentence
-from al_cli.report.statistics.paired_tests import LEVEL, paired_t, t_interval
+from al_cli.report.statistics.paired_tests import LEVEL, ROUNDING, clean, paired_t, t_interval
 
-_SAME = 1e-9  # logs of ratios below it are those of equal costs
 _LEVELS = 100  # values between the lowest and the highest that both reach
 
 
@@ -66,7 +65,7 @@ class CostRatio:
         """Two-sided p of the t-test that the ratio is 1, uncorrected. None for fewer than FEWEST_SEEDS seeds."""
         if not self.whole or self.n < FEWEST_SEEDS:
             return None
-        return float(paired_t(np.where(np.abs(self.known) < _SAME, 0.0, self.known)))
+        return float(paired_t(clean(self.known)))
 
 
 def cost_ratio(
@@ -143,7 +142,7 @@ def saving(arm: str, against: str, ratios: Mapping[str, CostRatio], goal: str, f
             open_.append(f"{mean:.2f} times the {cost} ({shown})")
     if not clear and not open_:
         return ""
-    if not clear and all(abs(math.log(ratio.mean or math.e)) < _SAME for ratio in ratios.values()):
+    if not clear and all(abs(math.log(ratio.mean or math.e)) < ROUNDING for ratio in ratios.values()):
         return f"{goal}, {arm} needs as many labels as {against}."
     needs = f"{goal}, {arm} needs {listing(clear)} than {against}" if clear else ""
     pays = f"{goal}, {arm} pays {listing(open_)} of {against} over {count(seeds, 'seed')}: no saving is shown"
