@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -124,8 +124,7 @@ def analyse(
     final = _adjusted({arm: _over_seeds(runs, lambda curve: curve.final(name)) for arm, runs in done.items()})
     full = _over_seeds(reference, lambda curve: curve.metrics[name][0])
     unequal = unequal_arms(curves, costs)
-    usual = [curve for curve in curves if curve.arm not in unequal]
-    ranges = {(cost, scale): common_range(usual, name, cost, scale) for cost in costs for scale in SCALES}
+    ranges = {(cost, scale): _usual_range(curves, unequal, name, cost, scale) for cost in costs for scale in SCALES}
     auc = {
         (cost, scale): _adjusted(
             {a: _over_seeds(runs, _reader(Measure("AUC", metric, cost, scale), within)) for a, runs in done.items()}
@@ -208,15 +207,20 @@ def compare(curves: Sequence[RunCurve], measure: Measure, alpha: float = 0.05) -
     nothing = np.full(len(seeds), np.nan)
     pairs = list(itertools.combinations(arms, 2))
     gaps = np.array([gap(one, other) for one, other in pairs]).reshape(len(pairs), len(seeds))
-    if measure.cost is None:
-        shared = None
-    else:
+    shared = None
+    if measure.cost is not None:
         unequal = unequal_arms(curves, costs)
-        usual = [curve for curve in curves if curve.arm not in unequal]
-        shared = common_range(usual, measure.metric.name, measure.cost, measure.scale)
+        shared = _usual_range(curves, unequal, measure.metric.name, measure.cost, measure.scale)
     table = np.array([values(arm, shared) for arm in arms]).reshape(len(arms), len(seeds))
     oracles = frozenset(curve.arm for curve in curves if curve.oracle)
     return Comparison(measure, tuple(arms), tuple(seeds), table, alpha, gaps, oracles)
+
+
+def _usual_range(
+    curves: Sequence[RunCurve], unequal: Collection[str], metric: str, cost: str, scale: Scale
+) -> tuple[float, float] | None:
+    """The costs that all arms but the `unequal` ones cover."""
+    return common_range([curve for curve in curves if curve.arm not in unequal], metric, cost, scale)
 
 
 def _measures(arms: Mapping[str, Sequence[RunCurve]], task: Task, metric: Metric) -> list[Measure]:
