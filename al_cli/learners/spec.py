@@ -9,7 +9,7 @@ reads no file. What model and training must agree on is asked here, too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -213,13 +213,18 @@ class InfluenceSpec:
 
 def require_weights(model: ModelSpec) -> None:
     """ModelError for a weights file that is not there; addresses and published weights are not looked up."""
-    if model.weights in ("zoo", "none") or "://" in model.weights or Path(model.weights).expanduser().is_file():
-        return
-    raise ModelError(
-        "there is no such weights file",
-        where=f"model.weights={model.weights}",
-        remedy="valid: zoo, none, or the path of a file that exists",
-    )
+    if "://" not in model.weights:
+        require_weights_file(model.weights, ("zoo", "none"))
+
+
+def require_weights_file(weights: str, known: Sequence[str]) -> None:
+    """ModelError for weights that are neither one of the `known` words nor a file."""
+    if weights not in known and not Path(weights).expanduser().is_file():
+        raise ModelError(
+            "there is no such weights file",
+            where=f"model.weights={weights}",
+            remedy=f"valid: {', '.join(known)}, or the path of a file that exists",
+        )
 
 
 def require_pairs(batch_size: int) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
-from al_cli.errors import ConfigError, DatasetError, ModelError, written
-from al_cli.learners.spec import InfluenceSpec
+from al_cli.errors import ConfigError, DatasetError, written
+from al_cli.learners.spec import InfluenceSpec, require_weights_file
 from al_cli.learners.values import require_count, require_number, require_one_of
 from al_cli.types import INFLUENCES, Image, Signal
 
@@ -195,10 +194,4 @@ class ClassifierSpec:
 
     def require_weights(self) -> None:
         """ModelError for a weights file that is not there."""
-        if self.weights in ("none", "imagenet") or Path(self.weights).expanduser().is_file():
-            return
-        raise ModelError(
-            "there is no such weights file",
-            where=f"model.weights={self.weights}",
-            remedy="valid: none, imagenet, or the path of a file that exists",
-        )
+        require_weights_file(self.weights, ("none", "imagenet"))
