@@ -9,13 +9,18 @@ from typing import TypeVar
 
 from PIL import Image as Pillow
 
-from al_cli.datasets.headers import GREY_MODES, PIXEL_FORMATS, orientation_of, read_each, why_unreadable
+from al_cli.datasets.headers import GREY_MODES, PIXEL_FORMATS, cache_dir, orientation_of, read_each, why_unreadable
 from al_cli.datasets.near import TURNS
 from al_cli.errors import DatasetError
 from al_cli.system import unfinished
 
 How = TypeVar("How")
 END_OF_PNG = bytes(4) + b"IEND" + bytes.fromhex("ae426082")  # a chunk without data, and its checksum
+
+
+def place_of(kind: str, content: str) -> Path:
+    """Where the copy with this digest lies."""
+    return cache_dir() / kind / content[:2] / f"{content}.png"
 
 
 def write_missing(

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from al_cli.datasets.copies import upright, write_missing
-from al_cli.datasets.headers import cache_dir
+from al_cli.datasets.copies import place_of, upright, write_missing
 from al_cli.types import Dataset, Image, OwnSplits
 
 NOISE_SCHEME = "noisy 1"  # to be changed with what a copy looks like: copies in the cache are found again by it
@@ -31,7 +30,7 @@ def with_noise(own: OwnSplits, deviation: float, seed: int) -> OwnSplits:
 
     def copy(image: Image) -> Image:
         content = noise_digest(image, deviation, seed)
-        path = cache_dir() / "noisy" / content[:2] / f"{content}.png"
+        path = place_of("noisy", content)
         made_from[path] = image.path, (deviation, content)
         return replace(image, path=path, content=content)
 

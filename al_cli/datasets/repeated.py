@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from al_cli.datasets.copies import upright, write_missing
-from al_cli.datasets.headers import cache_dir
+from al_cli.datasets.copies import place_of, upright, write_missing
 from al_cli.types import Image, Splits
 
 MOST_DEGREES = 5.0
@@ -63,7 +62,7 @@ def turned(image: Image, number: int, degrees: float, id: int) -> Image:
     content = hashlib.sha256(f"{SCHEME}/{image.content or image.path}/{degrees!r}".encode()).hexdigest()[:32]
     return Image(
         id,
-        cache_dir() / "turned" / content[:2] / f"{content}.png",
+        place_of("turned", content),
         image.width,
         image.height,
         boxes[left],
