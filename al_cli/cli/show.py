@@ -9,7 +9,7 @@ from al_cli.errors import RunError
 if TYPE_CHECKING:
     from al_cli.experiment.shown import Weights
     from al_cli.records import RunFolder
-    from al_cli.types import Dataset
+    from al_cli.types import Dataset, RoundRecord
 
 HELP = "draw a run's predictions next to the ground truth, what a round picked, or a map of its pool"
 EPILOG = """\
@@ -78,22 +78,26 @@ def act(args: argparse.Namespace) -> None:
     say(f"wrote {path}")
 
 
+def finished(folder: "RunFolder") -> "list[RoundRecord]":
+    """The records of a run that has some. RunError for one that has none."""
+    if not (records := folder.records()):
+        raise RunError("no round is finished yet", where=str(folder.path))
+    return records
+
+
 def draw_picks(args: argparse.Namespace, folder: "RunFolder", pool: "Dataset") -> Path:
     """The images that one round picked, in its order; returns the sheet's path. RunError for other words."""
     from al_cli.records import round_name
     from al_cli.report.drawing.sheets import MAX_IMAGES, contact_sheet, save_sheet
-    from al_cli.report.of_run.show import png_path
+    from al_cli.report.of_run.show import png_path, require_images
 
     words = {"--map": args.map or None, "--threshold": args.threshold, "--checkpoint": args.checkpoint}
     for word, value in words.items():
         if value is not None:
             raise RunError(f"{word} would do nothing: picks have labels", where="--picks", remedy="leave it out")
     limit = MAX_IMAGES if args.images is None else args.images
-    if limit < 1:
-        raise RunError(f"{limit} images cannot be drawn", where="--images", remedy="give a count of at least 1")
-    records = folder.records()
-    if not records:
-        raise RunError("no round is finished yet", where=str(args.run))
+    require_images(limit)
+    records = finished(folder)
     record = folder.record(records[-1].round if args.round is None else args.round)
     if not record.picked:
         raise RunError(f"round {record.round} picked no image", where=str(args.run))
@@ -111,9 +115,7 @@ def draw_map(args: argparse.Namespace, folder: "RunFolder", weights: "Weights", 
     for word, value in (("--threshold", args.threshold), ("-n", args.images)):
         if value is not None:
             raise RunError(f"{word} would do nothing: a map shows the pool", where="--map", remedy="leave it out")
-    records = folder.records()
-    if not records:
-        raise RunError("no round is finished yet", where=str(args.run))
+    records = finished(folder)
     number = args.round
     if number is None:
         number = records[-1].round if args.checkpoint is not None else weights.last_mapped(records)

@@ -50,8 +50,7 @@ def show_run(
     round's own (another checkpoint's). The sample depends on the seed and the images alone, so that rounds and runs can be
     compared. Raises RunError for an unfinished round or predictions on other images.
     """
-    if n < 1:
-        raise RunError(f"{n} images cannot be drawn", where="--images", remedy="give a count of at least 1")
+    require_images(n)
     if seed < 0:
         raise RunError(f"the seed is {seed}", where="--seed", remedy="give a whole number of at least 0")
     folder = RunFolder(run_path)
@@ -78,6 +77,12 @@ def show_run(
         return save_sheet(classes_sheet(table, images, source), path)
     title = f"{source}: ground truth (left) and predictions with a score of at least {threshold:g} (right)"
     return save_sheet(predictions_sheet(table, images, threshold, title), path)
+
+
+def require_images(n: int) -> None:
+    """RunError for a count of images that no picture can have."""
+    if n < 1:
+        raise RunError(f"{n} images cannot be drawn", where="--images", remedy="give a count of at least 1")
 
 
 def png_path(run_path: Path | str, out: Path | None, name: str) -> Path:
