@@ -6,15 +6,14 @@ Every function raises DatasetError, without a place, for bytes that are somethin
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy._core import multiarray, numeric
 from numpy.typing import NDArray
 
 from al_cli.errors import DatasetError, first_line
+from al_cli.pickles import ArraysOnly, NotAnArray
 
 SIDE_PX, COLORS = 32, 3  # of CIFAR's images and SVHN's
 DOWNLOAD_AGAIN = "download it again"
@@ -32,43 +31,15 @@ def joined_parts(parts: Sequence[Labeled]) -> Labeled:
     return Labeled(np.concatenate([part.pixels for part in parts]), np.concatenate([part.labels for part in parts]))
 
 
-def _as_bytes(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes into a pickle that Python 2 can read."""
-    return text.encode("latin1")
-
-
-_ARRAYS: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _as_bytes,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): multiarray._reconstruct for core in ("core", "_core")},
-    **{
-        (f"numpy.{core}.numeric", "_frombuffer"): numeric._frombuffer  # type: ignore[attr-defined]
-        for core in ("core", "_core")
-    },
-}
-
-
-class _ArraysAndText(pickle.Unpickler):
-    """A pickle is a program: this one builds arrays, text, numbers, lists and dicts, and imports nothing."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ARRAYS:
-            raise DatasetError(
-                f"names {module}.{name}, which is no array; nothing of it was run", remedy=DOWNLOAD_AGAIN
-            )
-        return _ARRAYS[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise DatasetError("refers to something outside, and was not read", remedy=DOWNLOAD_AGAIN)
-
-
 def read_pickle(data: bytes) -> dict[str, Any]:
     """The dict that a file of CIFAR's python version holds, with keys of text."""
     try:
-        found = _ArraysAndText(io.BytesIO(data), encoding="latin1").load()
-    except DatasetError:
-        raise
+        found = ArraysOnly(io.BytesIO(data)).load()
+    except NotAnArray as error:
+        what = f"names {error.named}, which is no array; nothing of it was run"
+        if error.outside:
+            what = "refers to something outside, and was not read"
+        raise DatasetError(what, remedy=DOWNLOAD_AGAIN) from error
     except Exception as error:  # broken bytes can raise anything
         what = f"cannot be read: it is cut short, or no file of CIFAR ({type(error).__name__})"
         raise DatasetError(what, remedy=DOWNLOAD_AGAIN) from error

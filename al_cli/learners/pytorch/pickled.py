@@ -1,62 +1,42 @@
-"""Files of weights, read so that nothing in them can run: a pickle is a program, and weights may come from anybody."""
+"""Files of weights, read so that nothing in them can run (`pickles.py`)."""
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy._core import multiarray, numeric
 
 from al_cli.errors import ModelError, first_line
+from al_cli.pickles import ARRAYS, ArraysOnly
 
 # al's own key: what its checkpoints call their classes, in order. Older checkpoints and those of others have none.
 CLASSES = "class_names"
 
 
-def _bytes(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes into a pickle that Python 2 can read."""
-    return text.encode("latin1")
-
-
-# What arrays are made of in the pickles of every version of NumPy and Python.
-_ARRAYS = {
+# What files of weights hold besides plain arrays.
+_MADE = {
     "_reconstruct": multiarray._reconstruct,
     "scalar": multiarray.scalar,
     "_frombuffer": numeric._frombuffer,  # type: ignore[attr-defined]
 }
 _KNOWN: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    **ARRAYS,
     ("collections", "OrderedDict"): OrderedDict,
-    ("_codecs", "encode"): _bytes,
-    **{(f"numpy.{core}.{room}", name): what for name, what in _ARRAYS.items() for core in ("core", "_core")
+    **{(f"numpy.{core}.{room}", name): what for name, what in _MADE.items() for core in ("core", "_core")
        for room in ("multiarray", "numeric")},
     **{(module, kind.__name__): kind for module in ("builtins", "__builtin__")
        for kind in (set, frozenset, bytes, bytearray, complex)},
 }  # fmt: skip
 
 
-class ArraysOnly(pickle.Unpickler):
-    """Knows arrays, numbers, text and their containers. ModelError names any other class; it is neither imported nor run."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _KNOWN:
-            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
-        return _KNOWN[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError(f"GLOBAL {type(pid).__name__}")
-
-
 def read_arrays(path: Path) -> Any:
     """What a `.pkl` holds: Detectron2's own files of weights, those that Python 2 wrote included."""
     with path.open("rb") as file:
-        return ArraysOnly(file, encoding="latin1").load()
+        return ArraysOnly(file, _KNOWN).load()
 
 
 def read_tensors(path: Path) -> Any:
