@@ -116,6 +116,14 @@ class Image:
             _require(not bad.any(), f"{name}: box {self.boxes[bad][:1].tolist()} is empty or not finite")
             _require(self.classes.min() >= 0, f"{name}: negative class {self.classes.min()}")
 
+    @classmethod
+    def of_class(
+        cls, id: int, path: Path, width: int, height: int, label: int, *, name: str = "", content: str = ""
+    ) -> Image:
+        """An image whose one label is the class of the whole: a box [0, 0, width, height]."""
+        box = np.array([[0, 0, width, height]], np.float64)
+        return cls(id, path, width, height, box, np.array([label]), name=name, content=content)
+
     @cached_property  # asked for in every fingerprint of every subset
     def labels_digest(self) -> str:
         """16 hex digits of boxes, classes, crowd flags and areas."""
@@ -282,6 +290,21 @@ class Predictions:
                 _require(fits, f"{signal}: shape {column.shape} for {self.num_classes} classes")
                 outside = column[(column < 0) | (column > 1)]
                 _require(not len(outside), f"{signal} must lie in [0, 1]: {outside[:4].tolist()}")
+
+    @classmethod
+    def of_classes(
+        cls,
+        image_ids: NDArray[np.int64],
+        sizes: Sequence[tuple[int, int]],
+        probs: NDArray[Any],
+        columns: Mapping[Signal, NDArray[Any]],
+    ) -> Predictions:
+        """A row for each of N images, of `sizes` (width, height): the whole image, the likeliest (the first of equals) of
+        the classes whose probabilities are `probs` [N, C], and that probability."""
+        n, classes = len(probs), probs.argmax(axis=1)
+        boxes = np.array([[0, 0, width, height] for width, height in sizes], np.float32).reshape(n, 4)
+        scores = probs[np.arange(n), classes]
+        return cls(image_ids, np.arange(n + 1), boxes, scores, classes, probs.shape[1], "exclusive", columns)
 
     def __len__(self) -> int:
         """The number of images."""

@@ -48,11 +48,6 @@ class LabeledFile(NamedTuple):
     label: int
 
 
-def whole_image(id: int, path: Path, width: int, height: int, label: int, name: str = "", content: str = "") -> Image:
-    """An image whose one label is the class of the whole: a box [0, 0, width, height]."""
-    return Image(id, path, width, height, [[0, 0, width, height]], [label], name=name, content=content)  # type: ignore[arg-type]
-
-
 def load_folder(
     root: str | Path,
     name: str = "",
@@ -188,7 +183,8 @@ def read_labeled(
         images: list[Image] = []
         for n in kept:
             path, name, label = found[split][n]
-            images.append(whole_image(first_id + len(images), path, *sizes[split][n], label, name, contents[split][n]))
+            size, content = sizes[split][n], contents[split][n]
+            images.append(Image.of_class(first_id + len(images), path, *size, label, name=name, content=content))
         splits[split] = Dataset(tuple(class_names), tuple(images))
         first_id += len(images)
         require_left(split, splits[split], problems.root)

@@ -65,19 +65,10 @@ def modal_strategy(function: Callable[..., Any], *, seed: int = 0, **options: An
 def _table(classifier: Any, X: Any, options: dict[str, Any]) -> Predictions:
     """The examples as images with one class each, numbered from 0."""
     probs = np.asarray(classifier.predict_proba(X, **options), np.float64)
-    n, classes = probs.shape
+    n = len(probs)
     features = np.asarray(X).reshape(n, -1)
     columns = {Signal.PROBS: probs, Signal.IMAGE_FEATURES: features, Signal.BOX_FEATURES: features}
-    return Predictions(
-        image_ids=np.arange(n),
-        offsets=np.arange(n + 1),
-        boxes=np.tile([0, 0, 1, 1], (n, 1)),
-        scores=probs.max(1),
-        classes=probs.argmax(1),
-        num_classes=classes,
-        prob_kind="exclusive",
-        columns=columns,
-    )
+    return Predictions.of_classes(np.arange(n), [(1, 1)] * n, probs, columns)
 
 
 def _training(classifier: Any, name: str) -> Any:
@@ -91,7 +82,6 @@ def _truth(classifier: Any, labeled: Predictions) -> Dataset:
     """The labeled examples with their classes, in the order of the estimator's."""
     y: NDArray[Any] = np.asarray(classifier.y_training)
     names = np.asarray(getattr(classifier.estimator, "classes_", np.unique(y)))
-    whole = np.array([[0.0, 0, 1, 1]])
     classes = np.searchsorted(names, y)
-    images = [Image(i, Path(str(i)), 1, 1, whole, classes[i : i + 1]) for i in range(len(y))]
+    images = [Image.of_class(i, Path(str(i)), 1, 1, label) for i, label in enumerate(classes.tolist())]
     return Dataset(tuple(map(str, range(labeled.num_classes))), tuple(images))

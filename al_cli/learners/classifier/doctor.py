@@ -46,7 +46,7 @@ def _noise(folder: Path) -> Dataset:
     for number in range(8):
         path = folder / f"{number}.png"
         PILImage.fromarray(rng.integers(0, 256, (16, 16), dtype=np.uint8)).save(path)
-        images.append(Image(number, path, 16, 16, np.array([[0, 0, 16, 16]]), np.array([number % 2])))
+        images.append(Image.of_class(number, path, 16, 16, number % 2))
     return Dataset(("one", "other"), tuple(images))
 
 

@@ -75,20 +75,11 @@ def as_predictions(
     signals: frozenset[Signal],
     columns: Mapping[Signal, NDArray[Any]],
 ) -> Predictions:
-    """One row an image: the whole image, its most probable class (the first of equal ones) and that probability."""
+    """One row an image, as `Predictions.of_classes` has it, with the columns that are asked for."""
     probs = torch.from_numpy(logits).softmax(dim=1).numpy()
-    classes = probs.argmax(axis=1) if len(probs) else np.zeros(0, np.int64)
-    boxes = np.array([[0, 0, image.width, image.height] for image in images.images], np.float32).reshape(-1, 4)
-    return Predictions(
-        images.ids,
-        np.arange(len(images) + 1),
-        boxes,
-        probs[np.arange(len(probs)), classes],
-        classes,
-        logits.shape[1],
-        "exclusive",
-        ({Signal.PROBS: probs} if Signal.PROBS in signals else {}) | dict(columns),
-    )
+    sizes = [(image.width, image.height) for image in images.images]
+    own = {Signal.PROBS: probs} if Signal.PROBS in signals else {}
+    return Predictions.of_classes(images.ids, sizes, probs, own | dict(columns))
 
 
 def mean_cross_entropy(logits: NDArray[np.float32], classes: NDArray[np.int64]) -> float:

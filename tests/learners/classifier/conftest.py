@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from al_cli.datasets.whole_images import whole_image
 from al_cli.learners.classifier.learner import ClassifierLearner
 from al_cli.learners.classifier.spec import ClassifierSpec
 from al_cli.learners.classifier.training_spec import ClassifierTraining
-from al_cli.types import Dataset
+from al_cli.types import Dataset, Image
 
 TINY = ClassifierSpec("tiny_cnn", "tiny_cnn")
 PLAIN = ClassifierTraining(
@@ -29,7 +28,7 @@ def bars(tmp_path_factory) -> Dataset:
         pixels[:, 3 * (number % 3) : 3 * (number % 3) + 2] = 220
         path = Path(folder) / f"{number}.png"
         PILImage.fromarray(pixels).save(path)
-        images.append(whole_image(number, path, 8, 8, number % 3))
+        images.append(Image.of_class(number, path, 8, 8, number % 3))
     return Dataset(("left", "middle", "right"), tuple(images))
 
 

@@ -13,13 +13,12 @@ from PIL import Image as PILImage
 from torch.nn.functional import cross_entropy
 from torchvision.models import ResNet18_Weights
 
-from al_cli.datasets.whole_images import whole_image
 from al_cli.errors import ConfigError, ModelError, RunError
 from al_cli.learners.classifier import learner as learner_module
 from al_cli.learners.classifier.checks import check_classifier
 from al_cli.learners.classifier.spec import ClassifierSpec
 from al_cli.learners.pytorch.joined import rounds_behind
-from al_cli.types import Dataset, Signal
+from al_cli.types import Dataset, Image, Signal
 
 ONE_PASS = frozenset({Signal.PROBS, Signal.BOX_FEATURES, Signal.IMAGE_FEATURES, Signal.LAYER_ACTIVATIONS})
 TINY = ClassifierSpec("tiny_cnn", "tiny_cnn")
@@ -257,7 +256,7 @@ def test_a_checkpoint_of_another_network_is_refused(trained, learner, bars, tmp_
 def test_a_later_round_may_have_the_first_image_with_colors(learner, bars, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     PILImage.fromarray(pixels).save(tmp_path / "colors.png")
-    colored = Dataset(bars.class_names, (*bars.images, whole_image(99, tmp_path / "colors.png", 8, 8, 1)))
+    colored = Dataset(bars.class_names, (*bars.images, Image.of_class(99, tmp_path / "colors.png", 8, 8, 1)))
     one = learner(iterations=1)
     assert fit(one, bars).state["mean"].shape == (1, 1, 1) and len(one.infer(colored)) == 22
     assert fit(one, colored).state["mean"].shape == (3, 1, 1) and len(one.infer(colored)) == 22
